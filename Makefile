@@ -1,0 +1,64 @@
+# One command each: run, test, check, bench, chaos. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+# uv where it is there (seconds), pip otherwise (a minute); both install exactly the locked versions.
+ifdef UV
+install = VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet
+else
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench chaos lock clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/bin/python:
+	@echo "making the environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: .lock/runtime.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the locked dependencies (once; about a minute) …"
+	@$(install) --require-hashes -r .lock/build.txt
+	@$(install) --require-hashes -r .lock/runtime.txt
+	@$(install) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: .lock/dev.txt $(VENV)/.runtime
+	@echo "installing the locked development dependencies (once; about a minute) …"
+	@$(install) --require-hashes -r .lock/dev.txt
+	@touch $@
+
+run: $(VENV)/.runtime ## start `rcf dev`: one process, port 8080, no Docker, no Kafka (ARGS="--port 9000")
+	@$(BIN)/rcf dev $(ARGS)
+
+test: $(VENV)/.dev ## run every test (ARGS="tests/rcf -k reservoir")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, import arrows
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
+
+format: $(VENV)/.dev ## format the code and mend what the linter can
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+bench: $(VENV)/.dev ## speed against krcf, the pipeline and HTTP; one table, one JSON line per report
+	@$(BIN)/python -m load $(ARGS)
+
+chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
+lock: ## resolve the versions anew (needs uv)
+	@uv pip compile --universal --quiet --no-header --no-emit-index-url --generate-hashes --python-version 3.11 pyproject.toml -o .lock/runtime.txt
+	@uv pip compile --universal --quiet --no-header --no-emit-index-url --generate-hashes --python-version 3.11 --group dev --constraint .lock/runtime.txt -o .lock/dev.txt pyproject.toml
+	@printf 'editables==0.6\nhatchling==1.33.0\n' | uv pip compile --universal --quiet --no-header --no-emit-index-url --generate-hashes --python-version 3.11 -o .lock/build.txt -
+
+clean: ## remove the environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache
