@@ -1,0 +1,165 @@
+"""Every setting of the service: one frozen model, read once from `RCF_…` variables and flags.
+
+A flag of the command line wins over the environment, the environment over the default. Only
+`service.wiring` and the command line read this module; everything below is handed plain values.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "RCF_"
+
+
+class Settings(BaseSettings):
+    """What an operator may change. Each field states its unit and range."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on. 0.0.0.0 means every interface: anyone who reaches "
+        "the port may then read and write, for there is no authentication.",
+    )
+    port: int = Field(
+        8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
+    )
+    data_dir: Path = Field(
+        Path(".rcf"),
+        description="Directory of the log and the snapshots, made when absent; relative to the "
+        "directory the command starts in.",
+    )
+    auto_create: bool | None = Field(
+        None,
+        description="Create an unknown stream on its first record, with one feature per value. "
+        "Unset: yes for `rcf dev`, no for `rcf serve`.",
+    )
+    demo: bool | None = Field(
+        None,
+        description="Feed the streams `demo` and `host`. Unset: yes for `rcf dev`, no for "
+        "`rcf serve`.",
+    )
+    partitions: int = Field(
+        4, ge=1, le=256, description="Partitions of a stream that does not say how many."
+    )
+    scoring_threads: int = Field(
+        2, ge=1, le=256, description="Worker threads that score partitions at the same time."
+    )
+    max_series: int = Field(
+        10_000,
+        ge=1,
+        le=100_000_000,
+        description="Detectors held in memory, over all streams; see the limits in the README.",
+    )
+    snapshot_interval_s: float = Field(
+        60.0, gt=0, le=86_400, description="Seconds between snapshots of a changed partition."
+    )
+    max_pending_records: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Appended but unscored records of a partition above which an append is "
+        "refused with 429.",
+    )
+    body_limit_bytes: int = Field(
+        10_000_000,
+        ge=1_000,
+        le=1_000_000_000,
+        description="Bytes of the largest request body; more is refused with 413 while reading.",
+    )
+    result_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="Seconds that an append waits for its results before it answers 504 with "
+        "the receipt.",
+    )
+    max_subscribers: int = Field(
+        1_000, ge=1, le=100_000, description="Event streams open at the same time; more get 503."
+    )
+    heartbeat_interval_s: float = Field(
+        15.0, gt=0, le=300, description="Seconds of silence after which an event stream is pinged."
+    )
+    shutdown_timeout_s: float = Field(
+        5.0, gt=0, le=300, description="Seconds that open requests get to end at shutdown."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines for people, or one JSON object per line."
+    )
+
+
+class SettingsError(Exception):
+    """A setting has a value outside its range; the message names it and what is allowed."""
+
+
+def load(**flags: object) -> Settings:
+    """Read the settings; a flag that is not None wins over its environment variable.
+
+    Raises:
+        SettingsError: A value is malformed or out of range.
+    """
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors():
+        name = str(detail["loc"][0]) if detail["loc"] else "settings"
+        message = detail["msg"].removeprefix("Input should be ")
+        described = Settings.model_fields[name].description if name in Settings.model_fields else ""
+        lines.append(
+            f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}) = {detail['input']!r}: "
+            f"must be {message}. {described}"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One setting as documentation shows it."""
+
+    variable: str
+    kind: str
+    default: str
+    description: str
+
+
+def table() -> Iterator[SettingRow]:
+    """Every setting in the order of the model."""
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else str(field.default)
+        yield SettingRow(
+            f"{PREFIX}{name.upper()}",
+            _kind(field.annotation, field.metadata),
+            default,
+            field.description or "",
+        )
+
+
+def _kind(annotation: Any, metadata: list[Any]) -> str:
+    names = {str: "text", int: "integer", float: "number", Path: "path"}
+    if annotation in names:
+        limits = [_limit(rule) for rule in metadata]
+        return " ".join([names[annotation], *(limit for limit in limits if limit)])
+    if "Literal" in str(annotation):
+        return " or ".join(annotation.__args__)
+    return "true or false"
+
+
+def _limit(rule: Any) -> str:
+    for attribute, symbol in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤")):
+        if hasattr(rule, attribute):
+            return f"{symbol} {getattr(rule, attribute)}"
+    return ""
