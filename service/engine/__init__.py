@@ -1,0 +1,17 @@
+"""The engine: a state machine over a partitioned log. It knows neither Kafka nor HTTP.
+
+Map, in the order a record meets them:
+
+- `config`      what a stream is; which changes need another model
+- `records`     the facts that travel: records, batches, results, transactions
+- `ports`       what the engine asks of the world: log, snapshot store, decoder, metrics, clock
+- `pipeline`    one partition: a batch in, results out; sync and pure
+- `detectors`   one detector per series: create, count, mark as changed
+- `control`     configuration changes as records of the log
+- `snapshot`    a partition's state as immutable files
+- `policy`      when to write a snapshot, when to trim, when to refuse
+- `runner`      one partition's life: assign, restore, poll, process, commit
+- `tail`        the last committed results, for readers that wait
+- `engine`      the facade that the rest of the service talks to
+- `errors`      who must act when something fails
+"""

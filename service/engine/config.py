@@ -1,0 +1,135 @@
+"""What a stream is. Which changes need another model is data beside each field."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from service.engine.errors import InvalidParameter
+
+Change = Literal["live", "model", "never"]
+"""What a change of a field means: taken over at once, only with a fresh model, not at all."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MAX_DIMENSIONS = 4096
+SCORES = ("codisp", "disp", "depth")
+
+
+def _field(change: Change, default: Any, check: Any = None, allowed: str = "") -> Any:
+    metadata = {"change": change, "check": check, "allowed": allowed}
+    return field(default=default, metadata=metadata)
+
+
+def _whole(low: int, high: int, *, optional: bool = False) -> Any:
+    def check(value: object) -> bool:
+        if value is None:
+            return optional
+        return type(value) is int and low <= value <= high
+
+    return check
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def _are_features(value: object) -> bool:
+    if not isinstance(value, tuple) or not 1 <= len(value) <= 1000:
+        return False
+    named = all(isinstance(name, str) and 1 <= len(name) <= 200 for name in value)
+    return named and len(set(value)) == len(value)
+
+
+def _is_decay(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """One stream's configuration; checked when made.
+
+    Attributes:
+        name: 1 to 100 letters, digits, dots, underscores or hyphens.
+        features: names of a record's values, in order.
+        partitions: ordered parts of the stream, 1 to 256; every key belongs to one.
+        shingle_size: records end to end in one point, 1 to 1000.
+        trees: trees of each forest, 1 to 1000.
+        sample_size: points behind each tree, 2 to 65536.
+        time_decay: weight lost per record, [0, 1), or None for the library's default.
+        score: "codisp", "disp" or "depth".
+        seed: root of all randomness of the stream, [0, 2**63).
+        output_after: records of a series before its first score, or None for the default.
+        max_series: series that may be held in one partition; further keys get an error result.
+        retention: records and results kept per partition, at least 1000.
+        generation: grows by one with every reset; given by the engine.
+
+    Raises:
+        InvalidParameter: a field has a value that is not allowed.
+    """
+
+    name: str = _field(
+        "never", "", _is_name, "1 to 100 letters, digits, '.', '_' or '-', a letter or digit first"
+    )
+    features: tuple[str, ...] = _field(
+        "model", ("value",), _are_features, "1 to 1000 distinct names of 1 to 200 characters"
+    )
+    partitions: int = _field("never", 1, _whole(1, 256), "a whole number from 1 to 256")
+    shingle_size: int = _field("model", 8, _whole(1, 1000), "a whole number from 1 to 1000")
+    trees: int = _field("model", 50, _whole(1, 1000), "a whole number from 1 to 1000")
+    sample_size: int = _field("model", 256, _whole(2, 65536), "a whole number from 2 to 65536")
+    time_decay: float | None = _field(
+        "model", None, _is_decay, "a number of at least 0 and below 1, or null"
+    )
+    score: str = _field("model", "codisp", SCORES.__contains__, ", ".join(SCORES))
+    seed: int = _field("model", 0, _whole(0, 2**63 - 1), "a whole number from 0 to 2**63 - 1")
+    output_after: int | None = _field(
+        "model", None, _whole(1, 2**31, optional=True), "a whole number of at least 1, or null"
+    )
+    max_series: int = _field("live", 1000, _whole(1, 10**6), "a whole number from 1 to 1000000")
+    retention: int = _field(
+        "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
+    )
+    generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not _allows(item.metadata["check"], value):
+                raise InvalidParameter(item.name, value, item.metadata["allowed"])
+        dimensions = len(self.features) * self.shingle_size
+        if dimensions > MAX_DIMENSIONS:
+            raise InvalidParameter(
+                "shingle_size",
+                self.shingle_size,
+                f"features x shingle_size of at most {MAX_DIMENSIONS}",
+            )
+
+    def changed(self, other: StreamConfig) -> tuple[str, ...]:
+        """Name the fields, apart from the generation, in which the other one differs."""
+        return tuple(
+            item.name
+            for item in fields(self)
+            if item.name != "generation" and getattr(self, item.name) != getattr(other, item.name)
+        )
+
+    def with_generation(self, generation: int) -> StreamConfig:
+        """Return the same configuration under another generation."""
+        return replace(self, generation=generation)
+
+
+CHANGES: dict[str, Change] = {item.name: item.metadata["change"] for item in fields(StreamConfig)}
+
+
+def that_mean(change: Change, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Pick from field names those whose change means `change`."""
+    return tuple(name for name in names if CHANGES[name] == change)
+
+
+def _allows(check: Any, value: object) -> bool:
+    try:
+        return bool(check(value))
+    except TypeError:  # an unhashable value asked of a set
+        return False

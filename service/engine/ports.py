@@ -1,0 +1,249 @@
+"""What the engine asks of the world. Adapters implement these; the engine imports none.
+
+Time-outs and bounds belong to the adapters: no call may wait for ever, except `changes` and
+`poll`, which are cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.engine.config import StreamConfig
+from service.engine.records import (
+    Assignment,
+    Batch,
+    DeadLetter,
+    Decoded,
+    NewRecord,
+    OwnershipChange,
+    Position,
+    ResultFilter,
+    ResultSlice,
+    StreamEntry,
+    StreamPartition,
+    Transaction,
+)
+
+Numbers = npt.NDArray[np.float64]
+
+
+class LogBackend(Protocol):
+    """A partitioned log with transactions: embedded, or Kafka's."""
+
+    async def open(self) -> None:
+        """Get ready to serve.
+
+        Raises:
+            DataDirectoryInUse: another process serves this log's directory.
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun and let go; further calls fail."""
+
+    async def streams(self) -> list[StreamEntry]:
+        """Return the catalogue, ordered by name."""
+
+    async def create_stream(self, config: StreamConfig) -> StreamEntry:
+        """Add a stream and its empty partitions; announce them through `changes`.
+
+        Raises:
+            StreamExists: the name is taken.
+        """
+
+    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
+        """Replace the configuration and append the control record to every partition, at once.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+
+    async def delete_stream(self, stream: str) -> None:
+        """Remove a stream with its input, results and pointers; announce it through `changes`.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+
+    async def append(self, stream: str, records: Sequence[tuple[int, NewRecord]]) -> list[Position]:
+        """Append records to the partitions named beside them; all or none.
+
+        Returns once they are durable, with their positions in the order given. Records of one
+        partition stand in the order given. Every record has its timestamp.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            Fenced: another process took the log over.
+            TransientError: the log could not be written; nothing was appended.
+        """
+
+    async def changes(self) -> OwnershipChange:
+        """Wait for the next change of what this process owns. One caller at a time."""
+
+    async def assign(self, partition: StreamPartition) -> Assignment:
+        """Take a partition over: fence the former owner, abort what it left, read where it is."""
+
+    async def poll(
+        self, partition: StreamPartition, offset: int, max_records: int, max_bytes: int
+    ) -> Batch:
+        """Wait for records from `offset` on; at least one, even when above `max_bytes`."""
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Make a transaction durable and visible as a whole.
+
+        Raises:
+            Fenced: the epoch is not the partition's newest.
+            InvariantError: the transaction does not start at the committed offset, or does not
+                hold one result per offset; nothing was written.
+            TransientError: nothing was written, or it is unknown whether it was; `assign` tells.
+        """
+
+    async def read_results(
+        self,
+        partition: StreamPartition,
+        offset: int,
+        limit: int,
+        where: ResultFilter,
+    ) -> ResultSlice:
+        """Read up to `limit` committed results from `offset` on that the filter accepts."""
+
+    async def read_dead_letters(
+        self, partition: StreamPartition, offset: int, limit: int
+    ) -> list[DeadLetter]:
+        """Read up to `limit` committed dead letters from `offset` on."""
+
+
+class SnapshotStore(Protocol):
+    """Immutable named files. Names are relative paths with "/" between parts. Blocking calls."""
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write a file; on return it is whole and durable, and before that it is not there."""
+
+    def read(self, name: str) -> bytes:
+        """Read a file.
+
+        Raises:
+            CorruptSnapshot: there is none of this name.
+        """
+
+    def names(self, prefix: str) -> list[str]:
+        """List the files whose names begin with the prefix, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens when there is none."""
+
+
+class Decoder(Protocol):
+    """Reads the values of one stream's records."""
+
+    def __call__(self, value: bytes) -> Decoded:
+        """Read one record's value.
+
+        Raises:
+            InvalidRecord: the bytes are no record with the stream's features.
+        """
+
+
+class DecoderFactory(Protocol):
+    """Makes the decoder of a configuration."""
+
+    def __call__(self, config: StreamConfig) -> Decoder:
+        """Return a decoder for the configuration's features."""
+
+
+class Judgement(Protocol):
+    """What a detector says of n records: float64 arrays (n,), NaN while it warms up."""
+
+    @property
+    def score(self) -> Numbers:
+        """The forest's number, unbounded."""
+
+    @property
+    def threshold(self) -> Numbers:
+        """The score above which the grade is above 0."""
+
+    @property
+    def grade(self) -> Numbers:
+        """How anomalous, [0, 1]."""
+
+
+class SeriesDetector(Protocol):
+    """Judges one series; `rcf.Detector` is one."""
+
+    def process(self, values: Numbers, /) -> Any:
+        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+
+    def to_bytes(self) -> bytes:
+        """Return bytes from which an equal detector can be made."""
+
+
+class DetectorFactory(Protocol):
+    """Makes detectors: afresh, or from bytes."""
+
+    def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
+        """Make a detector that has seen nothing."""
+
+    def restore(self, data: bytes) -> SeriesDetector:
+        """Make the detector that wrote these bytes.
+
+        Raises:
+            CorruptSnapshot: no detector wrote them.
+        """
+
+
+class Clock(Protocol):
+    """The time of day and the time since whenever."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since an arbitrary moment; never steps back."""
+
+
+class Failpoints(Protocol):
+    """Called at named places of the protocol, so that tests can fail or kill exactly there."""
+
+    def __call__(self, name: str) -> None:
+        """Do nothing, or raise, or never return."""
+
+
+class Metrics(Protocol):
+    """What the engine reports; once per batch or rarer. Times in seconds, sizes in bytes.
+
+    `partition` is the partition's number, a label with few values; streams are no label.
+    """
+
+    def appended(self, records: int, size: int, seconds: float) -> None:
+        """One append was made durable."""
+
+    def refused(self, records: int) -> None:
+        """One append met backpressure."""
+
+    def processed(
+        self, *, partition: int, records: int, scored: int, anomalous: int, dead: int
+    ) -> None:
+        """One batch's results were committed."""
+
+    def timed(self, *, batch_s: float, score_s: float, commit_s: float) -> None:
+        """One batch took so long: poll's return to commit's, in the pipeline, in the commit."""
+
+    def lag(self, partition: StreamPartition, records: int) -> None:
+        """So many records wait in a partition; 0 too when it is let go."""
+
+    def series(self, partition: StreamPartition, count: int) -> None:
+        """So many series are held for a partition; 0 when it is let go."""
+
+    def snapshot_written(
+        self, partition: StreamPartition, *, size: int, series: int, seconds: float
+    ) -> None:
+        """One snapshot is durable and its pointer committed."""
+
+    def restored(self, partition: StreamPartition, *, replayed: int, seconds: float) -> None:
+        """One partition is live after loading and replaying so many records."""
+
+    def failed(self, partition: StreamPartition, error: str) -> None:
+        """A partition stopped; `error` is the class of the error."""
