@@ -78,7 +78,7 @@ class Batch:
     next_offset: int
 
 
-class Decoded(NamedTuple):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """What a record's value says.
 
     Attributes:

@@ -1,0 +1,285 @@
+"""One partition: a batch of records in, one result per record out.
+
+Law: results and state after offset n are a function of the configuration at birth and of the
+records up to n. No I/O, no clock, no randomness outside the detectors' state; how records are
+cut into batches changes nothing. Log order rules: a record with an earlier or an equal
+timestamp is scored like any other, where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from service.engine.config import StreamConfig
+from service.engine.control import decode_config
+from service.engine.detectors import SeriesDetectors
+from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.ports import Decoder, DecoderFactory, Numbers
+from service.engine.records import (
+    Batch,
+    DeadLetter,
+    Record,
+    Result,
+    StreamPartition,
+)
+from service.engine.series import MAX_KEY
+from service.engine.times import format_ms
+
+LARGEST = 3.4e38
+"""Largest magnitude of a value: within float32, in which the forest holds points."""
+VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
+
+
+Judged = tuple[float | None, float | None, float | None]
+"""Score, threshold and grade of a row; None where there is none."""
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """Why a record has no score."""
+
+    field: str
+    value: str | None
+    reason: str
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """A result as readers get it."""
+
+    stream: str
+    key: str
+    partition: int
+    offset: int
+    timestamp: str
+    values: list[float] | None
+    status: str
+    score: float | None = None
+    threshold: float | None = None
+    grade: float | None = None
+    anomaly: bool = False
+    error: Reason | msgspec.UnsetType = msgspec.UNSET
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A record that can be read, and the series it belongs to."""
+
+    key: str
+    timestamp_ms: int
+    values: list[float]
+
+
+@dataclass(slots=True)
+class Output:
+    """What a batch came to."""
+
+    results: list[Result] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    scored: int = 0
+    anomalous: int = 0
+
+
+class Pipeline:
+    """The state of one partition, and the step that advances it."""
+
+    def __init__(
+        self,
+        partition: StreamPartition,
+        config: StreamConfig,
+        detectors: SeriesDetectors,
+        decoder_for: DecoderFactory,
+        position: int = 0,
+    ) -> None:
+        self.partition = partition
+        self.detectors = detectors
+        self.position = position
+        self._decoder_for = decoder_for
+        self._encode = msgspec.json.Encoder().encode
+        self._configure(config)
+
+    def process(self, batch: Batch) -> Output:
+        """Judge a batch's records in order and learn from them.
+
+        Raises:
+            InvariantError: the batch does not continue where the last one ended, or a detector
+                failed; the state must not be used any further.
+        """
+        output = Output()
+        block: list[Record] = []
+        for record in batch.records:
+            if record.offset < self.position:
+                raise self._broken(record.offset, f"already processed up to {self.position}")
+            self.position = record.offset + 1
+            if record.control:
+                self._process_block(block, output)
+                block = []
+                self._apply(record, output)
+            else:
+                block.append(record)
+        self._process_block(block, output)
+        self.position = batch.next_offset
+        return output
+
+    def _configure(self, config: StreamConfig) -> None:
+        self.config = config
+        self._decode: Decoder = self._decoder_for(config)
+
+    def _apply(self, record: Record, output: Output) -> None:
+        """Take a configuration change over where it stands in the log."""
+        try:
+            config = decode_config(record.value)
+        except (msgspec.MsgspecError, InvalidParameter) as error:
+            raise self._broken(record.offset, f"unreadable control record: {error}") from error
+        if config.generation != self.config.generation:
+            self.detectors.forget_all()
+        self._configure(config)
+        self._settle(output, record, "control")
+
+    def _process_block(self, block: list[Record], output: Output) -> None:
+        """Judge consecutive data records under one configuration."""
+        if not block:
+            return
+        rows = [self._read(record) for record in block]
+        matrix = self._check_range(rows)
+        series = self._by_series(rows)
+        judged = self._judge(block, matrix, series)
+        for record, row, judgement in zip(block, rows, judged, strict=True):
+            if isinstance(row, Reason):
+                self._reject(output, record, row)
+            else:
+                self._accept(output, record, row, judgement)
+
+    def _read(self, record: Record) -> Row | Reason:
+        try:
+            read = self._decode(record.value)
+        except InvalidRecord as error:
+            return Reason(error.field, error.value, error.reason)
+        key = read.key or "" if record.key is None else record.key
+        if len(key) > MAX_KEY:
+            return Reason("key", key[:100], f"longer than {MAX_KEY} characters")
+        time = record.timestamp_ms if read.timestamp_ms is None else read.timestamp_ms
+        return Row(key, time, read.values)
+
+    def _check_range(self, rows: list[Row | Reason]) -> Numbers:
+        """Return the rows as (n, features), NaN where there is none; refuse those out of range."""
+        nothing = [np.nan] * len(self.config.features)
+        matrix = np.array(
+            [nothing if isinstance(row, Reason) else row.values for row in rows],
+            dtype=np.float64,
+        )
+        fits = (np.abs(matrix) <= LARGEST).all(axis=1)  # false for NaN too
+        for index in np.flatnonzero(~fits).tolist():
+            row = rows[index]
+            if isinstance(row, Row):
+                rows[index] = out_of_range(self.config, row.values)
+        return matrix
+
+    def _by_series(self, rows: list[Row | Reason]) -> dict[str, list[int]]:
+        """Gather row numbers by key in order; refuse series above the limit."""
+        series: dict[str, list[int]] = {}
+        for index, row in enumerate(rows):
+            if isinstance(row, Reason):
+                continue
+            key = row.key
+            numbers = series.get(key)
+            if numbers is not None:
+                numbers.append(index)
+            elif self.detectors.admit(key, self.config):
+                series[key] = [index]
+            else:
+                limit = f"the partition holds max_series = {self.config.max_series} series"
+                rows[index] = Reason("key", key, limit)
+        return series
+
+    def _judge(
+        self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
+    ) -> list[Judged]:
+        """Return score, threshold and grade of every row; None where there is none."""
+        judged = np.full((3, len(block)), np.nan)
+        for key, numbers in series.items():
+            whole = len(numbers) == len(block)
+            rows = matrix if whole else matrix[numbers]
+            try:
+                judgement = self.detectors.for_update(key).process(rows)
+            except Exception as error:
+                raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
+            where = slice(None) if whole else numbers
+            judged[0, where] = judgement.score
+            judged[1, where] = judgement.threshold
+            judged[2, where] = judgement.grade
+        judged_or_none = judged.astype(object)
+        judged_or_none[np.isnan(judged)] = None
+        return list(zip(*judged_or_none.tolist(), strict=True))
+
+    def _accept(
+        self,
+        output: Output,
+        record: Record,
+        row: Row,
+        judged: Judged,
+    ) -> None:
+        score, _, grade = judged
+        anomaly = grade is not None and grade > 0.0
+        stream, partition = self.partition
+        outcome = Outcome(
+            stream,
+            row.key,
+            partition,
+            record.offset,
+            format_ms(row.timestamp_ms),
+            row.values,
+            "warming" if score is None else "scored",
+            *judged,
+            anomaly,
+        )
+        output.results.append(
+            Result(record.offset, row.timestamp_ms, row.key, anomaly, self._encode(outcome))
+        )
+        output.scored += score is not None
+        output.anomalous += anomaly
+
+    def _reject(self, output: Output, record: Record, reason: Reason) -> None:
+        self._settle(output, record, "error", reason)
+        output.dead_letters.append(
+            DeadLetter(
+                record.offset,
+                record.timestamp_ms,
+                record.key,
+                record.value,
+                reason.field,
+                reason.reason,
+            )
+        )
+
+    def _settle(
+        self,
+        output: Output,
+        record: Record,
+        status: str,
+        error: Reason | msgspec.UnsetType = msgspec.UNSET,
+    ) -> None:
+        """Give a record without a score its result."""
+        key = record.key or ""
+        outcome = Outcome(
+            *(self.partition.stream, key, self.partition.partition, record.offset),
+            timestamp=format_ms(record.timestamp_ms),
+            values=None,
+            status=status,
+            error=error,
+        )
+        output.results.append(
+            Result(record.offset, record.timestamp_ms, key, False, self._encode(outcome))
+        )
+
+    def _broken(self, offset: int, reason: str) -> InvariantError:
+        return InvariantError(*self.partition, offset, reason)
+
+
+def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
+    """Say which of the values is not allowed."""
+    for name, value in zip(config.features, values, strict=True):
+        if not abs(value) <= LARGEST:
+            return Reason(f"values.{name}", repr(value), f"allowed: {VALUES_ALLOWED}")
+    raise ValueError("every value is allowed")

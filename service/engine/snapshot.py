@@ -1,0 +1,218 @@
+"""A partition's state as immutable files.
+
+A snapshot is a manifest and the packs it names. A pack holds the bytes of the series that had
+changed when it was written; the manifest names, for every series, its pack, place and SHA-256.
+Unchanged series stay in the packs of earlier snapshots. The log holds the pointer: manifest
+name and SHA-256. So everything that is read is checked, and a torn or altered file is found.
+
+Names carry the owner's epoch: a late former owner cannot overwrite a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+
+from service.engine.config import StreamConfig
+from service.engine.control import decode_config, encode_config
+from service.engine.detectors import SeriesDetectors
+from service.engine.errors import CorruptSnapshot
+from service.engine.pipeline import Pipeline
+from service.engine.ports import Failpoints, SnapshotStore
+from service.engine.records import Pointer, StreamPartition
+
+VERSION = 1
+LIVE_SHARE = 0.5
+"""A pack of which a smaller share is in use is emptied into the next one."""
+
+
+class SeriesRef(msgspec.Struct, frozen=True):
+    """Where one series' bytes stand."""
+
+    key: str
+    pack: str
+    start: int
+    length: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Everything a partition's state consists of.
+
+    Attributes:
+        offset: the state is that before this offset.
+        config: the configuration at that offset, as `control` writes it.
+        fingerprint: names the numerics (machine, compiler); another one may round differently.
+    """
+
+    version: int
+    stream: str
+    partition: int
+    offset: int
+    config: msgspec.Raw
+    fingerprint: str
+    series: tuple[SeriesRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A copy of a partition's state at a transaction's boundary, ready to be written.
+
+    Attributes:
+        changed: series to write, with their bytes.
+        kept: places of the series that did not change.
+    """
+
+    partition: StreamPartition
+    offset: int
+    config: StreamConfig
+    changed: Sequence[tuple[str, bytes]]
+    kept: Sequence[SeriesRef]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A durable snapshot whose pointer is not yet in the log."""
+
+    pointer: Pointer
+    series: tuple[SeriesRef, ...]
+    size: int
+
+
+def capture(pipeline: Pipeline, places: dict[str, SeriesRef]) -> Capture:
+    """Copy the state between two batches and count it as saved.
+
+    Args:
+        pipeline: not processing at the moment.
+        places: where series stood in the last snapshot.
+    """
+    detectors = pipeline.detectors
+    stale = {*detectors.changed(), *_in_wasteful_packs(places)}
+    keys = detectors.keys()
+    changed = [(key, detectors.to_bytes(key)) for key in keys if key in stale or key not in places]
+    kept = [places[key] for key in keys if key not in stale and key in places]
+    detectors.mark_saved()
+    return Capture(pipeline.partition, pipeline.position, pipeline.config, changed, kept)
+
+
+def write(
+    store: SnapshotStore, prefix: str, taken: Capture, fingerprint: str, failpoint: Failpoints
+) -> Written:
+    """Make a capture durable: the pack first, then the manifest that names it."""
+    pack = f"{prefix}{taken.offset}.pack"
+    written: list[SeriesRef] = []
+    if taken.changed:
+        store.write(pack, _chunks(pack, taken.changed, written, failpoint))
+    failpoint("snapshot.packed")
+    series = (*taken.kept, *written)
+    manifest = Manifest(
+        version=VERSION,
+        stream=taken.partition.stream,
+        partition=taken.partition.partition,
+        offset=taken.offset,
+        config=msgspec.Raw(encode_config(taken.config)),
+        fingerprint=fingerprint,
+        series=series,
+    )
+    data = msgspec.json.encode(manifest)
+    name = f"{prefix}{taken.offset}.manifest"
+    store.write(name, [data])
+    failpoint("snapshot.written")
+    pointer = Pointer(taken.offset, name, sha256(data).hexdigest())
+    size = len(data) + sum(reference.length for reference in written)
+    return Written(pointer, series, size)
+
+
+def read_manifest(store: SnapshotStore, pointer: Pointer) -> Manifest:
+    """Read and check the manifest that a pointer names.
+
+    Raises:
+        CorruptSnapshot: it is missing, altered, or of another version.
+    """
+    data = store.read(pointer.manifest)
+    if sha256(data).hexdigest() != pointer.sha256:
+        raise CorruptSnapshot(pointer.manifest, "altered: the checksum differs")
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise CorruptSnapshot(pointer.manifest, str(error)) from error
+    if manifest.version != VERSION:
+        raise CorruptSnapshot(pointer.manifest, f"version {manifest.version} is not {VERSION}")
+    return manifest
+
+
+def config_of(manifest: Manifest) -> StreamConfig:
+    """Return the configuration at the manifest's offset."""
+    return decode_config(bytes(manifest.config))
+
+
+def load(
+    store: SnapshotStore, manifest: Manifest, detectors: SeriesDetectors, failpoint: Failpoints
+) -> None:
+    """Restore every series of a manifest.
+
+    Raises:
+        CorruptSnapshot: bytes are missing or altered; the detectors must not be used.
+    """
+    packs: dict[str, bytes] = {}
+    for reference in manifest.series:
+        if reference.pack not in packs:
+            packs[reference.pack] = store.read(reference.pack)
+        data = packs[reference.pack][reference.start : reference.start + reference.length]
+        check(reference, data)
+        detectors.restore(reference.key, data)
+        failpoint("restore.series")
+
+
+def check(reference: SeriesRef, data: bytes) -> None:
+    """Compare a series' bytes with the manifest's checksum.
+
+    Raises:
+        CorruptSnapshot: they differ.
+    """
+    if sha256(data).hexdigest() != reference.sha256:
+        raise CorruptSnapshot(reference.pack, f"series {reference.key!r}: the checksum differs")
+
+
+def collect(store: SnapshotStore, folder: str, pointers: Sequence[Pointer]) -> int:
+    """Delete the files in a partition's folder that no kept snapshot needs; count them."""
+    needed: set[str] = set()
+    for pointer in pointers:
+        needed.add(pointer.manifest)
+        try:
+            needed.update(reference.pack for reference in read_manifest(store, pointer).series)
+        except CorruptSnapshot:
+            continue  # useless by itself, and so are the packs that only it names
+    garbage = [name for name in store.names(folder) if name not in needed]
+    for name in garbage:
+        store.delete(name)
+    return len(garbage)
+
+
+def _chunks(
+    pack: str, changed: Sequence[tuple[str, bytes]], written: list[SeriesRef], failpoint: Failpoints
+) -> Iterator[bytes]:
+    start = 0
+    for key, data in changed:
+        failpoint("snapshot.chunk")
+        yield data
+        written.append(SeriesRef(key, pack, start, len(data), sha256(data).hexdigest()))
+        start += len(data)
+
+
+def _in_wasteful_packs(places: dict[str, SeriesRef]) -> list[str]:
+    """Name the series whose packs hold mostly bytes that nobody needs any more.
+
+    A pack's size is at least the end of its last series in use; that bound is enough.
+    """
+    live: dict[str, int] = {}
+    size: dict[str, int] = {}
+    for place in places.values():
+        live[place.pack] = live.get(place.pack, 0) + place.length
+        size[place.pack] = max(size.get(place.pack, 0), place.start + place.length)
+    return [
+        key for key, place in places.items() if live[place.pack] < LIVE_SHARE * size[place.pack]
+    ]

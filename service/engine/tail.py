@@ -1,0 +1,86 @@
+"""The last committed results of each partition, for readers that wait for them.
+
+Readers hold a position and read at their own pace: near the end from here, else from the log.
+So a slow reader costs no memory. Everything here runs on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
+from operator import attrgetter
+
+from service.engine.records import Result, ResultFilter, ResultSlice
+
+KEPT_BYTES = 16 * 2**20
+"""Bytes of results kept for each partition."""
+
+
+class PartitionTail:
+    """One partition's committed offset and newest results."""
+
+    def __init__(self, committed: int, kept_bytes: int = KEPT_BYTES) -> None:
+        self.committed = committed
+        self.error: Exception | None = None
+        self._begin = committed
+        self._kept_bytes = kept_bytes
+        self._size = 0
+        self._chunks: deque[tuple[int, int, Sequence[Result]]] = deque()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._ticket = count()
+
+    def publish(self, end: int, results: Sequence[Result]) -> None:
+        """Add the results of a committed transaction that settles all offsets below `end`."""
+        size = sum(len(result.value) for result in results)
+        self._chunks.append((end, size, results))
+        self._size += size
+        self.committed = end
+        while self._size > self._kept_bytes and len(self._chunks) > 1:
+            self._begin, dropped, _ = self._chunks.popleft()
+            self._size -= dropped
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Let readers know that no further results will come."""
+        self.error = error
+        while self._waiting:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_exception(error)
+
+    def read(self, offset: int, limit: int, where: ResultFilter) -> ResultSlice | None:
+        """Read from memory what the log's `read_results` would; None when it is not here."""
+        if offset < self._begin:
+            return None
+        found: list[Result] = []
+        for end, _, results in self._chunks:
+            if end <= offset:
+                continue
+            first = bisect_left(results, offset, key=attrgetter("offset"))
+            for index in range(first, len(results)):
+                if where.accepts(results[index]):
+                    found.append(results[index])
+                    if len(found) == limit:
+                        return ResultSlice(found, results[index].offset + 1)
+        return ResultSlice(found, max(offset, self.committed))
+
+    def beyond(self, offset: int) -> asyncio.Future[None]:
+        """Return a future that is done once `offset` is settled."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.error is not None:
+            future.set_exception(self.error)
+        elif self.committed > offset:
+            future.set_result(None)
+        else:
+            heapq.heappush(self._waiting, (offset, next(self._ticket), future))
+        return future
+
+    def _wake(self) -> None:
+        while self._waiting and self._waiting[0][0] < self.committed:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,53 @@
+"""Timestamps: milliseconds since 1970 UTC inside, RFC 3339 outside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from service.engine.errors import InvalidRecord
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_MS = -62_135_596_800_000
+"""0001-01-01T00:00:00.000Z, the first moment that RFC 3339 writes and Python knows."""
+LATEST_MS = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z."""
+ALLOWED = "RFC 3339 text with a zone, such as 2026-01-31T12:00:00Z, or milliseconds since 1970 UTC"
+
+
+def format_ms(timestamp_ms: int) -> str:
+    """Write milliseconds since 1970 as RFC 3339 in UTC with milliseconds.
+
+    Moments outside the years 1 to 9999 are moved to the nearest one inside.
+    """
+    second, millisecond = divmod(min(max(timestamp_ms, EARLIEST_MS), LATEST_MS), 1000)
+    return f"{_format_second(second)}.{millisecond:03d}Z"
+
+
+def parse_time(value: str | float) -> int:
+    """Read RFC 3339 text, or a number of milliseconds since 1970, as whole milliseconds.
+
+    Text without a zone counts as UTC.
+
+    Raises:
+        InvalidRecord: it is neither, or lies outside the years 1 to 9999.
+    """
+    try:
+        timestamp_ms = _parse_text(value) if isinstance(value, str) else int(value)
+    except (ValueError, OverflowError):
+        raise InvalidRecord("timestamp", str(value)[:100], f"not a time; use {ALLOWED}") from None
+    if not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
+        raise InvalidRecord("timestamp", str(value)[:100], "outside the years 1 to 9999")
+    return timestamp_ms
+
+
+def _parse_text(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+@lru_cache(maxsize=4096)
+def _format_second(second: int) -> str:
+    return (EPOCH + timedelta(seconds=second)).isoformat()[:19]

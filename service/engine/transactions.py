@@ -1,0 +1,55 @@
+"""What every log checks before it writes a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.engine.errors import Fenced, InvariantError
+from service.engine.records import Record, Transaction
+
+
+def check_transaction(transaction: Transaction, epoch: int, committed: int) -> None:
+    """Refuse a transaction of a former owner, or one that would break a promise.
+
+    Args:
+        transaction: what its owner wants to write.
+        epoch: the partition's newest epoch.
+        committed: the partition's committed offset.
+
+    Raises:
+        Fenced: another owner took the partition over.
+        InvariantError: it leaves offsets out or settles some twice, or its pointer is ahead.
+    """
+    if transaction.epoch != epoch:
+        raise Fenced(
+            f"{transaction.partition}: epoch {transaction.epoch} gave way to epoch {epoch}"
+        )
+    reason = _broken_promise(transaction, committed)
+    if reason is not None:
+        raise InvariantError(*transaction.partition, transaction.start, reason)
+
+
+def within(records: Sequence[Record], max_bytes: int) -> Sequence[Record]:
+    """Return the longest beginning of at most `max_bytes`, and at least one record."""
+    size = 0
+    for index, record in enumerate(records):
+        size += len(record.value)
+        if size > max_bytes and index:
+            return records[:index]
+    return records
+
+
+def _broken_promise(transaction: Transaction, committed: int) -> str | None:
+    start, end, results = transaction.start, transaction.end, transaction.results
+    if start != committed:
+        return f"a transaction starts at {start}, but {committed} is committed"
+    if end < start:
+        return f"a transaction ends at {end}, before its start"
+    if any(not start <= result.offset < end for result in results):
+        return f"a result lies outside [{start}, {end})"
+    if any(left.offset >= right.offset for left, right in zip(results, results[1:], strict=False)):
+        return "results are not in the order of offsets, one for each"
+    pointer = transaction.pointer
+    if pointer is not None and pointer.offset > start:
+        return f"a snapshot pointer at {pointer.offset} is ahead of {start}"
+    return None
