@@ -1,2 +1,8 @@
-"""Start."""
-def main() -> None: ...
+"""Start: `python -m service` is `rcf`."""
+
+from service.cli.app import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

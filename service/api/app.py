@@ -1,0 +1,53 @@
+"""The web application: every resource over one context, and a truthful OpenAPI document."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from service.api import errors, events, operations, page, records, results, streams
+from service.api.context import Context
+from service.api.schemas import COMPONENTS
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_DESCRIPTION = """
+Records go in, each is scored against all that its series has shown before, then learnt. A `score`
+above its `threshold` has a `grade` above 0: an anomaly. Errors are RFC 9457 problems.
+"""
+
+
+def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        context: What the resources work on; may still wait for its engine.
+        lifespan: What to run around serving.
+    """
+    app = FastAPI(
+        title="rcf-stream",
+        version=version("rcf-stream"),
+        summary="Streaming anomaly detection with Random Cut Forests.",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    errors.install(app)
+    for resource in (streams, records, results, events, operations, page):
+        app.include_router(resource.router(context))
+    _complete_openapi(app)
+    return app
+
+
+def _complete_openapi(app: FastAPI) -> None:
+    """Add the schemas that the operations refer to: no pydantic model declares them."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(COMPONENTS)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the extension point FastAPI documents

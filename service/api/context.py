@@ -1,0 +1,64 @@
+"""What every resource needs, handed in once: the engine when it is there, limits, shutdown."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.api.errors import not_ready
+from service.engine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the HTTP side; units in the names."""
+
+    body_bytes: int = 10_000_000
+    body_records: int = 100_000
+    result_timeout_s: float = 10.0
+    subscribers: int = 1_000
+    heartbeat_interval_s: float = 15.0
+
+
+@dataclass(slots=True)
+class Context:
+    """The engine and how to treat its callers.
+
+    Attributes:
+        limits: bounds of requests.
+        auto_create: whether the first record of an unknown stream creates it.
+        partitions: of a stream that does not say how many.
+        starting: why there is no engine yet; shown by /readyz.
+        closing: set when the process was told to stop; event streams end then.
+        metrics_text: everything for /metrics: content and content type.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    auto_create: bool = False
+    partitions: int = 4
+    starting: str = "the service is starting"
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    metrics_text: Callable[[], tuple[bytes, str]] = lambda: (b"", "text/plain")
+    subscribers: int = 0
+    _engine: Engine | None = None
+
+    def open(self, engine: Engine) -> None:
+        """Serve requests from this engine."""
+        self._engine = engine
+
+    def engine(self) -> Engine:
+        """The engine.
+
+        Raises:
+            Problem: `not-ready`, while it starts.
+        """
+        if self._engine is None:
+            raise not_ready(self.starting)
+        return self._engine
+
+    def not_ready_reason(self) -> str | None:
+        """Why requests would fail at the moment, or None."""
+        if self.closing.is_set():
+            return "the service is stopping"
+        if self._engine is None:
+            return self.starting
+        return None if self._engine.ready else self._engine.not_ready_reason

@@ -1,0 +1,159 @@
+"""Record bodies taken apart: JSON, NDJSON and CSV become the bytes that the log keeps.
+
+Nothing is judged here except the envelope; whether a record is valid is the engine's decoder's
+business, so HTTP refuses exactly what scoring would refuse. A CSV row becomes a flat JSON record; a
+cell that is no number stays text, and the decoder names it.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from service.api.problems import Problem
+
+JSON = "application/json"
+NDJSON = (
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/jsonlines",
+)
+CSV = ("text/csv", "application/csv")
+MEDIA_TYPES = (JSON, *NDJSON, *CSV)
+
+KEY_COLUMN = "key"
+TIME_COLUMN = "timestamp"
+
+
+class Row(NamedTuple):
+    """One record of a body: its number from 1, its line in the body, its bytes."""
+
+    number: int
+    line: int | None
+    value: bytes
+
+
+class _Envelope(msgspec.Struct):
+    records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def split(media_type: str, body: bytes) -> list[Row]:
+    """The records of a body, in order; at least one.
+
+    Raises:
+        Problem: `malformed-body`, when the body as a whole cannot be read or holds no record.
+    """
+    splitter: Callable[[bytes], list[Row]] = _split_json
+    if media_type in NDJSON:
+        splitter = _split_lines
+    elif media_type in CSV:
+        splitter = _split_csv
+    rows = splitter(body)
+    if not rows:
+        raise Problem("malformed-body", "the body holds no records; at least one is needed")
+    return rows
+
+
+def _split_json(body: bytes) -> list[Row]:
+    if not body.strip():
+        return []
+    try:
+        envelope = _decode_envelope(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Problem("malformed-body", _json_advice(error)) from error
+    if isinstance(envelope.records, msgspec.UnsetType):
+        return [Row(1, None, body)]
+    return [Row(number, None, bytes(raw)) for number, raw in enumerate(envelope.records, 1)]
+
+
+def _json_advice(error: Exception) -> str:
+    hint = 'expected one record {"values": [...]} or {"records": [...]}'
+    if isinstance(error, msgspec.ValidationError):
+        return f"{error}; {hint}"
+    return f"not JSON: {error}; NaN and Infinity are no JSON numbers; {hint}"
+
+
+def _split_lines(body: bytes) -> list[Row]:
+    rows: list[Row] = []
+    for line, text in enumerate(body.split(b"\n"), 1):
+        value = text.strip()
+        if value:
+            rows.append(Row(len(rows) + 1, line, value))
+    return rows
+
+
+def _split_csv(body: bytes) -> list[Row]:
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise Problem("malformed-body", f"line {line}: not UTF-8: {error.reason}") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    to_value: Callable[[list[str]], bytes] | None = None
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if to_value is None:
+                names = _header(cells)
+                to_value = _row_encoder(names)
+                if names:
+                    continue
+            rows.append(Row(len(rows) + 1, reader.line_num, to_value(cells)))
+    except csv.Error as error:
+        raise Problem("malformed-body", f"line {reader.line_num}: not CSV: {error}") from error
+    return rows
+
+
+def _header(cells: list[str]) -> list[str]:
+    """Names, when the first line holds any text that is no number; otherwise it is data."""
+    names = [cell.strip() for cell in cells]
+    if all(_number(cell) is not None for cell in cells):
+        return []
+    if len(set(names)) < len(names):
+        raise Problem("malformed-body", "line 1: a column name stands there twice")
+    return names
+
+
+def _row_encoder(names: list[str]) -> Callable[[list[str]], bytes]:
+    def bare(cells: list[str]) -> bytes:
+        return _encode({"values": [_cell(cell) for cell in cells]})
+
+    def named(cells: list[str]) -> bytes:
+        if len(cells) != len(names):
+            return bare(cells)  # the decoder then says how many values there are and should be
+        values: dict[str, float | str] = {}
+        record: dict[str, object] = {"values": values}
+        for name, cell in zip(names, cells, strict=True):
+            if name == KEY_COLUMN:
+                record["key"] = cell
+            elif name == TIME_COLUMN:
+                record["timestamp"] = _cell(cell)
+            else:
+                values[name] = _cell(cell)
+        return _encode(record)
+
+    return named if names else bare
+
+
+def _cell(cell: str) -> float | str:
+    number = _number(cell)
+    return cell if number is None or not math.isfinite(number) else number
+
+
+def _number(cell: str) -> float | None:
+    if "_" in cell:  # Python reads 1_000 as a number; nobody writes it into CSV on purpose
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None

@@ -1,0 +1,67 @@
+"""Parameters that several resources share."""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Path
+
+from service.api.errors import invalid_parameter
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+StreamName = Annotated[
+    str,
+    Path(
+        pattern=NAME_PATTERN,
+        description="1 to 100 letters, digits, `.`, `_`, `-`; a letter or digit first.",
+        examples=["machines"],
+    ),
+]
+
+_MILLISECONDS_FROM = 1e11
+_LATEST_MS = 253_402_300_799_999  # the end of the year 9999
+_EARLIEST_MS = -62_135_596_800_000  # the start of the year 1
+_ALLOWED = (
+    "ISO 8601 such as 2026-01-31T12:00:00Z (UTC when no offset is given), or seconds since 1970 "
+    "(milliseconds from 1e11 on)"
+)
+
+
+def time_ms(field: str, text: str | None) -> int | None:
+    """A time parameter in milliseconds since 1970 UTC; None stays None.
+
+    Raises:
+        Problem: `invalid-parameter`.
+    """
+    if text is None:
+        return None
+    moment = _number_ms(text)
+    if moment is None:
+        moment = _iso_ms(text)
+    if moment is None or not _EARLIEST_MS <= moment <= _LATEST_MS:
+        raise invalid_parameter(field, text, _ALLOWED)
+    return round(moment)
+
+
+def _number_ms(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return math.inf
+    return number if abs(number) >= _MILLISECONDS_FROM else number * 1000
+
+
+def _iso_ms(text: str) -> float | None:
+    try:
+        # A `+` in a query string arrives as a space.
+        moment = datetime.fromisoformat(
+            text.strip().replace(" 0", "+0", 1) if " 0" in text[-7:] else text
+        )
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp() * 1000

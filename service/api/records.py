@@ -1,0 +1,196 @@
+"""POST …/records: records in, their results out.
+
+The law: a body is taken whole or not at all. Rows are checked by the engine's own decoder before
+anything is appended; with `?invalid=dead_letter` bad rows are appended as they came, and the engine
+gives each its `error` result and its dead letter.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.api.bodies import media_type, read_body, unsupported
+from service.api.context import Context
+from service.api.formats import JSON, MEDIA_TYPES, Row, split
+from service.api.parameters import StreamName
+from service.api.problems import Problem, shorten
+from service.api.schemas import APPEND
+from service.engine.config import StreamConfig
+from service.engine.engine import Engine
+from service.engine.errors import InvalidRecord, ResultTimeout, StreamExists, UnknownStream
+from service.engine.records import NewRecord, Position
+
+MAX_ROWS_SHOWN = 20
+_THREAD_FROM_BYTES = 200_000  # decoding less than this holds up the event loop under a millisecond
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+
+Bad = dict[str, object]
+
+
+def router(context: Context) -> APIRouter:
+    """The resource over the engine of `context`."""
+    routes = APIRouter(tags=["records"])
+
+    @routes.post("/v1/streams/{stream}/records", **APPEND)
+    async def append_records(
+        request: Request,
+        stream: StreamName,
+        wait: Annotated[
+            Literal["results", "ack"],
+            Query(description="What to wait for: the scores, or only durability."),
+        ] = "results",
+        invalid: Annotated[
+            Literal["reject", "dead_letter"],
+            Query(description="What invalid records do: refuse the body, or become dead letters."),
+        ] = "reject",
+    ) -> Response:
+        """Append one record or many, and answer with their results.
+
+        Scored, then learnt, in the order given per key. The records are durable when this answers.
+        """
+        engine = context.engine()
+        rows = await _read_rows(request, context)
+        await _ensure_stream(context, engine, stream, rows[0])
+        records, bad = await _checked(engine, stream, rows)
+        if bad and invalid == "reject":
+            raise _invalid(bad, len(rows))
+        positions = await engine.append(stream, records)
+        if wait == "ack":
+            return _json({"positions": _plain(positions)}, 202)
+        return await _results(context, engine, stream, positions)
+
+    return routes
+
+
+async def _read_rows(request: Request, context: Context) -> list[Row]:
+    kind = media_type(request, JSON)
+    if kind == _CURL_DEFAULT:  # what `curl -d` says when it was told nothing
+        kind = JSON
+    if kind not in MEDIA_TYPES:
+        raise unsupported(kind, MEDIA_TYPES)
+    body = await read_body(request, context.limits.body_bytes)
+    if len(body) < _THREAD_FROM_BYTES:
+        rows = split(kind, body)
+    else:
+        rows = await asyncio.to_thread(split, kind, body)
+    if len(rows) > context.limits.body_records:
+        raise Problem(
+            "body-too-large",
+            f"the body holds {len(rows):,} records",
+            field="body",
+            allowed=f"at most {context.limits.body_records} records",
+        )
+    return rows
+
+
+async def _ensure_stream(context: Context, engine: Engine, stream: str, first: Row) -> None:
+    try:
+        engine.stream(stream)
+    except UnknownStream:
+        if not context.auto_create:
+            raise
+        config = StreamConfig(
+            name=stream, features=_features_of(first.value), partitions=context.partitions
+        )
+        try:
+            await engine.create_stream(config)
+        except StreamExists:
+            return  # another request was faster; its features hold
+
+
+def _features_of(value: bytes) -> tuple[str, ...]:
+    """Features for a stream whose first record this is: its names, or v0, v1, ….
+
+    Raises:
+        Problem: `invalid-records`, when the record shows no values.
+    """
+    try:
+        record = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Problem(
+            "invalid-records",
+            f"the first record is not JSON: {error}",
+            rows=[{"row": 1, "field": "", "value": _shown(value), "reason": str(error)}],
+        ) from error
+    values = record.get("values") if isinstance(record, dict) else record
+    if isinstance(values, dict) and values:
+        return tuple(values)
+    if isinstance(values, list) and values:
+        return tuple(f"v{index}" for index in range(len(values)))
+    if isinstance(values, int | float) and not isinstance(values, bool):
+        return ("v0",)
+    reason = 'needs "values": a list of numbers, or numbers by feature name'
+    raise Problem(
+        "invalid-records",
+        f"the first record {reason}",
+        rows=[{"row": 1, "field": "values", "value": shorten(values), "reason": reason}],
+    )
+
+
+async def _checked(
+    engine: Engine, stream: str, rows: Sequence[Row]
+) -> tuple[list[NewRecord], list[Bad]]:
+    if sum(len(row.value) for row in rows[:2_000]) < _THREAD_FROM_BYTES and len(rows) <= 2_000:
+        return _check(engine, stream, rows)
+    return await asyncio.to_thread(_check, engine, stream, rows)
+
+
+def _check(engine: Engine, stream: str, rows: Sequence[Row]) -> tuple[list[NewRecord], list[Bad]]:
+    records: list[NewRecord] = []
+    bad: list[Bad] = []
+    for row in rows:
+        try:
+            decoded = engine.decode(stream, row.value)
+        except InvalidRecord as error:
+            records.append(NewRecord(row.value))
+            bad.append(_bad(row, error.field, error.value, error.reason))
+            continue
+        records.append(NewRecord(row.value, decoded.key, decoded.timestamp_ms))
+    return records, bad
+
+
+def _bad(row: Row, field: str, value: str | None, reason: str) -> Bad:
+    bad: Bad = {"row": row.number}
+    if row.line is not None:
+        bad["line"] = row.line
+    shown = _shown(row.value) if value is None else shorten(value)
+    return bad | {"field": field, "value": shown, "reason": reason}
+
+
+def _shown(value: bytes) -> str:
+    return shorten(value.decode("utf-8", "replace"))
+
+
+def _invalid(bad: Sequence[Bad], total: int) -> Problem:
+    first = bad[0]
+    place = f"row {first['row']}" + (f" (line {first['line']})" if "line" in first else "")
+    field = f", {first['field']}" if first["field"] else ""
+    return Problem(
+        "invalid-records",
+        f"{len(bad):,} of {total:,} records invalid; {place}{field}: {first['reason']}",
+        invalid=len(bad),
+        records=total,
+        rows=list(bad[:MAX_ROWS_SHOWN]),
+    )
+
+
+async def _results(
+    context: Context, engine: Engine, stream: str, positions: Sequence[Position]
+) -> Response:
+    try:
+        results = await engine.results_at(stream, positions, context.limits.result_timeout_s)
+    except ResultTimeout as error:
+        raise Problem("result-timeout", str(error), positions=_plain(positions)) from error
+    return Response(b'{"results":[' + b",".join(results) + b"]}", media_type=JSON)
+
+
+def _plain(positions: Sequence[Position]) -> list[dict[str, int]]:
+    return [{"partition": position.partition, "offset": position.offset} for position in positions]
+
+
+def _json(body: object, status: int) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type=JSON)

@@ -1,0 +1,366 @@
+"""What the OpenAPI document says about bodies: schemas, examples, problems of each operation.
+
+The keyword dictionaries at the end are handed to FastAPI's route decorators as they are.
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from starlette.responses import Response
+
+from service.api.formats import CSV, JSON, NDJSON
+from service.api.problems import KINDS, MEDIA_TYPE
+from service.engine.config import SCORES, StreamConfig
+
+Schema = dict[str, Any]
+
+_DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(StreamConfig)}
+
+
+def _whole(low: int, high: int, description: str, name: str) -> Schema:
+    return {
+        "type": "integer",
+        "minimum": low,
+        "maximum": high,
+        "default": _DEFAULTS[name],
+        "description": description,
+    }
+
+
+STREAM_FIELDS: dict[str, Schema] = {
+    "partitions": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 256,
+        "description": "Ordered parts of the stream; a key belongs to one. Never changes.",
+    },
+    "shingle_size": _whole(1, 1000, "Records end to end in one point.", "shingle_size"),
+    "trees": _whole(1, 1000, "Trees of each forest.", "trees"),
+    "sample_size": _whole(2, 65536, "Points behind each tree.", "sample_size"),
+    "time_decay": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "exclusiveMaximum": 1,
+        "description": "Weight lost per record; null takes the library's default.",
+    },
+    "score": {
+        "type": "string",
+        "enum": list(SCORES),
+        "default": "codisp",
+        "description": "Collusive displacement, displacement, or inverse depth (what AWS reports).",
+    },
+    "seed": _whole(0, 2**63 - 1, "Root of all randomness of the stream.", "seed"),
+    "output_after": {
+        "type": ["integer", "null"],
+        "minimum": 1,
+        "maximum": 2**31,
+        "description": "Records of a series before its first score; null takes the default.",
+    },
+    "max_series": _whole(
+        1, 10**6, "Series held in one partition; further keys get an error result.", "max_series"
+    ),
+    "retention": _whole(1000, 10**12, "Records and results kept per partition.", "retention"),
+}
+
+_NAMES: Schema = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "maxLength": 200},
+    "minItems": 1,
+    "maxItems": 1000,
+    "uniqueItems": True,
+    "description": "Names of a record's values, in order.",
+}
+
+_TIMESTAMP: Schema = {
+    "description": "ISO 8601 (UTC when no offset is given), or seconds since 1970 (milliseconds "
+    "from 1e11 on); the time of arrival when left out.",
+    "anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}],
+}
+
+_RECORD: Schema = {
+    "type": "object",
+    "required": ["values"],
+    "properties": {
+        "values": {
+            "description": "One finite number per feature: in order, or by name. At most 3.4e38 "
+            "in magnitude.",
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "object", "additionalProperties": {"type": "number"}},
+            ],
+        },
+        "key": {
+            "type": ["string", "null"],
+            "description": "Names the series. Each has a detector of its own.",
+        },
+        "timestamp": _TIMESTAMP,
+    },
+}
+
+_RESULT: Schema = {
+    "type": "object",
+    "required": [
+        "stream", "key", "partition", "offset", "timestamp", "values", "status",
+        "score", "threshold", "grade", "anomaly",
+    ],
+    "properties": {
+        "stream": {"type": "string"},
+        "key": {"type": "string"},
+        "partition": {"type": "integer"},
+        "offset": {"type": "integer"},
+        "timestamp": {"type": "string"},
+        "values": {"type": ["array", "null"], "items": {"type": "number"}},
+        "status": {"type": "string", "description": "`scored`, `warming`, `error`, `control`."},
+        "score": {"type": ["number", "null"], "description": "Null while warming, never 0."},
+        "threshold": {"type": ["number", "null"], "description": "A score above it is anomalous."},
+        "grade": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "anomaly": {"type": "boolean", "description": "Whether the grade is above 0."},
+        "error": {"type": "object", "description": "Why a record has no score."},
+    },
+}  # fmt: skip
+
+COMPONENTS: dict[str, Schema] = {
+    "Record": _RECORD,
+    "Records": {
+        "type": "object",
+        "required": ["records"],
+        "properties": {
+            "records": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"$ref": "#/components/schemas/Record"},
+            }
+        },
+    },
+    "Result": _RESULT,
+    "Results": {
+        "type": "object",
+        "required": ["results"],
+        "properties": {
+            "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}
+        },
+    },
+    "ResultsPage": {
+        "type": "object",
+        "required": ["results", "next"],
+        "properties": {
+            "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
+            "next": {"type": ["string", "null"]},
+        },
+    },
+    "Positions": {
+        "type": "object",
+        "required": ["positions"],
+        "properties": {
+            "positions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["partition", "offset"],
+                    "properties": {
+                        "partition": {"type": "integer", "minimum": 0},
+                        "offset": {"type": "integer", "minimum": 0},
+                    },
+                },
+            }
+        },
+    },
+    "StreamFields": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "features": {
+                "anyOf": [
+                    _NAMES,
+                    {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 1000,
+                        "description": "So many features, named v0, v1, ….",
+                    },
+                ]
+            },
+            **STREAM_FIELDS,
+        },
+    },
+    "Stream": {
+        "type": "object",
+        "required": ["name", "features", *STREAM_FIELDS, "generation"],
+        "properties": {
+            "name": {"type": "string"},
+            "features": _NAMES,
+            **STREAM_FIELDS,
+            "generation": {"type": "integer", "description": "Grows by one with every reset."},
+        },
+    },
+    "Streams": {
+        "type": "object",
+        "required": ["streams"],
+        "properties": {
+            "streams": {"type": "array", "items": {"$ref": "#/components/schemas/Stream"}}
+        },
+    },
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457. `type` is one of the problems listed in the documentation.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "enum": [f"urn:rcf:problem:{slug}" for slug in KINDS]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "field": {"type": "string"},
+            "value": {},
+            "allowed": {"type": "string"},
+        },
+    },
+}
+
+_SINGLE_EXAMPLE = {"values": [21.5], "key": "room-1", "timestamp": "2026-01-31T12:00:00Z"}
+_BATCH_EXAMPLE = {"records": [{"values": [21.5]}, {"values": [21.7]}]}
+_RESULT_EXAMPLE = {
+    "stream": "rooms",
+    "key": "room-1",
+    "partition": 0,
+    "offset": 0,
+    "timestamp": "2026-01-31T12:00:00.000Z",
+    "values": [21.5],
+    "status": "warming",
+    "score": None,
+    "threshold": None,
+    "grade": None,
+    "anomaly": False,
+}
+_STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
+
+
+def _json(name: str, description: str, example: Any = None) -> Schema:
+    content: Schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    if example is not None:
+        content["example"] = example
+    return {"description": description, "content": {JSON: content}}
+
+
+def _problems(*slugs: str) -> dict[int | str, Schema]:
+    """Responses of these problems, those of one status together."""
+    responses: dict[int | str, Schema] = {}
+    for slug in (*slugs, "method-not-allowed", "internal-error"):
+        kind = KINDS[slug]
+        content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        response = responses.setdefault(kind.status, {"description": "", "content": content})
+        joined = (
+            f"{response['description']}; {kind.title}" if response["description"] else kind.title
+        )
+        response["description"] = joined
+        if slug in ("backpressure", "not-ready", "too-many-subscribers"):
+            response["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
+    return responses
+
+
+def _operation(responses: dict[int | str, Schema], *problems: str, **extra: Any) -> Schema:
+    return {
+        "responses": responses | _problems(*problems),
+        "response_class": Response,
+        "status_code": next(iter(responses)),
+        **({"openapi_extra": extra} if extra else {}),
+    }
+
+
+_APPEND_BODY: Schema = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": {
+                "anyOf": [
+                    {"$ref": "#/components/schemas/Record"},
+                    {"$ref": "#/components/schemas/Records"},
+                ]
+            },
+            "examples": {
+                "one": {"summary": "One record", "value": _SINGLE_EXAMPLE},
+                "batch": {"summary": "A batch", "value": _BATCH_EXAMPLE},
+            },
+        },
+        NDJSON[0]: {
+            "schema": {"type": "string", "description": "One record per line."},
+            "example": '{"values": [21.5]}\n{"values": [21.7]}\n',
+        },
+        CSV[0]: {
+            "schema": {
+                "type": "string",
+                "description": "A header with feature names, optionally `key` and `timestamp`; "
+                "without a header, values in the order of the features.",
+            },
+            "example": "key,timestamp,v0\nroom-1,2026-01-31T12:00:00Z,21.5\n",
+        },
+    },
+}
+
+_STREAM = ("stream-not-found", "invalid-parameter", "not-ready")
+_BODY = ("malformed-body", "body-too-large", "unsupported-media-type")
+
+APPEND = _operation(
+    {
+        200: _json("Results", "Scored, in the order given.", {"results": [_RESULT_EXAMPLE]}),
+        202: _json(
+            "Positions", "Durable; scored soon.", {"positions": [{"partition": 0, "offset": 0}]}
+        ),
+    },
+    *_BODY,
+    *_STREAM,
+    "invalid-records",
+    "backpressure",
+    "result-timeout",
+    requestBody=_APPEND_BODY,
+)
+PUT_STREAM = _operation(
+    {
+        200: _json("Stream", "Changed, or as it was."),
+        201: _json("Stream", "Created."),
+    },
+    *_BODY,
+    "invalid-parameter",
+    "not-ready",
+    "needs-new-model",
+    "stream-changed",
+    requestBody={
+        "required": False,
+        "content": {
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/StreamFields"},
+                "example": _STREAM_EXAMPLE,
+            }
+        },
+    },
+)
+GET_STREAM = _operation({200: _json("Stream", "The configuration.")}, *_STREAM)
+DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
+LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
+RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
+EVENTS = _operation(
+    {
+        200: {
+            "description": "Server-sent events until the client leaves or the service stops.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+    *_STREAM,
+    "too-many-subscribers",
+)
+_STATUS: Schema = {
+    "description": "Yes.",
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["status"],
+                "properties": {"status": {"type": "string"}},
+            }
+        }
+    },
+}
+HEALTH = _operation({200: _STATUS})
+READY = _operation({200: _STATUS}, "not-ready")
+METRICS = _operation(
+    {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+)

@@ -1,0 +1,232 @@
+"""The commands of `rcf`. Declarations only: each command imports what it needs when it runs.
+
+`rcf --help` must answer at once, so numba, FastAPI and pydantic stay out of this module's imports.
+"""
+
+# ruff: noqa: PLC0415, PLR0917  (see above; Typer passes options by name)
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from service.cli.errors import ANOMALY_FOUND, FAILED, OK, CommandError
+
+app = typer.Typer(
+    name="rcf",
+    help="Streaming anomaly detection with Random Cut Forests.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class Score(StrEnum):
+    """Which number the forest reports."""
+
+    CODISP = "codisp"
+    DISP = "disp"
+    DEPTH = "depth"
+
+
+class Reference(StrEnum):
+    """What `rcf reference` lists."""
+
+    SETTINGS = "settings"
+    ENDPOINTS = "endpoints"
+    PROBLEMS = "problems"
+    METRICS = "metrics"
+
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (RCF_HOST, 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one (RCF_PORT, 8080).")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Directory of log and snapshots (RCF_DATA_DIR, .rcf).")
+]
+LogLevel = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error (RCF_LOG_LEVEL, info).")
+]
+AutoCreate = Annotated[
+    bool | None,
+    typer.Option(help="Create an unknown stream on its first record (RCF_AUTO_CREATE)."),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"rcf-stream {version('rcf-stream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def dev(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    log_level: LogLevel = None,
+    auto_create: AutoCreate = None,
+    demo: Annotated[
+        bool | None, typer.Option(help="Feed the streams `demo` and `host` (RCF_DEMO, yes).")
+    ] = None,
+) -> None:
+    """Start with live data: the page, the API, and two streams that feed themselves.
+
+    Every setting is also an environment variable: see `rcf reference settings`. A flag wins.
+    """
+    from service.cli.serve import run
+
+    run(
+        dev=True,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        log_level=log_level,
+        auto_create=auto_create,
+        demo=demo,
+    )
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    log_level: LogLevel = None,
+    auto_create: AutoCreate = None,
+) -> None:
+    """Start the service: no built-in streams, unknown streams are refused.
+
+    Every setting is also an environment variable: see `rcf reference settings`. A flag wins.
+    """
+    from service.cli.serve import run
+
+    run(
+        dev=False,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        log_level=log_level,
+        auto_create=auto_create,
+    )
+
+
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")],
+    time: Annotated[
+        str | None, typer.Option(help="Time column. [default: the one named like it]")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
+    ] = None,
+    shingle: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows in one point. [default: 8; 1 without a time column]"),
+    ] = None,
+    trees: Annotated[int, typer.Option(min=1, help="Trees of the forest.")] = 50,
+    sample_size: Annotated[int, typer.Option(min=2, help="Points behind each tree.")] = 256,
+    score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.CODISP,
+    seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
+    format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw everything into this HTML file.")
+    ] = None,
+    fail_on_anomaly: Annotated[
+        bool, typer.Option("--fail-on-anomaly", help="Exit with 3 when anything is anomalous.")
+    ] = False,
+) -> None:
+    """Score a CSV file: results on standard output, a sentence for you on standard error."""
+    from service.cli.score import Options, run
+
+    options = Options(
+        path=file,
+        time=time,
+        columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
+        shingle_size=shingle,
+        trees=trees,
+        sample_size=sample_size,
+        score=score.value,
+        seed=seed,
+        format="csv" if format is Format.CSV else "jsonl",
+        plot=plot,
+    )
+    summary = run(options, sys.stdout, _say)
+    _say(summary.sentence())
+    if fail_on_anomaly and summary.anomalies:
+        raise typer.Exit(ANOMALY_FOUND)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Stop after so many seconds of the demo; 0 never stops.")
+    ] = 300,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Times faster than life; 0 does not wait at all.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 7,
+    format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
+) -> None:
+    """Score the labelled demo series here, without a server, and tell what was found."""
+    from service.cli.demo import Options, run
+
+    options = Options(seconds, speed, seed, "csv" if format is Format.CSV else "jsonl")
+    run(options, sys.stdout, _say)
+
+
+@app.command()
+def reference(
+    what: Annotated[Reference, typer.Argument(help="What to list, as a Markdown table.")],
+) -> None:
+    """List settings, endpoints, problems or metrics, as the README shows them."""
+    from service.cli.reference import table
+
+    typer.echo(table(what.value))
+
+
+def _say(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
+def main() -> NoReturn:
+    """Run the command line; exit codes are 0, 1 (failed), 2 (usage), 3 (anomaly found)."""
+    sys.exit(_guarded(app))
+
+
+def _guarded(run: Callable[[], object]) -> int:
+    try:
+        run()
+    except CommandError as error:
+        typer.echo(f"rcf: {error}", err=True)
+        return error.code
+    except BrokenPipeError:
+        # The reader (`head`) has what it wanted; Python must not fail again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return FAILED
+    return OK

@@ -1,0 +1,250 @@
+"""`rcf score`: a CSV file in, one judged row per row out, a sentence at the end."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+import rcf
+from service.cli.errors import CommandError
+from service.cli.plot import Series, write_html
+from service.cli.table import Chunk, Columns, Table, open_text
+
+Format = Literal["csv", "jsonl"]
+
+_FILE_CHUNK_ROWS = 2_000
+_STREAM_CHUNK_ROWS = 1  # a row read from a pipe is answered before the next one is awaited
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller asked of `rcf score`; sizes as in `rcf.Detector`."""
+
+    path: str
+    time: str | None = None
+    columns: tuple[str, ...] = ()
+    shingle_size: int | None = None
+    trees: int = 50
+    sample_size: int = 256
+    score: str = "codisp"
+    seed: int = 0
+    format: Format = "csv"
+    plot: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows of one chunk with their judgement; score, threshold NaN while warming."""
+
+    first_row: int
+    times: list[str]
+    values: NDArray[np.float64]
+    score: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    grade: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the last line says."""
+
+    rows: int = 0
+    warming: int = 0
+    anomalies: int = 0
+    worst_grade: float = 0.0
+    worst_score: float = -np.inf
+    worst_at: str = ""
+
+    def add(self, judged: Judged) -> None:
+        """Count one chunk."""
+        self.rows += len(judged.score)
+        self.warming += int(np.isnan(judged.score).sum())
+        for index in np.flatnonzero(judged.grade > 0):
+            self.anomalies += 1
+            grade, score = float(judged.grade[index]), float(judged.score[index])
+            if (grade, score) > (self.worst_grade, self.worst_score):
+                self.worst_grade, self.worst_score = grade, score
+                row = judged.first_row + int(index)
+                self.worst_at = judged.times[index] if judged.times else f"row {row:,}"
+
+    def sentence(self) -> str:
+        """For people: how many anomalies in how many rows, and the worst."""
+        found = f"{self.anomalies:,} anomal{'y' if self.anomalies == 1 else 'ies'}"
+        text = f"{found} in {self.rows:,} rows"
+        if self.anomalies:
+            text += f"; worst at {self.worst_at} (grade {self.worst_grade:.2f})"
+        if self.warming == self.rows:
+            text += "; too few rows: the detector was warming up until the end"
+        return text
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Everything judged, when a plot needs it."""
+
+    parts: list[Judged] = field(default_factory=list)
+
+
+def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
+    """Score the file of `options`.
+
+    Args:
+        options: File, columns and detector sizes.
+        out: Receives the rows.
+        say: Receives sentences for people (standard error).
+
+    Raises:
+        CommandError: The file or the options are at fault.
+    """
+    kept = _Kept()
+    summary = Summary()
+    with open_text(options.path) as text:
+        table = Table(text, time=options.time, columns=options.columns)
+        shingle_size = options.shingle_size or (1 if table.columns.time is None else 8)
+        say(_what_is_used(table.columns, shingle_size, options))
+        writer = _writer(options.format, out, table.columns)
+        for judged in _judge(table, _detector(options, table.columns, shingle_size), options):
+            writer(judged)
+            summary.add(judged)
+            if options.plot:
+                kept.parts.append(judged)
+    if options.plot:
+        _write_plot(options, table.columns, kept, summary)
+        say(f"wrote {options.plot}")
+    return summary
+
+
+def _what_is_used(columns: Columns, shingle_size: int, options: Options) -> str:
+    text = f"scoring {_listed(columns.feature_names)}"
+    if columns.time is not None:
+        text += f" over {columns.names[columns.time]!r}"
+    text += f" (shingle {shingle_size}, {options.trees} trees, {options.sample_size} samples)"
+    left_out = [
+        f"{columns.names[index]!r} ({why})" for index, why in columns.skipped if why != "time"
+    ]
+    return text + (f"; left out {_listed(left_out)}" if left_out else "")
+
+
+def _listed(names: tuple[str, ...] | list[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def _detector(options: Options, columns: Columns, shingle_size: int) -> rcf.Detector:
+    try:
+        return rcf.Detector(
+            features=len(columns.features),
+            shingle_size=shingle_size,
+            trees=options.trees,
+            sample_size=options.sample_size,
+            score=options.score,
+            seed=options.seed,
+        )
+    except rcf.InvalidParameter as error:
+        raise CommandError(str(error), code=2) from error
+
+
+def _judge(table: Table, detector: rcf.Detector, options: Options) -> Iterator[Judged]:
+    first_row = 1
+    chunk_rows = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
+    with _progress() as advance:
+        for chunk in table.chunks(chunk_rows):
+            yield _judge_chunk(chunk, first_row, detector)
+            first_row += len(chunk.values)
+            advance(len(chunk.values))
+
+
+def _judge_chunk(chunk: Chunk, first_row: int, detector: rcf.Detector) -> Judged:
+    values = np.array(chunk.values, dtype=np.float64)
+    judgement = detector.process(values)
+    return Judged(
+        first_row, chunk.times, values, judgement.score, judgement.threshold, judgement.grade
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """A counter on standard error when that is a terminal; nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield lambda _rows: None
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("rows scored", total=None)
+        yield lambda rows: progress.advance(task, rows)
+
+
+def _writer(form: Format, out: IO[str], columns: Columns) -> Callable[[Judged], None]:
+    return _csv_writer(out, columns) if form == "csv" else _jsonl_writer(out, columns)
+
+
+def _csv_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
+    rows = csv.writer(out, lineterminator="\n")
+    time = [] if columns.time is None else [columns.names[columns.time]]
+    rows.writerow([*time, *columns.feature_names, "score", "threshold", "grade", "anomaly"])
+
+    def write(judged: Judged) -> None:
+        for index, line in enumerate(judged.values.tolist()):
+            time = judged.times[index : index + 1]
+            rows.writerow([*time, *line, *_judgement(judged, index, missing="").values()])
+        out.flush()
+
+    return write
+
+
+def _jsonl_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
+    def write(judged: Judged) -> None:
+        for index, line in enumerate(judged.values.tolist()):
+            row: dict[str, object] = {"row": judged.first_row + index}
+            if judged.times:
+                row["time"] = judged.times[index]
+            row["values"] = dict(zip(columns.feature_names, line, strict=True))
+            row |= _judgement(judged, index, missing=None)
+            out.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
+        out.flush()
+
+    return write
+
+
+def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]:
+    score, threshold, grade = (
+        float(array[index]) for array in (judged.score, judged.threshold, judged.grade)
+    )
+    return {
+        "score": missing if np.isnan(score) else score,
+        "threshold": missing if np.isnan(threshold) else threshold,
+        "grade": missing if np.isnan(grade) else grade,
+        "anomaly": "true" if missing == "" and grade > 0 else _false_or_flag(grade, missing),
+    }
+
+
+def _false_or_flag(grade: float, missing: object) -> object:
+    return "false" if missing == "" else bool(grade > 0)
+
+
+def _write_plot(options: Options, columns: Columns, kept: _Kept, summary: Summary) -> None:
+    def joined(name: str) -> NDArray[np.float64]:
+        arrays: list[NDArray[np.float64]] = [getattr(part, name) for part in kept.parts]
+        return np.concatenate(arrays)
+
+    series = Series(
+        title="standard input" if options.path == "-" else options.path,
+        summary=summary.sentence(),
+        features=columns.feature_names,
+        times=[time for part in kept.parts for time in part.times],
+        values=joined("values"),
+        score=joined("score"),
+        threshold=joined("threshold"),
+        grade=joined("grade"),
+    )
+    assert options.plot is not None  # noqa: S101  the caller checked; this tells the type checker
+    write_html(series, options.plot)

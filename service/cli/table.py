@@ -1,0 +1,213 @@
+"""CSV in: header, choice of columns, rows of numbers; errors name line and column."""
+
+import csv
+import gzip
+import io
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+from service.cli.errors import CommandError
+
+TIME_NAMES = frozenset({"time", "timestamp", "datetime", "date", "ts", "t"})
+LABEL_NAMES = frozenset(
+    {"label", "labels", "anomaly", "is_anomaly", "changepoint", "outlier", "class", "target"}
+)
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the file play which part.
+
+    Attributes:
+        names: The header.
+        features: Indices of the columns that are scored, in order.
+        time: Index of the time column, or None.
+        skipped: Index and reason of each column left out.
+    """
+
+    names: tuple[str, ...]
+    features: tuple[int, ...]
+    time: int | None
+    skipped: tuple[tuple[int, str], ...]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the scored columns."""
+        return tuple(self.names[index] for index in self.features)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some consecutive rows: `times` as written (empty without a time column), `values` (n, d)."""
+
+    times: list[str]
+    values: list[list[float]]
+
+
+class Table:
+    """A CSV text with one header line, read once from front to back."""
+
+    def __init__(
+        self, text: IO[str], *, time: str | None = None, columns: Sequence[str] | None = None
+    ) -> None:
+        self._reader = csv.reader(text, strict=True)
+        names = self._header()
+        first = next(self._reader_rows(), None)
+        if first is None:
+            raise CommandError("the file has a header but no rows")
+        self.columns = choose_columns(names, first[1], time=time, columns=columns)
+        self._first = first
+
+    def chunks(self, rows: int) -> Iterator[Chunk]:
+        """The rows in order, at most `rows` at a time.
+
+        Raises:
+            CommandError: A cell is not a finite number, or a row is too short or too long.
+        """
+        chunk = Chunk([], [])
+        for line, cells in chain([self._first], self._reader_rows()):
+            self._read_row(line, cells, chunk)
+            if len(chunk.values) >= rows:
+                yield chunk
+                chunk = Chunk([], [])
+        if chunk.values:
+            yield chunk
+
+    def _header(self) -> tuple[str, ...]:
+        for _, cells in self._reader_rows():
+            if all(to_number(cell) is not None for cell in cells):
+                raise CommandError("line 1 holds only numbers: expected a header line with names")
+            return tuple(cell.strip() for cell in cells)
+        raise CommandError("the file is empty: expected CSV with one header line")
+
+    def _reader_rows(self) -> Iterator[tuple[int, list[str]]]:
+        while True:
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise CommandError(f"line {self._reader.line_num}: not CSV: {error}") from error
+            except UnicodeDecodeError as error:
+                raise CommandError(
+                    f"after line {self._reader.line_num}: not UTF-8 text: {error.reason}"
+                ) from error
+            except (EOFError, gzip.BadGzipFile) as error:
+                raise CommandError(
+                    f"after line {self._reader.line_num}: broken gzip file: {error}"
+                ) from error
+            if cells:
+                yield self._reader.line_num, cells
+
+    def _read_row(self, line: int, cells: list[str], chunk: Chunk) -> None:
+        if len(cells) != len(self.columns.names):
+            raise CommandError(
+                f"line {line}: {len(cells)} columns, but the header has {len(self.columns.names)}"
+            )
+        chunk.values.append([self._number(line, index, cells) for index in self.columns.features])
+        if self.columns.time is not None:
+            chunk.times.append(cells[self.columns.time])
+
+    def _number(self, line: int, index: int, cells: list[str]) -> float:
+        number = to_number(cells[index])
+        if number is None or not math.isfinite(number):
+            shown = cells[index] if len(cells[index]) <= _SHOWN else cells[index][:_SHOWN] + "…"
+            raise CommandError(
+                f"line {line}, column {self.columns.names[index]!r}: "
+                f"{shown!r} is not a finite number"
+            )
+        return number
+
+
+def choose_columns(
+    names: Sequence[str],
+    first_row: Sequence[str],
+    *,
+    time: str | None,
+    columns: Sequence[str] | None,
+) -> Columns:
+    """Settle which columns are scored.
+
+    Columns asked for are taken as they are. Otherwise every column whose first value is a number,
+    except the time column and columns that are named like labels.
+
+    Raises:
+        CommandError: A column asked for is not in the header, or none is left.
+    """
+    time_index = _index(names, time) if time is not None else _time_index(names)
+    if columns:
+        chosen = tuple(_index(names, name) for name in columns)
+        return Columns(tuple(names), chosen, time_index, ())
+    features, skipped = [], []
+    for index, name in enumerate(names):
+        reason = _why_skipped(index, name, first_row, time_index)
+        if reason:
+            skipped.append((index, reason))
+        else:
+            features.append(index)
+    if not features:
+        raise CommandError(
+            f"no column with numbers to score among {', '.join(map(repr, names))}; "
+            "name one with --columns",
+        )
+    return Columns(tuple(names), tuple(features), time_index, tuple(skipped))
+
+
+def _why_skipped(
+    index: int, name: str, first_row: Sequence[str], time_index: int | None
+) -> str | None:
+    if index == time_index:
+        return "time"
+    if name.lower() in LABEL_NAMES:
+        return "looks like a label"
+    if index < len(first_row) and to_number(first_row[index]) is None:
+        return "not numeric"
+    return None
+
+
+def _time_index(names: Sequence[str]) -> int | None:
+    return next((i for i, name in enumerate(names) if name.lower() in TIME_NAMES), None)
+
+
+def _index(names: Sequence[str], name: str) -> int:
+    if name in names:
+        return names.index(name)
+    known = ", ".join(map(repr, names))
+    raise CommandError(f"no column {name!r} in the header; there are {known}", code=2)
+
+
+def to_number(cell: str) -> float | None:
+    """The cell as a float (NaN and infinities included), or None."""
+    if "_" in cell:  # Python reads 1_000 as a number; nobody writes it into CSV on purpose
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def open_text(path: str) -> Iterator[IO[str]]:
+    """The file as UTF-8 text; `-` is standard input, gzip is recognised by its first bytes.
+
+    Raises:
+        CommandError: The file cannot be opened.
+    """
+    if path == "-":
+        yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        return
+    try:
+        with Path(path).open("rb") as probe:
+            zipped = probe.read(2) == b"\x1f\x8b"
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", code=2) from error
+    opener = gzip.open if zipped else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as text:
+        yield text
