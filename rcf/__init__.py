@@ -1,0 +1,2 @@
+"""Streaming random cut forests."""
+from rcf.errors import InvalidParameter, SnapshotError

@@ -1,0 +1,93 @@
+"""How every kernel is compiled, and where the compiled code is kept.
+
+Laws:
+    * All kernels share one set of flags. No ``fastmath``: NaN, infinity and the order of a sum mean
+      what they say, so equal input gives equal bits. ``error_model="numpy"`` drops the check of
+      every division (27 % of the run time); kernels test divisors that can be 0.
+    * Numba's disk cache notices an edit of the file that defines a kernel, not of a helper that the
+      kernel inlines from another file. The cache folder is therefore named by a digest of all the
+      sources of this package: edit any of them and everything is compiled anew.
+    * A cache folder that cannot be written makes ``cache=True`` raise while a module is imported
+      (a read-only root, a user without a home). Folders are tried before they are used; where none
+      can be written, kernels are compiled for this process alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: True where NUMBA_DISABLE_JIT=1 runs the kernels as plain Python (coverage, debugging).
+INTERPRETED: bool = bool(config.DISABLE_JIT)
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def source_digest(package: Path = _PACKAGE) -> str:
+    """Digest of the package's sources: 16 hexadecimal digits, one per state of the code."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _candidates() -> list[Path]:
+    """Folders for compiled code, best first: asked for, the user's cache, a temporary one."""
+    asked = os.environ.get("RCF_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
+    folders = [Path(asked)] if asked else []
+    home_cache = os.environ.get("XDG_CACHE_HOME")
+    if home_cache:
+        folders.append(Path(home_cache) / "rcf-stream")
+    else:
+        try:
+            folders.append(Path.home() / ".cache" / "rcf-stream")
+        except RuntimeError:  # a user id without an entry in the password file
+            pass
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    folders.append(Path(tempfile.gettempdir()) / f"rcf-stream-{owner}")
+    return folders
+
+
+def cache_directory() -> Path | None:
+    """First writable folder for this state of the sources; None where there is none."""
+    for folder in _candidates():
+        versioned = folder / f"kernels-{source_digest()}"
+        if _writable(versioned):
+            return versioned
+    return None
+
+
+CACHE_DIRECTORY: Path | None = None if INTERPRETED else cache_directory()
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile `function` in nopython mode with the flags of this package, cached on disk."""
+    before = config.CACHE_DIR
+    # The folder is read when the decorator runs; other users of numba in this process keep theirs.
+    config.CACHE_DIR = str(CACHE_DIRECTORY or "")
+    try:
+        compiled: _Function = numba.njit(
+            function, nogil=True, cache=CACHE_DIRECTORY is not None, error_model="numpy"
+        )
+    finally:
+        config.CACHE_DIR = before
+    return compiled

@@ -1,0 +1,128 @@
+"""The way of one query through eight trees at a time: what every fold works on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rcf.cut import key_of
+from rcf.jit import kernel
+from rcf.pointer import pointer
+from rcf.points import write_row
+from rcf.state import DIMENSIONS, F32, F64, GROUPS, I64, PAIRS, TAIL, U16, U8, WIDTH, Forest
+from rcf.vector import LANES, descend
+
+
+class Query(NamedTuple):
+    """One point in the three forms that kernels ask for.
+
+    Attributes:
+        values: float32, the point's coordinates start at `at[0]`.
+        at: int64 (1,).
+        row: float32 (width,), the point as the box ``[x | -x]``, padding 0.
+        keys: int64 (dimensions,), order-preserving integers of the coordinates.
+    """
+
+    values: F32
+    at: I64
+    row: F32
+    keys: I64
+
+
+class Walk(NamedTuple):
+    """Paths of a query through eight trees, step by step from the root; lane i of step s at 8 s + i.
+
+    Attributes:
+        nodes: uint16, the node; a leaf repeats until the deepest lane has ended.
+        masses: float32, its mass.
+        ratios: float32, largest mass of a sibling over (mass + 1) on the way to it.
+        depths: int64 (8,), depth of each lane's leaf.
+        chances: float64, chance that a cut separates the query from each node of one tree's path.
+        row: float32 (width,), room for a point's row, padding 0.
+        edge: float32 (width,), the same with padding 1 (see `box_touches`).
+    """
+
+    nodes: U16
+    masses: F32
+    ratios: F32
+    depths: I64
+    chances: F64
+    row: F32
+    edge: F32
+
+
+@kernel
+def room_bytes(forest: Forest) -> int:
+    """Bytes that `make_query` and `make_walk` need together."""
+    header = forest.header
+    return 64 * 8 + room_of_query(forest) + (header[PAIRS] + 2) * (LANES * 10 + 8) + header[WIDTH] * 8
+
+
+@kernel
+def room_of_query(forest: Forest) -> int:
+    """Bytes that `make_query` needs."""
+    return 128 + forest.header[DIMENSIONS] * 8 + forest.header[WIDTH] * 4
+
+
+@kernel
+def make_query(forest: Forest, values: F32, room: U8) -> Query:
+    """A query whose coordinates lie in `values`, in the first bytes of `room`."""
+    header = forest.header
+    keys_end = 64 + header[DIMENSIONS] * 8
+    row = room[keys_end : keys_end + header[WIDTH] * 4].view(np.float32)
+    row[:] = 0.0
+    return Query(
+        pointer(values),
+        pointer(room[:8].view(np.int64)),
+        pointer(row),
+        pointer(room[64:keys_end].view(np.int64)),
+    )
+
+
+@kernel
+def make_walk(forest: Forest, room: U8) -> Walk:
+    """The rest of `room` for paths. A path is at most as deep as a tree has points."""
+    header = forest.header
+    steps = (header[PAIRS] + 2) * LANES
+    # Wide items first, so that all are aligned.
+    depths = (room_of_query(forest) + 63) // 64 * 64
+    chances = depths + LANES * 8
+    masses = chances + (header[PAIRS] + 2) * 8
+    ratios = masses + steps * 4
+    row = ratios + steps * 4
+    edge = row + header[WIDTH] * 4
+    nodes = edge + header[WIDTH] * 4
+    row_view = room[row:edge].view(np.float32)
+    edge_view = room[edge:nodes].view(np.float32)
+    row_view[:] = 0.0
+    edge_view[:] = 1.0
+    return Walk(
+        pointer(room[nodes : nodes + steps * 2].view(np.uint16)),
+        pointer(room[masses:ratios].view(np.float32)),
+        pointer(room[ratios:row].view(np.float32)),
+        pointer(room[depths:chances].view(np.int64)),
+        pointer(room[chances:masses].view(np.float64)),
+        pointer(row_view),
+        pointer(edge_view),
+    )
+
+
+@kernel
+def set_query(forest: Forest, query: Query, at: int) -> None:
+    """Point the query at the coordinates that start at `query.values[at]`."""
+    header = forest.header
+    dimensions = header[DIMENSIONS]
+    query.at[0] = at
+    write_row(query.row, 0, query.values, at, header[GROUPS], header[TAIL], dimensions)
+    for i in range(dimensions):
+        query.keys[i] = key_of(query.values[at + i])
+
+
+@kernel
+def walk_trees(forest: Forest, query: Query, walk: Walk, first: int, last: int) -> int:
+    """Walk trees `first` … `first + 7`, none beyond `last`, down to their leaves."""
+    return descend(
+        forest.nodes, forest.masses, first, 2 * forest.header[PAIRS], last, query.keys,
+        walk.nodes, walk.masses, walk.ratios, walk.depths,
+    )

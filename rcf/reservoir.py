@@ -1,0 +1,182 @@
+"""The time-decayed weighted reservoir behind each tree, skipping ahead to the next acceptance.
+
+Item t with u ~ U(0, 1) gets key E_t exp(-decay t), E_t = -ln u, and the smallest keys stay
+(Efraimidis and Spirakis 2006, A-Res, with weights exp(decay t); its logarithm is the key of AWS).
+Once a reservoir is full with largest key L, item t is accepted exactly if E_t < h_t with
+h_t = L exp(decay t), and no item of t + 1 … t + n is accepted with probability
+exp(-(h_{t+1} + … + h_{t+n})), a geometric sum. So the next acceptance is drawn in closed form when L
+changes, and a tree that accepts nothing costs one comparison of integers. At the acceptance, E_t is
+an exponential variable given E_t < h_t.
+
+Keys are kept relative to an epoch that follows the stream, so float32 holds them however long it
+runs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rcf.jit import kernel
+from rcf.rng import uniform
+from rcf.state import (
+    DECAY, INITIAL_ACCEPT, KEY_EPOCH, POINTS, SAMPLE, SLOTS, TREES, U64, Forest,
+)
+from rcf.vector import float_bits
+
+#: Largest decay times age before keys are moved to a later epoch: e^16 leaves float32 ample room.
+_EPOCH_SPAN = 16.0
+_NEVER = 1 << 62
+_BLOCK = 16
+
+
+@kernel
+def exponential(rng: U64, tree: int) -> float:
+    """-ln(1 - u), u uniform on [0, 1): standard exponential, finite, may be 0."""
+    return -math.log1p(-uniform(rng, tree))
+
+
+@kernel
+def exponential_below(rng: U64, tree: int, bound: float) -> float:
+    """Standard exponential variable given that it is below `bound` > 0.
+
+    Rejection from a uniform where that succeeds at least every third time; inversion above.
+    """
+    if bound > 2.0:
+        return -math.log1p(-uniform(rng, tree) * -math.expm1(-bound))
+    while True:
+        value = uniform(rng, tree) * bound
+        chance = uniform(rng, tree)
+        # exp(-x) >= 1 - x, so most draws are accepted without the exponential.
+        if chance < 1.0 - value or chance < math.exp(-value):
+            return value
+
+
+@kernel
+def largest_slot(forest: Forest, tree: int) -> int:
+    """Slot of the largest key of a tree."""
+    slots = forest.header[SLOTS]
+    first = tree * slots // _BLOCK
+    best, block = forest.peaks[first], np.int64(0)
+    for i in range(1, slots // _BLOCK):
+        if forest.peaks[first + i] > best:
+            best, block = forest.peaks[first + i], i
+    at = tree * slots + block * _BLOCK
+    for i in range(_BLOCK):
+        if float_bits(forest.keys[at + i]) == best:
+            return block * _BLOCK + i
+    return -1
+
+
+@kernel
+def set_key(forest: Forest, tree: int, slot: int, key: float) -> None:
+    """Store a key, -1 for a free slot, and its block's largest.
+
+    Bits of non-negative floats sort like the floats, and those of -1 below them.
+    """
+    slots = forest.header[SLOTS]
+    forest.keys[tree * slots + slot] = key
+    set_peak(forest, tree * slots // _BLOCK + slot // _BLOCK)
+
+
+@kernel
+def set_peak(forest: Forest, block: int) -> None:
+    """Recompute the largest key of a block."""
+    best = float_bits(forest.keys[block * _BLOCK])
+    for i in range(1, _BLOCK):
+        best = max(best, float_bits(forest.keys[block * _BLOCK + i]))
+    forest.peaks[block] = best
+
+
+@kernel
+def growth(forest: Forest, sequence: int) -> float:
+    """exp(decay x age of the epoch) at a sequence number: a stored key times it is the key at it."""
+    return math.exp(forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]))
+
+
+@kernel
+def schedule(forest: Forest, tree: int, sequence: int) -> None:
+    """Draw when a full reservoir accepts next, after `sequence`."""
+    slot = largest_slot(forest, tree)
+    bound = np.float64(forest.keys[tree * forest.header[SLOTS] + slot]) * growth(
+        forest, sequence + 1
+    )
+    decay = forest.reals[DECAY]
+    total = exponential(forest.rng, tree)
+    if decay > 0.0:
+        steps = math.ceil(math.log1p(total * math.expm1(decay) / bound) / decay)
+    else:
+        steps = math.ceil(total / bound)
+    if not steps < _NEVER:
+        forest.due[tree] = _NEVER
+    else:
+        forest.due[tree] = sequence + max(1, np.int64(steps))
+
+
+@kernel
+def offer_full(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
+    """(key, slot to evict) of the item that a full reservoir accepts at `sequence`."""
+    slot = largest_slot(forest, tree)
+    scale = growth(forest, sequence)
+    bound = np.float64(forest.keys[tree * forest.header[SLOTS] + slot]) * scale
+    return exponential_below(forest.rng, tree, bound) / scale, slot
+
+
+@kernel
+def offer_filling(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
+    """(key, slot to evict) for a reservoir that is not full.
+
+    Up to the initial acceptance fraction every item is added; beyond it with a chance that falls to
+    0 as the reservoir fills; where that fails, an item with a smaller key than the largest takes
+    that one's place. Slot -1: nothing is evicted; key -1: the item is not accepted.
+    """
+    key = exponential(forest.rng, tree) / growth(forest, sequence)
+    filled = forest.sizes[tree] / forest.header[SAMPLE]
+    fraction = forest.reals[INITIAL_ACCEPT]
+    if filled < fraction:
+        return key, -1
+    if fraction < 1.0:
+        chance = 1.0 - (filled - fraction) / (1.0 - fraction)
+        if uniform(forest.rng, tree) < chance:
+            return key, -1
+    slot = largest_slot(forest, tree)
+    if np.float32(key) < forest.keys[tree * forest.header[SLOTS] + slot]:
+        return key, slot
+    return -1.0, -1
+
+
+@kernel
+def move_epoch(forest: Forest, sequence: int) -> None:
+    """Express all keys relative to `sequence`."""
+    header = forest.header
+    scale = growth(forest, sequence)
+    for i in range(header[TREES] * header[SLOTS]):
+        if forest.keys[i] >= 0.0:
+            forest.keys[i] = forest.keys[i] * scale
+    for block in range(header[TREES] * header[SLOTS] // _BLOCK):
+        set_peak(forest, block)
+    header[KEY_EPOCH] = sequence
+
+
+@kernel
+def keep_epoch(forest: Forest, sequence: int) -> None:
+    """Move the epoch when keys have become small relative to it."""
+    if forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]) > _EPOCH_SPAN:
+        move_epoch(forest, sequence)
+
+
+@kernel
+def change_decay(forest: Forest, decay: float) -> None:
+    """Give all items to come another decay; those sampled keep the weights they have earned.
+
+    What is still to be drawn depends on the past only through the keys, so drawing the next
+    acceptances anew is exact.
+    """
+    header = forest.header
+    sequence = header[POINTS]
+    move_epoch(forest, sequence)
+    forest.reals[DECAY] = decay
+    for tree in range(header[TREES]):
+        if forest.sizes[tree] == header[SAMPLE]:
+            schedule(forest, tree, sequence)

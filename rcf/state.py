@@ -1,0 +1,249 @@
+"""The memory of a forest: one block of bytes, and the table that says what lies where.
+
+A forest is one aligned block, so it is one argument to a kernel, one copy for a snapshot, and many
+forests lie side by side in one array. The block starts with a header of int64 words; the header
+holds the sizes and the place of every section, and kernels open the sections as typed views.
+
+    header     sizes, counters, places                     int64 (HEADER,)
+    reals      time decay, initial acceptance, …           float64 (REALS,)
+    rng        random state                                uint64 (trees,)
+    due        sequence number of the next acceptance      int64 (trees,)
+    sizes      points in the reservoir                     int64 (trees,)
+    free_slots reservoir slot that is free                 int64 (trees,)
+    free_pairs head of the list of free pairs              int64 (trees,)
+    nodes      one word a node: cut, dimension, child      int64 (trees, 2 pairs)
+    boxes      box of the node above each pair, a row      float32 (trees, pairs, width)
+    ranges     that box's sum of sides                     float32 (trees, pairs)
+    masses     points below a node, repeats counted        uint16 (trees, 2 pairs)
+    parents    node above each pair; or the free list      uint16 (trees, pairs)
+    keys       reservoir keys, the largest leaves first    float32 (trees, slots)
+    peaks      largest key of 16 slots, as bits            int32 (trees, slots / 16)
+    origins    where a slot's point starts in `store`      int32 (trees, slots)
+    leaves     node that holds a slot's point              uint16 (trees, slots)
+    ring_uses  reservoir slots that start at a record      uint16 (ring,)
+    kept_uses  the same for kept points; or the free list  int32 (kept,)
+    store      ring of records, then kept points           float32
+
+**Nodes come in pairs** of siblings, 2p and 2p + 1, so that a branch names one child and the other
+is next to it; node 0 is the root (node 1 is unused). A word holds, from the top: cut (32 bits),
+dimension (16), left child (16). The cut is a float32 as an order-preserving integer. A leaf is a
+branch to itself that never goes right: its "cut" lies above every finite number (in the NaNs, whose
+payload names the reservoir slot) and its child is the leaf's own number. So a descent needs no test
+for leaves: it just stays.
+
+What belongs to a branch (box, range, parent) is filed under the pair of its children. When a subtree
+moves to another node, because a sibling was spliced in above it or removed beside it, only its word
+moves; the box stays.
+
+**The store** is a ring of the last `ring` records, each `features` floats, with its first
+``shingle_size - 1`` records repeated behind its end. A point is where its shingle starts, so
+shingles that overlap share their floats and are never copied. A point that is still sampled when the
+ring comes round is copied behind the ring, once for all trees, and kept there until no tree
+holds it: nothing is lost, whatever the decay.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32: TypeAlias = NDArray[np.float32]
+F64: TypeAlias = NDArray[np.float64]
+I32: TypeAlias = NDArray[np.int32]
+I64: TypeAlias = NDArray[np.int64]
+U8: TypeAlias = NDArray[np.uint8]
+U16: TypeAlias = NDArray[np.uint16]
+U64: TypeAlias = NDArray[np.uint64]
+
+#: Pairs, and so leaves, are numbered with 16 bits; dimensions too.
+MAX_SAMPLE_SIZE = 32_766
+MAX_DIMENSIONS = 65_535
+
+# Words of the header.
+FEATURES, SHINGLE, DIMENSIONS, TREES, SAMPLE, PAIRS, SLOTS, GROUPS, TAIL, WIDTH = range(10)
+RING, KEPT, KEPT_USED, KEPT_FREE, RING_FLOATS = range(10, 15)
+RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE = range(15, 20)
+PLACES = 24  #: the places of the sections start here, in bytes
+HEADER = 64
+
+# Words of `reals`.
+DECAY, INITIAL_ACCEPT = range(2)
+REALS = 8
+
+
+class Shape(NamedTuple):
+    """Sizes that fix the layout of a forest's block.
+
+    Attributes:
+        features: Values a record.
+        shingle_size: Records a point.
+        trees: Trees.
+        sample_size: Largest number of points a tree.
+        ring: Records that the ring of the store holds.
+        kept: Points that fit behind the ring.
+    """
+
+    features: int
+    shingle_size: int
+    trees: int
+    sample_size: int
+    ring: int
+    kept: int
+
+    @property
+    def dimensions(self) -> int:
+        """Dimensions of a point."""
+        return self.features * self.shingle_size
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of nodes a tree: one point more than the sample, because insertion comes first."""
+        return self.sample_size + 1
+
+    @property
+    def slots(self) -> int:
+        """Reservoir slots a tree, one of them free, rounded up to blocks of 16."""
+        return (self.sample_size + 1 + 15) // 16 * 16
+
+    @property
+    def row(self) -> tuple[int, int]:
+        """(groups of eight dimensions, dimensions of the tail group) of a box row."""
+        groups, rest = divmod(self.dimensions, 8)
+        if rest > 4:
+            return groups + 1, 0
+        return groups, 4 if rest == 3 else rest
+
+    @property
+    def width(self) -> int:
+        """Floats a box row."""
+        groups, tail = self.row
+        return 16 * groups + 2 * tail
+
+    @property
+    def ring_floats(self) -> int:
+        """Floats of the ring with its repeated start."""
+        return (self.ring + self.shingle_size - 1) * self.features
+
+
+class Forest(NamedTuple):
+    """The sections of one forest's block, flat; see the module's table."""
+
+    header: I64
+    reals: F64
+    rng: U64
+    due: I64
+    sizes: I64
+    free_slots: I64
+    free_pairs: I64
+    nodes: I64
+    boxes: F32
+    ranges: F32
+    masses: U16
+    parents: U16
+    keys: F32
+    peaks: I32
+    origins: I32
+    leaves: U16
+    ring_uses: U16
+    kept_uses: I32
+    store: F32
+
+
+def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
+    """(name, dtype, items) of every section, in the order of the block."""
+    trees, pairs, slots = shape.trees, shape.pairs, shape.slots
+    items: dict[str, tuple[type[np.generic], int]] = {
+        "header": (np.int64, HEADER),
+        "reals": (np.float64, REALS),
+        "rng": (np.uint64, trees),
+        "due": (np.int64, trees),
+        "sizes": (np.int64, trees),
+        "free_slots": (np.int64, trees),
+        "free_pairs": (np.int64, trees),
+        "nodes": (np.int64, trees * 2 * pairs),
+        "boxes": (np.float32, trees * pairs * shape.width),
+        "ranges": (np.float32, trees * pairs),
+        "masses": (np.uint16, trees * 2 * pairs),
+        "parents": (np.uint16, trees * pairs),
+        "keys": (np.float32, trees * slots),
+        "peaks": (np.int32, trees * slots // 16),
+        "origins": (np.int32, trees * slots),
+        "leaves": (np.uint16, trees * slots),
+        "ring_uses": (np.uint16, shape.ring),
+        "kept_uses": (np.int32, shape.kept),
+        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions),
+    }
+    return [(name, np.dtype(dtype), n) for name, (dtype, n) in items.items()]
+
+
+def places(shape: Shape) -> tuple[list[int], int]:
+    """Byte offset of every section, each on a cache line of its own, and the block's size."""
+    at, offsets = 0, []
+    for _, dtype, items in sections(shape):
+        offsets.append(at)
+        at += (items * dtype.itemsize + 63) // 64 * 64
+    return offsets, at
+
+
+def empty_block(size: int) -> U8:
+    """Zeroed bytes on a cache-line boundary. uint8 (size,)."""
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def open_block(block: U8) -> Forest:
+    """The sections of `block` as views, for Python; kernels use `rcf.step.open_forest`."""
+    header = block[: HEADER * 8].view(np.int64)
+    shape = shape_of(header)
+    offsets, _ = places(shape)
+    return Forest(
+        *(
+            block[at : at + items * dtype.itemsize].view(dtype)
+            for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
+        )
+    )
+
+
+def shape_of(header: I64) -> Shape:
+    """The shape that a header describes."""
+    return Shape(*(int(header[i]) for i in (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT)))
+
+
+def allocate(shape: Shape) -> U8:
+    """A block for `shape` with its sizes and places filled in and every tree empty."""
+    offsets, size = places(shape)
+    block = empty_block(size)
+    header = block[: HEADER * 8].view(np.int64)
+    groups, tail = shape.row
+    for word, value in (
+        (FEATURES, shape.features),
+        (SHINGLE, shape.shingle_size),
+        (DIMENSIONS, shape.dimensions),
+        (TREES, shape.trees),
+        (SAMPLE, shape.sample_size),
+        (PAIRS, shape.pairs),
+        (SLOTS, shape.slots),
+        (GROUPS, groups),
+        (TAIL, tail),
+        (WIDTH, shape.width),
+        (RING, shape.ring),
+        (KEPT, shape.kept),
+        (KEPT_FREE, -1),
+        (RING_FLOATS, shape.ring_floats),
+    ):
+        header[word] = value
+    header[PLACES : PLACES + len(offsets)] = offsets
+    header[PLACES + len(offsets)] = size
+    forest = open_block(block)
+    forest.origins[:] = -1
+    forest.keys[:] = -1.0  # a free slot is never the largest key
+    forest.peaks[:] = np.float32(-1.0).view(np.int32)
+    # Free pairs: 1 → 2 → … → 0, and 0 (the root's pair) ends the list.
+    chain = np.arange(1, shape.pairs + 1, dtype=np.uint16)
+    chain[-1] = 0
+    forest.parents.reshape(shape.trees, shape.pairs)[:] = chain
+    forest.free_pairs[:] = 1 if shape.pairs > 1 else 0
+    return block

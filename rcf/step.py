@@ -1,0 +1,209 @@
+"""The border: Python hands over a block of state and rows of records; scores come back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rcf.jit import kernel
+from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
+from rcf.pointer import keep_alive, pointer
+from rcf.points import has_room, hold, newest_point, release, write_record
+from rcf.reservoir import keep_epoch, offer_filling, offer_full, schedule, set_key
+from rcf.score import fold_score, scale_of
+from rcf.state import (
+    F32, F64, FEATURES, HEADER, OUTPUT_AFTER, PLACES, POINTS, RECORDS, RING, SAMPLE, SCORE, SHINGLE,
+    SLOTS, TREES, U8, Forest,
+)
+from rcf.tree import delete_point, insert_point, plant
+from rcf.vector import LANES
+
+#: Largest magnitude a value may have: the largest finite float32.
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@kernel
+def open_forest(block: U8) -> Forest:
+    """The sections of a block (table in `rcf.state`); the block must stay alive."""
+    p = block[PLACES * 8 : HEADER * 8].view(np.int64)
+    return Forest(
+        pointer(block[: HEADER * 8].view(np.int64)),
+        pointer(block[p[1] : p[2]].view(np.float64)),
+        pointer(block[p[2] : p[3]].view(np.uint64)),
+        pointer(block[p[3] : p[4]].view(np.int64)),
+        pointer(block[p[4] : p[5]].view(np.int64)),
+        pointer(block[p[5] : p[6]].view(np.int64)),
+        pointer(block[p[6] : p[7]].view(np.int64)),
+        pointer(block[p[7] : p[8]].view(np.int64)),
+        pointer(block[p[8] : p[9]].view(np.float32)),
+        pointer(block[p[9] : p[10]].view(np.float32)),
+        pointer(block[p[10] : p[11]].view(np.uint16)),
+        pointer(block[p[11] : p[12]].view(np.uint16)),
+        pointer(block[p[12] : p[13]].view(np.float32)),
+        pointer(block[p[13] : p[14]].view(np.int32)),
+        pointer(block[p[14] : p[15]].view(np.int32)),
+        pointer(block[p[15] : p[16]].view(np.uint16)),
+        pointer(block[p[16] : p[17]].view(np.uint16)),
+        pointer(block[p[17] : p[18]].view(np.int32)),
+        pointer(block[p[18] : p[19]].view(np.float32)),
+    )
+
+
+@kernel
+def accept(
+    forest: Forest, query: Query, walk: Walk, tree: int, lane: int, top: int, origin: int,
+    sequence: int,
+) -> None:
+    """Offer the newest point to a tree whose turn it is, and give the tree the point if accepted."""
+    header = forest.header
+    full = forest.sizes[tree] == header[SAMPLE]
+    if full:
+        key, evicted = offer_full(forest, tree, sequence)
+    else:
+        key, evicted = offer_filling(forest, tree, sequence)
+    if key >= 0.0:
+        slot = forest.free_slots[tree]
+        slots = tree * header[SLOTS]
+        hold(forest, slots + slot, origin)
+        insert_point(forest, query, walk, tree, lane, top, slot)
+        set_key(forest, tree, slot, key)
+        if evicted >= 0:
+            delete_point(forest, walk, tree, evicted)
+            release(forest, slots + evicted)
+            set_key(forest, tree, evicted, -1.0)
+            forest.free_slots[tree] = evicted
+        else:
+            forest.sizes[tree] += 1
+            forest.free_slots[tree] = forest.sizes[tree]
+    if forest.sizes[tree] == header[SAMPLE]:
+        schedule(forest, tree, sequence)
+    else:
+        forest.due[tree] = sequence + 1
+
+
+@kernel
+def plant_all(forest: Forest, origin: int, sequence: int) -> None:
+    """Give every tree its first point, with a key of the reservoir's law."""
+    header = forest.header
+    for tree in range(header[TREES]):
+        key, _ = offer_filling(forest, tree, sequence)
+        hold(forest, tree * header[SLOTS], origin)
+        plant(forest, tree, 0)
+        set_key(forest, tree, 0, key)
+        forest.sizes[tree] = 1
+        forest.free_slots[tree] = 1
+        forest.due[tree] = sequence + 1
+        if forest.sizes[tree] == header[SAMPLE]:
+            schedule(forest, tree, sequence)
+
+
+@kernel
+def visit(
+    forest: Forest, query: Query, walk: Walk, score: int, learn: bool, origin: int, sequence: int
+) -> float:
+    """Score the query in every tree and, if `learn`, offer it to the trees whose turn it is.
+
+    Returns:
+        Mean score over the trees. Each tree scores before it learns.
+    """
+    trees = forest.header[TREES]
+    total = 0.0
+    for first in range(0, trees, LANES):
+        walk_trees(forest, query, walk, first, trees - 1)
+        for lane in range(min(LANES, trees - first)):
+            tree = first + lane
+            value, top = fold_score(forest, query, walk, tree, lane, score)
+            total += value * scale_of(score, np.float64(walk.masses[lane]))
+            if learn and forest.due[tree] == sequence:
+                accept(forest, query, walk, tree, lane, top, origin, sequence)
+    return total / trees
+
+
+@kernel
+def first_invalid(values: F64) -> int:
+    """Flat index of the first value that is no finite float32, or -1. float64 (n, features)."""
+    flat = values.reshape(-1)
+    for i in range(len(flat)):
+        if not abs(flat[i]) <= LARGEST:
+            return i
+    return -1
+
+
+@kernel
+def make_window(forest: Forest, values: F64) -> F32:
+    """The records that the shingles of `values` lie in, flat float32: shingle i starts at record i.
+
+    The last ``shingle_size - 1`` records of the stream come first (zeros where it has not had as
+    many), then `values`. Minus zero becomes zero, so that equal numbers have equal bits.
+    """
+    header = forest.header
+    features, before = header[FEATURES], header[SHINGLE] - 1
+    window = np.zeros((before + values.shape[0]) * features, np.float32)
+    for i in range(max(0, before - header[RECORDS]), before):
+        place = (header[RECORDS] - before + i) % header[RING] * features
+        for j in range(features):
+            window[i * features + j] = forest.store[place + j]
+    flat = values.reshape(-1)
+    for i in range(len(flat)):
+        window[before * features + i] = np.float32(flat[i]) + np.float32(0.0)
+    return window
+
+
+@kernel
+def process_rows(block: U8, values: F64, scores: F64) -> int:
+    """Score each record, then learn it.
+
+    Args:
+        block: uint8, a forest's block; changed in place.
+        values: float64 (records, features), C order, every value a finite float32.
+        scores: float64 (records,), out; NaN while warming.
+
+    Returns:
+        Records done: fewer than given if the store has no room to keep one more point.
+    """
+    forest = open_forest(block)
+    header = forest.header
+    features, shingle = header[FEATURES], header[SHINGLE]
+    window = make_window(forest, values)
+    room = np.empty(room_bytes(forest), np.uint8)
+    query, walk = make_query(forest, window, room), make_walk(forest, room)
+    done = len(scores)
+    for row in range(len(scores)):
+        if not has_room(forest):
+            done = row
+            break
+        scores[row] = np.nan
+        write_record(forest, window, (row + shingle - 1) * features)
+        if header[RECORDS] < shingle:
+            continue
+        header[POINTS] += 1
+        sequence = header[POINTS]
+        keep_epoch(forest, sequence)
+        origin = newest_point(forest)
+        if sequence == 1:
+            plant_all(forest, origin, sequence)
+            continue
+        set_query(forest, query, row * features)
+        value = visit(forest, query, walk, header[SCORE], True, origin, sequence)
+        if sequence > header[OUTPUT_AFTER]:
+            scores[row] = value
+    keep_alive(window)
+    keep_alive(room)
+    return done
+
+
+@kernel
+def score_rows(block: U8, values: F64, scores: F64) -> None:
+    """Score records as a continuation of the stream, changing nothing; arguments as above."""
+    forest = open_forest(block)
+    header = forest.header
+    window = make_window(forest, values)
+    room = np.empty(room_bytes(forest), np.uint8)
+    query, walk = make_query(forest, window, room), make_walk(forest, room)
+    for row in range(len(scores)):
+        if header[POINTS] < header[OUTPUT_AFTER] or header[RECORDS] + row + 1 < header[SHINGLE]:
+            scores[row] = np.nan
+            continue
+        set_query(forest, query, row * header[FEATURES])
+        scores[row] = visit(forest, query, walk, header[SCORE], False, 0, 0)
+    keep_alive(window)
+    keep_alive(room)

@@ -1,0 +1,229 @@
+"""Insertion and deletion of a point, with the law of a tree that was built with or without it.
+
+Source: Guha et al. 2016, Theorem 2, Algorithms 1 and 2. After insertion of q into a random cut tree
+of S the tree is distributed as one of S and q; after deletion as one of S without q.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rcf.cut import branch_word, draw_separating_cut, leaf_slot, leaf_word, left_child
+from rcf.jit import kernel
+from rcf.path import Query, Walk
+from rcf.points import write_row
+from rcf.rng import uniform
+from rcf.state import DIMENSIONS, F32, GROUPS, PAIRS, SLOTS, TAIL, WIDTH, Forest
+from rcf.vector import LANES, box_touches, box_union
+
+
+@kernel
+def plant(forest: Forest, tree: int, slot: int) -> None:
+    """Make the point of `slot` the root of an empty tree."""
+    header = forest.header
+    base = tree * 2 * header[PAIRS]
+    forest.nodes[base] = leaf_word(slot, 0)
+    forest.masses[base] = 1
+    forest.leaves[tree * header[SLOTS] + slot] = 0
+
+
+@kernel
+def insert_point(
+    forest: Forest, query: Query, walk: Walk, tree: int, lane: int, top: int, slot: int
+) -> None:
+    """Insert the query, whose path and chances the walk holds, as the point of `slot`.
+
+    From the highest node whose box does not contain the query (`top`, see `fold_score`) downwards,
+    the query separates from a node with its chance, and there becomes its sibling.
+    """
+    header = forest.header
+    depth = walk.depths[lane]
+    base = tree * 2 * header[PAIRS]
+    if top > depth:
+        join_leaf(forest, walk, tree, lane, slot)
+        return
+    level = top
+    while level < depth and uniform(forest.rng, tree) >= walk.chances[level]:
+        level += 1
+    node = np.int64(walk.nodes[LANES * level + lane])
+    splice(forest, query, walk, tree, node, level == depth, slot)
+    for above in range(level):
+        ancestor = np.int64(walk.nodes[LANES * above + lane])
+        forest.masses[base + ancestor] += 1
+        if above >= top:
+            grow_box(forest, query, tree, ancestor)
+
+
+@kernel
+def join_leaf(forest: Forest, walk: Walk, tree: int, lane: int, slot: int) -> None:
+    """Add the point of `slot` to the leaf of the path, which holds an equal one.
+
+    The leaf then names the newest slot, because that is expected to stay longest.
+    """
+    header = forest.header
+    depth = walk.depths[lane]
+    base = tree * 2 * header[PAIRS]
+    for level in range(depth + 1):
+        forest.masses[base + np.int64(walk.nodes[LANES * level + lane])] += 1
+    leaf = np.int64(walk.nodes[LANES * depth + lane])
+    forest.nodes[base + leaf] = leaf_word(slot, leaf)
+    forest.leaves[tree * header[SLOTS] + slot] = leaf
+
+
+@kernel
+def splice(
+    forest: Forest, query: Query, walk: Walk, tree: int, node: int, is_leaf: bool, slot: int
+) -> None:
+    """Put a branch in the place of `node`, with that subtree and the query below it."""
+    header = forest.header
+    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
+    pairs = tree * header[PAIRS]
+    base = 2 * pairs
+    word = forest.nodes[base + node]
+    if is_leaf:
+        origin = np.int64(forest.origins[tree * header[SLOTS] + leaf_slot(word)])
+        write_row(walk.row, 0, forest.store, origin, groups, tail, header[DIMENSIONS])
+        boxes, at = walk.row, np.int64(0)
+    else:
+        boxes, at = forest.boxes, (pairs + (left_child(word) >> 1)) * width
+    dimension, cut, query_left = draw_separating_cut(
+        boxes, at, query.row, groups, tail, forest.rng, tree
+    )
+    pair = forest.free_pairs[tree]
+    forest.free_pairs[tree] = np.int64(forest.parents[pairs + pair])
+    forest.ranges[pairs + pair] = box_union(
+        forest.boxes, (pairs + pair) * width, boxes, at, query.row, 0, groups, tail
+    )
+    subtree = 2 * pair + (1 if query_left else 0)
+    leaf = 2 * pair + (0 if query_left else 1)
+    move_node(forest, tree, node, subtree)
+    forest.nodes[base + leaf] = leaf_word(slot, leaf)
+    forest.masses[base + leaf] = 1
+    forest.leaves[tree * header[SLOTS] + slot] = leaf
+    forest.nodes[base + node] = branch_word(cut, dimension, 2 * pair)
+    forest.masses[base + node] += 1
+    forest.parents[pairs + pair] = node
+
+
+@kernel
+def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
+    """Move a node's word and mass to another number, and tell those who point to it."""
+    header = forest.header
+    pairs = tree * header[PAIRS]
+    base = 2 * pairs
+    word = forest.nodes[base + source]
+    mass = forest.masses[base + source]
+    forest.masses[base + target] = mass
+    if left_child(word) != source:
+        forest.nodes[base + target] = word
+        forest.parents[pairs + (left_child(word) >> 1)] = target
+        return
+    slots = tree * header[SLOTS]
+    slot = leaf_slot(word)
+    forest.nodes[base + target] = leaf_word(slot, target)
+    if mass == 1:
+        forest.leaves[slots + slot] = target
+        return
+    for other in range(header[SLOTS]):
+        if forest.leaves[slots + other] == source and forest.origins[slots + other] >= 0:
+            forest.leaves[slots + other] = target
+
+
+@kernel
+def grow_box(forest: Forest, query: Query, tree: int, node: int) -> None:
+    """Grow the box of a branch to hold the query."""
+    header = forest.header
+    pairs = tree * header[PAIRS]
+    box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
+    at = box * header[WIDTH]
+    forest.ranges[box] = box_union(
+        forest.boxes, at, forest.boxes, at, query.row, 0, header[GROUPS], header[TAIL]
+    )
+
+
+@kernel
+def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
+    """Take the point of `slot` out of its tree; the slot must not be the tree's only one."""
+    header = forest.header
+    pairs = tree * header[PAIRS]
+    slots = tree * header[SLOTS]
+    base = 2 * pairs
+    leaf = np.int64(forest.leaves[slots + slot])
+    if forest.masses[base + leaf] > 1:
+        leave_leaf(forest, tree, leaf, slot)
+        return
+    write_row(
+        walk.edge, 0, forest.store, np.int64(forest.origins[slots + slot]),
+        header[GROUPS], header[TAIL], header[DIMENSIONS],
+    )
+    pair = leaf >> 1
+    node = np.int64(forest.parents[pairs + pair])
+    move_node(forest, tree, leaf ^ 1, node)
+    forest.parents[pairs + pair] = forest.free_pairs[tree]
+    forest.free_pairs[tree] = pair
+    touching = True
+    while node != 0:
+        node = np.int64(forest.parents[pairs + (node >> 1)])
+        forest.masses[base + node] -= 1
+        if touching:
+            touching = shrink_box(forest, walk, tree, node)
+
+
+@kernel
+def leave_leaf(forest: Forest, tree: int, leaf: int, slot: int) -> None:
+    """Take one of several equal points from a leaf, which must name a slot that stays."""
+    header = forest.header
+    pairs = tree * header[PAIRS]
+    slots = tree * header[SLOTS]
+    base = 2 * pairs
+    if leaf_slot(forest.nodes[base + leaf]) == slot:
+        for other in range(header[SLOTS]):
+            held = forest.leaves[slots + other] == leaf and forest.origins[slots + other] >= 0
+            if held and other != slot:
+                forest.nodes[base + leaf] = leaf_word(other, leaf)
+    node = leaf
+    forest.masses[base + node] -= 1
+    while node != 0:
+        node = np.int64(forest.parents[pairs + (node >> 1)])
+        forest.masses[base + node] -= 1
+
+
+@kernel
+def shrink_box(forest: Forest, walk: Walk, tree: int, node: int) -> bool:
+    """Recompute the box of a branch from its children if the deleted point (`walk.edge`) reaches it.
+
+    Returns:
+        False if the box holds the point strictly inside; boxes above it then do so too.
+    """
+    header = forest.header
+    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
+    pairs = tree * header[PAIRS]
+    left = left_child(forest.nodes[2 * pairs + node])
+    box = pairs + (left >> 1)
+    if not box_touches(forest.boxes, box * width, walk.edge, groups, tail):
+        return False
+    child_row(forest, tree, left, forest.boxes, box * width)
+    child_row(forest, tree, left + 1, walk.row, 0)
+    forest.ranges[box] = box_union(
+        forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, groups, tail
+    )
+    return True
+
+
+@kernel
+def child_row(forest: Forest, tree: int, node: int, out: F32, at: int) -> None:
+    """Copy the box of a node, a leaf's being its point, to the row at `out[at:]`."""
+    header = forest.header
+    width = header[WIDTH]
+    pairs = tree * header[PAIRS]
+    word = forest.nodes[2 * pairs + node]
+    if left_child(word) == node:
+        origin = np.int64(forest.origins[tree * header[SLOTS] + leaf_slot(word)])
+        write_row(
+            out, at, forest.store, origin,
+            header[GROUPS], header[TAIL], header[DIMENSIONS],
+        )
+        return
+    source = (pairs + (left_child(word) >> 1)) * width
+    for i in range(width):
+        out[at + i] = forest.boxes[source + i]
