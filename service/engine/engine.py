@@ -2,32 +2,128 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from service.engine.config import StreamConfig
-from service.engine.records import Decoded, NewRecord, Position, ResultsPage
+from service.engine.config import StreamConfig, that_mean
+from service.engine.control import encode_config
+from service.engine.cursor import decode_cursor
+from service.engine.errors import (
+    Backpressure,
+    CallerError,
+    EngineError,
+    InvalidParameter,
+    InvalidRecord,
+    NeedsNewModel,
+    NotReady,
+    StreamExists,
+    TransientError,
+    UnknownStream,
+)
+from service.engine.pipeline import check_values
+from service.engine.ports import Decoder
+from service.engine.reading import ResultReader
+from service.engine.records import (
+    Decoded,
+    NewRecord,
+    Position,
+    ResultFilter,
+    ResultsPage,
+    StreamEntry,
+    StreamPartition,
+)
+from service.engine.runner import EngineOptions, PartitionRunner, Ports
+from service.engine.series import MAX_KEY, partition_of
+from service.engine.tail import PartitionTail
+from service.engine.times import EARLIEST_MS, LATEST_MS
+
+logger = logging.getLogger(__name__)
+MOST_RESULTS = 100_000
+"""Results of one page at most."""
+
+
+class _Stream:
+    """What the engine holds for one stream while it runs."""
+
+    def __init__(self, entry: StreamEntry, ports: Ports) -> None:
+        self.ports = ports
+        self.tails = [PartitionTail() for _ in range(entry.config.partitions)]
+        self.reader = ResultReader(entry.config.name, ports.log, self.tails)
+        self.configure(entry)
+
+    def configure(self, entry: StreamEntry) -> None:
+        self.entry = entry
+        self.decode: Decoder = self.ports.decoder_for(entry.config)
 
 
 class Engine:
-    """Streams of records in, one result per record out."""
+    """Streams of records in, one result per record out. Lives on one event loop."""
+
+    def __init__(self, ports: Ports, options: EngineOptions | None = None) -> None:
+        self._ports = ports
+        self._options = options or EngineOptions()
+        self._streams: dict[str, _Stream] = {}
+        self._runners: dict[StreamPartition, PartitionRunner] = {}
+        self._tasks: dict[StreamPartition, asyncio.Task[None]] = {}
+        self._ownership: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._phase = "not started"
+        self._catalogue = asyncio.Lock()
+        threads = self._options.score_threads
+        self._executors = (
+            ThreadPoolExecutor(threads, thread_name_prefix="score"),
+            ThreadPoolExecutor(2, thread_name_prefix="save"),
+        )
 
     async def start(self) -> None:
         """Open the log, take over the partitions, restore and go on."""
-        raise NotImplementedError
+        await self._ports.log.open()
+        for entry in await self._ports.log.streams():
+            self._streams[entry.config.name] = _Stream(entry, self._ports)
+        self._phase = "running"
+        self._ownership = asyncio.create_task(self._follow_ownership())
 
     async def stop(self) -> None:
         """Drain, commit, write snapshots and let go, within a bound."""
-        raise NotImplementedError
+        self._phase = "stopping"
+        for runner in self._runners.values():
+            runner.request_stop()
+        tasks = [*self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._options.stop_s)
+        if self._ownership is not None:
+            tasks.append(self._ownership)
+        await _cancel(tasks)
+        for held in self._streams.values():
+            _end_readers(held, NotReady("the service stopped"))
+        await self._ports.log.close()
+        for executor in self._executors:
+            executor.shutdown(wait=False, cancel_futures=True)
+        self._phase = "stopped"
 
     @property
     def ready(self) -> bool:
         """Whether every partition is restored and running."""
-        raise NotImplementedError
+        return self.not_ready_reason is None
 
     @property
     def not_ready_reason(self) -> str | None:
         """Why `ready` is false, in a sentence; None when it is true."""
-        raise NotImplementedError
+        if self._phase != "running":
+            return f"the engine is {self._phase}"
+        if self._ownership is not None and self._ownership.done():
+            return "partitions are no longer followed"
+        for partition, runner in self._runners.items():
+            if runner.state != "live":
+                why = "" if runner.error is None else f": {runner.error}"
+                return f"{partition} is {runner.state}{why}"
+        expected = sum(len(held.tails) for held in self._streams.values())
+        if len(self._runners) < expected:
+            return "partitions are being taken over"
+        return None
 
     async def create_stream(self, config: StreamConfig) -> StreamConfig:
         """Make a stream, or return the one there when it is configured equally.
@@ -35,7 +131,17 @@ class Engine:
         Raises:
             StreamExists: one of this name is configured otherwise.
         """
-        raise NotImplementedError
+        async with self._catalogue:
+            held = self._streams.get(config.name)
+            if held is not None:
+                changed = held.entry.config.changed(config)
+                if changed:
+                    raise StreamExists(config.name, changed)
+                return held.entry.config
+            entry = await self._ports.log.create_stream(config.with_generation(1))
+            self._streams[config.name] = _Stream(entry, self._ports)
+        await self._live(config.name)
+        return entry.config
 
     async def update_stream(self, config: StreamConfig, *, reset: bool) -> StreamConfig:
         """Change a stream; its detectors start afresh if `reset`.
@@ -45,7 +151,21 @@ class Engine:
             NeedsNewModel: the change needs another model and `reset` is false.
             InvalidParameter: a field that never changes (`partitions`) would.
         """
-        raise NotImplementedError
+        async with self._catalogue:
+            held = self._held(config.name)
+            former = held.entry.config
+            changed = former.changed(config)
+            for name in that_mean("never", changed):
+                kept = f"{getattr(former, name)}; delete the stream and create it again instead"
+                raise InvalidParameter(name, getattr(config, name), kept)
+            needing = that_mean("model", changed)
+            if needing and not reset:
+                raise NeedsNewModel(config.name, needing)
+            if not changed and not reset:
+                return former
+            config = config.with_generation(former.generation + reset)
+            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+            return config
 
     async def delete_stream(self, name: str) -> None:
         """Remove a stream with its records, results and snapshots.
@@ -53,7 +173,14 @@ class Engine:
         Raises:
             UnknownStream: there is none of this name.
         """
-        raise NotImplementedError
+        async with self._catalogue:
+            held = self._held(name)
+            await self._ports.log.delete_stream(name)
+            del self._streams[name]
+            _end_readers(held, UnknownStream(name))
+            partitions = [StreamPartition(name, number) for number in range(len(held.tails))]
+            await self._let_go(partitions)
+            await self._delete_snapshots(held.entry)
 
     def stream(self, name: str) -> StreamConfig:
         """Return a stream's configuration.
@@ -61,11 +188,11 @@ class Engine:
         Raises:
             UnknownStream: there is none of this name.
         """
-        raise NotImplementedError
+        return self._held(name).entry.config
 
     def streams(self) -> list[StreamConfig]:
         """Return all configurations, ordered by name."""
-        raise NotImplementedError
+        return [self._streams[name].entry.config for name in sorted(self._streams)]
 
     def decode(self, stream: str, value: bytes) -> Decoded:
         """Read a record's value exactly as scoring will, without taking it in.
@@ -74,7 +201,11 @@ class Engine:
             UnknownStream: there is none of this name.
             InvalidRecord: scoring would make it an `error` result and a dead letter.
         """
-        raise NotImplementedError
+        held = self._held(stream)
+        decoded = held.decode(value)
+        check_values(held.entry.config, decoded.values)
+        _check_key(decoded.key)
+        return decoded
 
     async def append(self, stream: str, records: Sequence[NewRecord]) -> list[Position]:
         """Take records in, all or none; durable on return, in the order given.
@@ -83,7 +214,28 @@ class Engine:
             UnknownStream: there is none of this name.
             Backpressure: too much waits to be scored.
         """
-        raise NotImplementedError
+        held = self._held(stream)
+        if self._phase != "running":
+            raise NotReady(f"the engine is {self._phase}")
+        placed = self._place(held.entry.config, records)
+        began_s = self._ports.clock.monotonic_s()
+        size = sum(len(record.value) for record in records)
+        counts = _count(placed)
+        reserved = self._reserve(stream, counts, size, len(records))
+        appended = False
+        try:
+            self._ports.failpoint("append.before")
+            positions = await self._ports.log.append(stream, placed)
+            appended = True
+            self._ports.failpoint("append.after")
+        finally:
+            self._in_flight -= size
+            for runner, count, part_size in reserved:
+                runner.backlog.release(count, part_size, appended=appended)
+        self._notice(stream, positions)
+        seconds = self._ports.clock.monotonic_s() - began_s
+        self._ports.metrics.appended(len(records), size, seconds)
+        return positions
 
     async def results_at(
         self, stream: str, positions: Sequence[Position], timeout_s: float
@@ -95,7 +247,18 @@ class Engine:
             ResultTimeout: they did not appear in time; the records stay accepted.
             NotReady: the partition stopped.
         """
-        raise NotImplementedError
+        held = self._held(stream)
+        for partition, offset in positions:
+            if not 0 <= partition < len(held.tails):
+                raise InvalidParameter("partition", partition, f"0 to {len(held.tails) - 1}")
+            if offset < 0:
+                raise InvalidParameter("offset", offset, "a whole number of at least 0")
+        try:
+            return await held.reader.at(positions, timeout_s)
+        except EngineError as error:
+            if isinstance(error, CallerError | TransientError):
+                raise
+            raise NotReady(f"stream {stream!r} stopped: {error}") from error
 
     async def results(
         self,
@@ -114,7 +277,14 @@ class Engine:
             UnknownStream: there is none of this name.
             InvalidParameter: the cursor or the limit (1 to 100000) is wrong.
         """
-        raise NotImplementedError
+        held = self._held(stream)
+        if not 1 <= limit <= MOST_RESULTS:
+            raise InvalidParameter("limit", limit, f"a whole number from 1 to {MOST_RESULTS}")
+        count = len(held.tails)
+        offsets = [0] * count if cursor is None else decode_cursor(cursor, count)
+        numbers = range(count) if key is None else [partition_of(key, count)]
+        where = ResultFilter(key, from_ms, to_ms, anomalies)
+        return await held.reader.page(offsets, numbers, limit, where)
 
     def subscribe(
         self, stream: str, *, anomalies: bool, after: str | None
@@ -129,4 +299,147 @@ class Engine:
             UnknownStream: there is none of this name.
             InvalidParameter: the event id is wrong.
         """
-        raise NotImplementedError
+        held = self._held(stream)
+        places = None if after is None else decode_cursor(after, len(held.tails), "event id")
+        return self._follow(held, places, ResultFilter(anomalies=anomalies))
+
+    async def _follow(
+        self, held: _Stream, places: list[int] | None, where: ResultFilter
+    ) -> AsyncIterator[tuple[str, bytes]]:
+        ends = [tail.committed for tail in held.tails]
+        for number, tail in enumerate(held.tails):
+            if not tail.live.is_set():
+                await tail.live.wait()
+                ends[number] = tail.committed
+        begin = ends if places is None else list(map(min, places, ends))
+        with contextlib.suppress(EngineError):
+            async for event in held.reader.follow(begin, where):
+                yield event
+
+    # -- ownership ------------------------------------------------------------------------
+
+    async def _follow_ownership(self) -> None:
+        """Run what the log says this process owns."""
+        while True:
+            change = await self._ports.log.changes()
+            await self._let_go(change.revoked)
+            for partition in change.assigned:
+                await self._take_on(partition)
+
+    async def _take_on(self, partition: StreamPartition) -> None:
+        async with self._catalogue:
+            held = self._streams.get(partition.stream)
+            if held is None or partition in self._runners or self._phase != "running":
+                return
+            tail = held.tails[partition.partition]
+            runner = PartitionRunner(partition, self._ports, self._options, self._executors, tail)
+            self._runners[partition] = runner
+            self._tasks[partition] = asyncio.create_task(runner.run(), name=str(partition))
+
+    async def _let_go(self, partitions: Sequence[StreamPartition]) -> None:
+        tasks = [self._tasks.pop(partition, None) for partition in partitions]
+        for partition in partitions:
+            if self._runners.pop(partition, None) is not None:
+                self._ports.metrics.lag(partition, 0)
+                self._ports.metrics.series(partition, 0)
+        await _cancel([task for task in tasks if task is not None])
+
+    async def _delete_snapshots(self, entry: StreamEntry) -> None:
+        store, folder = self._ports.snapshots, f"{entry.config.name}.{entry.incarnation}/"
+
+        def delete() -> None:
+            for name in store.names(folder):
+                store.delete(name)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executors[1], delete)
+        except OSError as error:
+            logger.warning("snapshots in %s were not deleted: %s", folder, error)
+
+    async def _live(self, stream: str) -> None:
+        """Wait a moment until a stream just made is served; it is made either way."""
+        tails = self._streams[stream].tails
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(tail.live.wait() for tail in tails)), 5.0)
+
+    # -- input ----------------------------------------------------------------------------
+
+    def _held(self, stream: str) -> _Stream:
+        try:
+            return self._streams[stream]
+        except KeyError:
+            raise UnknownStream(stream) from None
+
+    def _place(
+        self, config: StreamConfig, records: Sequence[NewRecord]
+    ) -> list[tuple[int, NewRecord]]:
+        """Find each record's partition and give it a time if it has none."""
+        now_ms = self._ports.clock.now_ms()
+        placed = []
+        for record in records:
+            _check_key(record.key)
+            time_ms = record.timestamp_ms
+            if time_ms is None:
+                record = NewRecord(record.value, record.key, now_ms)  # noqa: PLW2901
+            elif not EARLIEST_MS <= time_ms <= LATEST_MS:
+                raise InvalidRecord("timestamp", str(time_ms), "outside the years 1 to 9999")
+            placed.append((partition_of(record.key, config.partitions), record))
+        return placed
+
+    def _reserve(
+        self, stream: str, counts: dict[int, tuple[int, int]], size: int, records: int
+    ) -> list[tuple[PartitionRunner, int, int]]:
+        """Make room in every partition for what comes, or nowhere.
+
+        Raises:
+            Backpressure: one has none.
+        """
+        reserved: list[tuple[PartitionRunner, int, int]] = []
+        try:
+            if self._in_flight and self._in_flight + size > self._options.in_flight_bytes:
+                raise Backpressure(1, f"{self._in_flight} bytes are on their way into the log")
+            for number, (count, part_size) in counts.items():
+                runner = self._runners.get(StreamPartition(stream, number))
+                if runner is not None:
+                    runner.backlog.reserve(count, part_size)
+                    reserved.append((runner, count, part_size))
+        except Backpressure:
+            for runner, count, part_size in reserved:
+                runner.backlog.release(count, part_size, appended=False)
+            self._ports.metrics.refused(records)
+            raise
+        self._in_flight += size
+        return reserved
+
+    def _notice(self, stream: str, positions: Sequence[Position]) -> None:
+        """Count appended records as waiting."""
+        for number, offset in dict(positions).items():  # the last one of each partition
+            runner = self._runners.get(StreamPartition(stream, number))
+            if runner is not None:
+                runner.backlog.end = max(runner.backlog.end, offset + 1)
+
+
+def _count(placed: Sequence[tuple[int, NewRecord]]) -> dict[int, tuple[int, int]]:
+    """Return (records, bytes) for each partition."""
+    counts: dict[int, tuple[int, int]] = {}
+    for number, record in placed:
+        count, size = counts.get(number, (0, 0))
+        counts[number] = (count + 1, size + len(record.value))
+    return counts
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and len(key) > MAX_KEY:
+        raise InvalidRecord("key", key[:100], f"longer than {MAX_KEY} characters")
+
+
+def _end_readers(held: _Stream, error: Exception) -> None:
+    for tail in held.tails:
+        tail.fail(error)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.gather(*tasks, return_exceptions=True)

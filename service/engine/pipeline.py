@@ -279,7 +279,19 @@ class Pipeline:
 
 def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
     """Say which of the values is not allowed."""
+    try:
+        check_values(config, values)
+    except InvalidRecord as error:
+        return Reason(error.field, error.value, error.reason)
+    raise ValueError("every value is allowed")
+
+
+def check_values(config: StreamConfig, values: Sequence[float]) -> None:
+    """Refuse values outside float32's range.
+
+    Raises:
+        InvalidRecord: names the first such value.
+    """
     for name, value in zip(config.features, values, strict=True):
         if not abs(value) <= LARGEST:
-            return Reason(f"values.{name}", repr(value), f"allowed: {VALUES_ALLOWED}")
-    raise ValueError("every value is allowed")
+            raise InvalidRecord(f"values.{name}", repr(value), f"allowed: {VALUES_ALLOWED}")

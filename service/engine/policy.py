@@ -74,28 +74,27 @@ class BacklogPolicy:
 
 @dataclass(slots=True)
 class Backlog:
-    """What waits in one partition, and how fast it shrinks."""
+    """What waits in one partition, and how fast it shrinks.
+
+    Attributes:
+        committed, end: next offset to settle; offset that the next appended record will get.
+        size: bytes that wait, as far as they came through this process.
+    """
 
     policy: BacklogPolicy
-    records: int = 0
+    committed: int = 0
+    end: int = 0
     size: int = 0
     records_per_s: float = 0.0
+    _reserved: int = 0
 
-    def added(self, records: int, size: int) -> None:
-        """Note appended records and their bytes."""
-        self.records += records
-        self.size += size
+    @property
+    def records(self) -> int:
+        """Records that wait, those on their way into the log included."""
+        return max(0, self.end - self.committed) + self._reserved
 
-    def settled(self, records: int, size: int, seconds: float) -> None:
-        """Note a committed batch and the seconds it took."""
-        self.records = max(0, self.records - records)
-        self.size = max(0, self.size - size) if self.records else 0
-        if seconds > 0 and records:
-            rate = records / seconds
-            self.records_per_s = 0.8 * self.records_per_s + 0.2 * rate or rate
-
-    def check(self, records: int, size: int) -> None:
-        """Refuse what does not fit.
+    def reserve(self, records: int, size: int) -> None:
+        """Make room for records about to be appended; `release` gives it back.
 
         Nothing is refused while nothing waits: a request larger than the bound must pass some
         time.
@@ -103,14 +102,32 @@ class Backlog:
         Raises:
             Backpressure: too much waits.
         """
-        if self.records and (
-            self.records + records > self.policy.records or self.size + size > self.policy.size
+        waiting = self.records
+        if waiting and (
+            waiting + records > self.policy.records or self.size + size > self.policy.size
         ):
-            over = max(self.records + records - self.policy.records, self.records // 4)
+            over = max(waiting + records - self.policy.records, waiting // 4)
             wait_s = math.ceil(over / self.records_per_s) if self.records_per_s else 1
-            raise Backpressure(
-                min(max(wait_s, 1), 60), f"{self.records} records of a partition wait to be scored"
-            )
+            reason = f"{waiting} records of a partition wait to be scored"
+            raise Backpressure(min(max(wait_s, 1), 60), reason)
+        self._reserved += records
+        self.size += size
+
+    def release(self, records: int, size: int, *, appended: bool) -> None:
+        """Give reserved room back; what was appended keeps its bytes until it is settled."""
+        self._reserved -= records
+        if not appended:
+            self.size -= size
+
+    def settled(self, committed: int, size: int, seconds: float) -> None:
+        """Note a committed batch and the seconds it took."""
+        records = committed - self.committed
+        self.committed = committed
+        self.end = max(self.end, committed)
+        self.size = max(0, self.size - size) if self.records else 0
+        if seconds > 0 and records > 0:
+            rate = records / seconds
+            self.records_per_s = 0.8 * self.records_per_s + 0.2 * rate or rate
 
 
 def trim_to(

@@ -23,15 +23,26 @@ KEPT_BYTES = 16 * 2**20
 class PartitionTail:
     """One partition's committed offset and newest results."""
 
-    def __init__(self, committed: int, kept_bytes: int = KEPT_BYTES) -> None:
-        self.committed = committed
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self.committed = 0
         self.error: Exception | None = None
-        self._begin = committed
+        self.live = asyncio.Event()
+        self._begin = 0
         self._kept_bytes = kept_bytes
         self._size = 0
         self._chunks: deque[tuple[int, int, Sequence[Result]]] = deque()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._ticket = count()
+
+    def start(self, committed: int) -> None:
+        """Begin at a committed offset, or jump there when results were committed unseen."""
+        if committed != self.committed or not self.live.is_set():
+            self._chunks.clear()
+            self._size = 0
+            self._begin = self.committed = committed
+        self.error = None
+        self.live.set()
+        self._wake()
 
     def publish(self, end: int, results: Sequence[Result]) -> None:
         """Add the results of a committed transaction that settles all offsets below `end`."""
@@ -47,6 +58,7 @@ class PartitionTail:
     def fail(self, error: Exception) -> None:
         """Let readers know that no further results will come."""
         self.error = error
+        self.live.set()
         while self._waiting:
             _, _, future = heapq.heappop(self._waiting)
             if not future.done():
@@ -54,7 +66,7 @@ class PartitionTail:
 
     def read(self, offset: int, limit: int, where: ResultFilter) -> ResultSlice | None:
         """Read from memory what the log's `read_results` would; None when it is not here."""
-        if offset < self._begin:
+        if offset < self._begin or not self.live.is_set():
             return None
         found: list[Result] = []
         for end, _, results in self._chunks:

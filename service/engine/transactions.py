@@ -1,4 +1,4 @@
-"""What every log checks before it writes a transaction."""
+"""What a log whose offsets have no gaps checks before it writes a transaction."""
 
 from __future__ import annotations
 
@@ -45,10 +45,8 @@ def _broken_promise(transaction: Transaction, committed: int) -> str | None:
         return f"a transaction starts at {start}, but {committed} is committed"
     if end < start:
         return f"a transaction ends at {end}, before its start"
-    if any(not start <= result.offset < end for result in results):
-        return f"a result lies outside [{start}, {end})"
-    if any(left.offset >= right.offset for left, right in zip(results, results[1:], strict=False)):
-        return "results are not in the order of offsets, one for each"
+    if [result.offset for result in results] != list(range(start, end)):
+        return f"results are not one for each offset in [{start}, {end}), in order"
     pointer = transaction.pointer
     if pointer is not None and pointer.offset > start:
         return f"a snapshot pointer at {pointer.offset} is ahead of {start}"

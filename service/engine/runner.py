@@ -1,0 +1,538 @@
+"""One partition's life: assign, restore, poll, process, commit, keep; again after a failure.
+
+Law: nothing is emitted twice and nothing is left out. State in memory may run ahead of the
+committed offset by the batch in flight; whenever a commit's outcome is not known for certain,
+the state counts as lost and is made again from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from service.engine.detectors import SeriesDetectors
+from service.engine.errors import (
+    CorruptSnapshot,
+    Fenced,
+    InvariantError,
+    ReplayMismatch,
+    StateLost,
+    TornLog,
+    TransientError,
+    UnknownStream,
+)
+from service.engine.pipeline import Output, Pipeline
+from service.engine.policy import (
+    KEPT_POINTERS,
+    Backlog,
+    BacklogPolicy,
+    SnapshotPolicy,
+    SnapshotSchedule,
+    trim_to,
+)
+from service.engine.ports import (
+    Clock,
+    DecoderFactory,
+    DetectorFactory,
+    Failpoints,
+    LogBackend,
+    Metrics,
+    SnapshotStore,
+)
+from service.engine.records import (
+    EVERYTHING,
+    Assignment,
+    Batch,
+    Pointer,
+    StreamPartition,
+    Transaction,
+)
+from service.engine.snapshot import (
+    Capture,
+    Manifest,
+    SeriesRef,
+    Written,
+    capture,
+    collect,
+    config_of,
+    load,
+    read_manifest,
+    write,
+)
+from service.engine.tail import PartitionTail
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def no_failpoint(name: str) -> None:
+    """Pass a failpoint by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as the engine is given it."""
+
+    log: LogBackend
+    snapshots: SnapshotStore
+    decoder_for: DecoderFactory
+    detectors: DetectorFactory
+    clock: Clock
+    metrics: Metrics
+    failpoint: Failpoints = no_failpoint
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine works; none of it changes a result.
+
+    Attributes:
+        score_threads: partitions scored at once, at least 1.
+        batch_records, batch_bytes: bounds of one batch.
+        batch_s: batches are kept so small that scoring one takes about so many seconds.
+        tick_s: how often an idle partition looks whether a snapshot is due.
+        retry_s, retry_most_s: first and longest wait before a failed partition tries again.
+        stop_s: bound of a stop; what is not done by then is left to the next start.
+        verify_replay: compare what a restart repeats with the stored results.
+        fingerprint: names the numerics (machine, compiler); results of another one are not
+            compared.
+        in_flight_bytes: bound of the appends under way, in bytes.
+    """
+
+    score_threads: int = 2
+    batch_records: int = 2000
+    batch_bytes: int = 8 * 2**20
+    batch_s: float = 0.05
+    tick_s: float = 1.0
+    retry_s: float = 0.1
+    retry_most_s: float = 5.0
+    stop_s: float = 15.0
+    verify_replay: bool = True
+    fingerprint: str = ""
+    in_flight_bytes: int = 64 * 2**20
+    snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    backlog: BacklogPolicy = field(default_factory=BacklogPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    batch: Batch
+    output: Output
+    start: int
+    began_s: float
+    score_s: float
+
+
+class PartitionRunner:
+    """Runs one partition until it is asked to stop, fenced, or broken."""
+
+    def __init__(
+        self,
+        partition: StreamPartition,
+        ports: Ports,
+        options: EngineOptions,
+        executors: tuple[Executor, Executor],
+        tail: PartitionTail,
+    ) -> None:
+        self.partition = partition
+        self.tail = tail
+        self.backlog = Backlog(options.backlog)
+        self.state = "restoring"
+        self.error: Exception | None = None
+        self._ports = ports
+        self._options = options
+        self._scorer, self._saver = executors
+        self._stopping = asyncio.Event()
+        self._pipeline: Pipeline | None = None
+        self._incarnation = -1
+        self._epoch = -1
+        self._begin = 0
+        self._pointers: tuple[Pointer, ...] = ()
+        self._places: dict[str, SeriesRef] = {}
+        self._written: Written | None = None
+        self._polling: asyncio.Task[Batch] | None = None
+        self._committing: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[Written | None] | None = None
+        self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The partition's state; only while live."""
+        if self._pipeline is None:
+            raise self._broken(0, "no state is held")
+        return self._pipeline
+
+    def request_stop(self) -> None:
+        """Ask `run` to settle what waits, write a last snapshot and return."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve the partition; returns when stopped or fenced, or when a promise is broken."""
+        delay_s = self._options.retry_s
+        while True:
+            try:
+                await self._take_over()
+                delay_s = self._options.retry_s
+                await self._serve()
+                self.state = "stopped"
+                return
+            except TransientError as error:
+                self._set_state("retrying", error)
+                self._ports.failpoint("abort.begin")
+            except UnknownStream:
+                self.state = "stopped"  # deleted while it was served
+                return
+            except Fenced as error:
+                self._set_state("fenced", error)
+                return
+            except Exception as error:
+                self._set_state("failed", error)
+                return
+            finally:
+                await self._abandon()
+            if self._stopping.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+            delay_s = min(2 * delay_s, self._options.retry_most_s)
+
+    # -- taking over ----------------------------------------------------------------------
+
+    async def _take_over(self) -> None:
+        """Become the partition's owner with the state that belongs to its committed offset."""
+        began_s = self._ports.clock.monotonic_s()
+        # 1. Fence the former owner, and only then read where it stopped.
+        assignment = await self._ports.log.assign(self.partition)
+        self._ports.failpoint("restore.assigned")
+        self._audit(assignment)
+        self._epoch, self._begin = assignment.epoch, assignment.begin
+        self._pointers = assignment.pointers
+        # 2. State in memory may stay if it is the one of the committed offset.
+        replayed = 0
+        if not self._is_warm(assignment):
+            # 3. Otherwise start from the newest sound snapshot that is not ahead ...
+            fingerprint = await self._restore(assignment)
+            # 4. ... and repeat what was committed since, without emitting it.
+            replayed = await self._replay(assignment.committed, fingerprint)
+        # 5. Go on at the committed offset.
+        self.tail.start(assignment.committed)
+        self.backlog.committed, self.backlog.end = assignment.committed, assignment.end
+        self.state, self.error = "live", None
+        seconds = self._ports.clock.monotonic_s() - began_s
+        self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)
+        self._ports.metrics.series(self.partition, len(self.pipeline.detectors))
+        self._ports.failpoint("restore.done")
+        logger.info(
+            "%s: live at offset %d after repeating %d records in %.3f s",
+            *(self.partition, assignment.committed, replayed, seconds),
+        )
+
+    def _audit(self, assignment: Assignment) -> None:
+        """Check that results and committed offset meet."""
+        end, committed = assignment.results_end, assignment.committed
+        if end is not None and end != committed:
+            reason = f"results end at {end}, but {committed} is committed"
+            raise TornLog(*self.partition, committed, reason)
+
+    def _is_warm(self, assignment: Assignment) -> bool:
+        return (
+            self._pipeline is not None
+            and self._incarnation == assignment.entry.incarnation
+            and self._pipeline.position == assignment.committed
+        )
+
+    async def _restore(self, assignment: Assignment) -> str:
+        """Make the state of the newest usable snapshot; return the fingerprint of its maker."""
+        self._pipeline, self._written, self._places = None, None, {}
+        self._incarnation = assignment.entry.incarnation
+        self._schedule = SnapshotSchedule(self._options.snapshot, self._ports.clock.monotonic_s())
+        for pointer in assignment.pointers:
+            if pointer.offset > assignment.committed:
+                continue
+            try:
+                return await self._in_thread(self._saver, lambda: self._load(pointer))  # noqa: B023
+            except CorruptSnapshot as error:
+                logger.error("%s: %s; trying an older snapshot", self.partition, error)
+        if assignment.begin > 0:
+            reason = f"no sound snapshot is left, and the log begins at {assignment.begin}"
+            raise StateLost(*self.partition, assignment.committed, reason)
+        detectors = SeriesDetectors(self._ports.detectors)
+        birth = assignment.entry.birth
+        self._pipeline = Pipeline(self.partition, birth, detectors, self._ports.decoder_for)
+        return self._options.fingerprint
+
+    def _load(self, pointer: Pointer) -> str:
+        manifest: Manifest = read_manifest(self._ports.snapshots, pointer)
+        if pointer.offset < self._begin:
+            raise CorruptSnapshot(pointer.manifest, "the input after it is trimmed")
+        self._ports.failpoint("restore.manifest")
+        detectors = SeriesDetectors(self._ports.detectors)
+        load(self._ports.snapshots, manifest, detectors, self._ports.failpoint)
+        config = config_of(manifest)
+        self._pipeline = Pipeline(
+            self.partition, config, detectors, self._ports.decoder_for, manifest.offset
+        )
+        self._places = {place.key: place for place in manifest.series}
+        return manifest.fingerprint
+
+    async def _replay(self, committed: int, fingerprint: str) -> int:
+        """Repeat [position, committed) without emitting; return the number of records."""
+        pipeline, replayed = self.pipeline, 0
+        compare = self._options.verify_replay and fingerprint == self._options.fingerprint
+        while pipeline.position < committed:
+            self._ports.failpoint("replay.batch")
+            start = pipeline.position
+            batch = await self._poll(start, committed - start)
+            records = [record for record in batch.records if record.offset < committed]
+            batch = Batch(self.partition, records, min(batch.next_offset, committed))
+            scored = await self._score(batch, start)
+            if compare:
+                await self._compare(scored)
+            replayed += len(records)
+        return replayed
+
+    async def _compare(self, scored: _Scored) -> None:
+        stored = await self._ports.log.read_results(
+            self.partition, scored.start, len(scored.output.results), EVERYTHING
+        )
+        expected = {result.offset: result for result in stored.results}
+        for result in scored.output.results:
+            if expected.get(result.offset, result) != result:
+                reason = "repeating a committed record gave another result than the stored one"
+                raise ReplayMismatch(*self.partition, result.offset, reason)
+
+    # -- serving --------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while True:
+            batch = await self._next_batch()
+            if batch is not None:
+                start = self.pipeline.position
+                scored = await self._score(batch, start)
+                self._ports.failpoint("runner.scored")
+                await self._committed()
+                self._committing = asyncio.create_task(self._commit(scored))
+            elif self._stopping.is_set() and not self._waits():
+                return await self._finish()
+            await self._look_after_snapshot()
+
+    async def _next_batch(self) -> Batch | None:
+        """Wait for input, the end of a commit or a snapshot, a tick, or a stop."""
+        if self._polling is None:
+            position = self.pipeline.position
+            self._polling = asyncio.create_task(self._poll(position, self._batch_records()))
+        if not (self._polling.done() or self._stopping.is_set()):
+            stop = asyncio.create_task(self._stopping.wait())
+            tasks = (self._polling, self._committing, self._saving, stop)
+            await asyncio.wait(
+                [task for task in tasks if task is not None],
+                timeout=self._options.tick_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            stop.cancel()
+        if self._committing is not None and self._committing.done():
+            await self._committed()
+        if self._stopping.is_set() and self._waits() and not self._polling.done():
+            await asyncio.wait({self._polling}, timeout=self._options.tick_s)
+        if not self._polling.done():
+            return None
+        batch, self._polling = self._polling.result(), None
+        return batch
+
+    def _waits(self) -> bool:
+        """Tell whether input is known to wait."""
+        return self.pipeline.position < self.backlog.end
+
+    def _batch_records(self) -> int:
+        """Return how many records scoring takes about `batch_s` for."""
+        wanted = int(self.backlog.records_per_s * self._options.batch_s)
+        return min(max(wanted, 50), self._options.batch_records) if wanted else 500
+
+    async def _poll(self, offset: int, records: int) -> Batch:
+        most = min(records, self._options.batch_records)
+        batch = await self._ports.log.poll(self.partition, offset, most, self._options.batch_bytes)
+        self._ports.failpoint("runner.polled")
+        return batch
+
+    async def _score(self, batch: Batch, start: int) -> _Scored:
+        began_s = self._ports.clock.monotonic_s()
+        pipeline = self.pipeline
+        output = await self._in_thread(self._scorer, lambda: pipeline.process(batch))
+        score_s = self._ports.clock.monotonic_s() - began_s
+        self._schedule.processed(len(batch.records), score_s)
+        return _Scored(batch, output, start, began_s, score_s)
+
+    async def _commit(self, scored: _Scored) -> None:
+        """Make a batch's outcome durable and visible; steps in this order and no other."""
+        ports, output, end = self._ports, scored.output, scored.batch.next_offset
+        began_s = ports.clock.monotonic_s()
+        # 1. A finished snapshot's pointer goes with the next transaction after its boundary.
+        written = self._written
+        transaction = self._transaction(scored.start, end, output, written)
+        ports.failpoint("commit.before")
+        # 2. Results, dead letters, offset and pointer appear together, or none of them.
+        await ports.log.commit(transaction)
+        ports.failpoint("commit.after")
+        # 3. Only what is committed is shown to readers.
+        now_s = ports.clock.monotonic_s()
+        self.tail.publish(end, output.results)
+        size = sum(len(record.value) for record in scored.batch.records)
+        self.backlog.settled(end, size, scored.score_s)
+        # 4. Files that no kept pointer needs go, once the pointer stands.
+        if written is not None:
+            await self._pointed(written)
+        self._report(scored, commit_s=now_s - began_s, batch_s=now_s - scored.began_s)
+
+    def _transaction(
+        self, start: int, end: int, output: Output, written: Written | None
+    ) -> Transaction:
+        pointer = None if written is None else written.pointer
+        pointers = (pointer, *self._pointers)[:KEPT_POINTERS] if pointer else self._pointers
+        trim = trim_to(self.pipeline.config.retention, end, self._begin, pointers)
+        self._begin = trim
+        return Transaction(
+            self.partition,
+            self._epoch,
+            start,
+            end,
+            output.results,
+            output.dead_letters,
+            pointer,
+            KEPT_POINTERS,
+            trim_input_to=trim,
+            trim_results_to=trim,
+        )
+
+    async def _committed(self) -> None:
+        """Wait for the commit in flight and raise what it raised."""
+        if self._committing is not None:
+            committing, self._committing = self._committing, None
+            await committing
+
+    def _report(self, scored: _Scored, *, commit_s: float, batch_s: float) -> None:
+        output, metrics = scored.output, self._ports.metrics
+        metrics.processed(
+            partition=self.partition.partition,
+            records=len(output.results),
+            scored=output.scored,
+            anomalous=output.anomalous,
+            dead=len(output.dead_letters),
+        )
+        metrics.timed(batch_s=batch_s, score_s=scored.score_s, commit_s=commit_s)
+        metrics.lag(self.partition, self.backlog.records)
+        metrics.series(self.partition, len(self.pipeline.detectors))
+
+    # -- snapshots ------------------------------------------------------------------------
+
+    async def _look_after_snapshot(self, *, force: bool = False) -> None:
+        """Begin, finish, or point at a snapshot, whatever is due."""
+        if self._saving is not None and self._saving.done():
+            saving, self._saving = self._saving, None
+            self._written = saving.result()
+        if self._written is not None and self._committing is None and self._polling_idles():
+            await self._commit_pointer()
+        now_s = self._ports.clock.monotonic_s()
+        wanted = self._schedule.due(now_s) or (force and self._schedule.records > 0)
+        if wanted and self._saving is None and self._written is None:
+            self._schedule.begun(now_s)
+            taken = await self._in_thread(
+                self._scorer, lambda: capture(self.pipeline, self._places)
+            )
+            self._ports.failpoint("snapshot.captured")
+            self._saving = asyncio.create_task(self._save(taken))
+
+    def _polling_idles(self) -> bool:
+        return self._polling is None or not self._polling.done()
+
+    async def _save(self, taken: Capture) -> Written | None:
+        """Write a captured state in the background; None when the store refuses."""
+        number = self.partition.partition
+        folder = f"{self.partition.stream}.{self._incarnation}/{number}/"
+        prefix = f"{folder}{self._epoch:08d}-"
+        ports, fingerprint = self._ports, self._options.fingerprint
+        try:
+            written = await self._in_thread(
+                self._saver,
+                lambda: write(ports.snapshots, prefix, taken, fingerprint, ports.failpoint),
+            )
+        except BaseException as error:  # cancelled too: what was taken is not saved
+            self.pipeline.detectors.mark_changed(key for key, _ in taken.changed)
+            self._schedule.records += 1
+            if not isinstance(error, OSError):
+                raise
+            logger.error("%s: the snapshot was not written: %s", self.partition, error)
+            return None
+        self._schedule.finished(ports.clock.monotonic_s())
+        return written
+
+    async def _commit_pointer(self) -> None:
+        """Commit a finished snapshot's pointer when no batch comes along to take it."""
+        written = self._written
+        if written is not None:
+            position = self.pipeline.position
+            self._ports.failpoint("pointer.before")
+            await self._ports.log.commit(self._transaction(position, position, Output(), written))
+            self._ports.failpoint("pointer.after")
+            await self._pointed(written)
+
+    async def _pointed(self, written: Written) -> None:
+        """Take note that a snapshot's pointer is committed, and tidy up behind it."""
+        self._written = None
+        self._places = {place.key: place for place in written.series}
+        self._pointers = (written.pointer, *self._pointers)[:KEPT_POINTERS]
+        pointers, folder = self._pointers, written.pointer.manifest.rpartition("/")[0] + "/"
+        self._ports.failpoint("snapshot.before_collect")
+        try:
+            await self._in_thread(
+                self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
+            )
+        except OSError as error:
+            logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
+        self._ports.metrics.snapshot_written(
+            self.partition,
+            size=written.size,
+            series=len(written.series),
+            seconds=self._schedule.duration_s,
+        )
+
+    # -- leaving --------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Settle everything and leave a snapshot of the last offset behind."""
+        await self._committed()
+        for force in (True, True, False):  # one under way, the last one, its pointer
+            await self._look_after_snapshot(force=force)
+            if self._saving is not None:
+                await asyncio.wait({self._saving})
+        await self._look_after_snapshot()
+
+    async def _abandon(self) -> None:
+        """Leave nothing running behind; what was in flight has an unknown outcome."""
+        tasks = [task for task in (self._polling, self._committing, self._saving) if task]
+        self._polling = self._committing = self._saving = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and task.exception() is not None:
+                logger.debug("%s: left behind: %s", self.partition, task.exception())
+
+    def _set_state(self, state: str, error: Exception) -> None:
+        self.state, self.error = state, error
+        logger.error("%s: %s: %s", self.partition, state, error, exc_info=state == "failed")
+        self._ports.metrics.failed(self.partition, type(error).__name__)
+        if state != "retrying":
+            self.tail.fail(error)
+
+    def _broken(self, offset: int, reason: str) -> InvariantError:
+        return InvariantError(*self.partition, offset, reason)
+
+    @staticmethod
+    async def _in_thread(executor: Executor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
