@@ -1,0 +1,1 @@
+"""The service around the library `rcf`: engine, adapters, HTTP and command line."""

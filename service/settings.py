@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         le=1_000_000_000,
         description="Bytes of the largest request body; more is refused with 413 while reading.",
     )
+    body_limit_records: int = Field(
+        100_000,
+        ge=1,
+        le=10_000_000,
+        description="Records of the largest request body; more are refused with 413.",
+    )
     result_timeout_s: float = Field(
         10.0,
         gt=0,
@@ -94,6 +100,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people, or one JSON object per line."
     )
+
+    def for_command(self, *, dev: bool) -> "Settings":
+        """The same settings with unset choices fallen as for `rcf dev` or `rcf serve`."""
+        unset = {name: dev for name in ("auto_create", "demo") if getattr(self, name) is None}
+        return self.model_copy(update=unset)
 
 
 class SettingsError(Exception):

@@ -1,0 +1,194 @@
+"""Every metric of the service, in one place.
+
+Base units, `_total` for counters, no label that grows with streams or keys: a series per stream
+would cost more to scrape than to score. The engine reports once per batch; children of a label are
+kept, so a report is a few additions.
+"""
+
+# ruff: noqa: ARG002  (the port tells more than is counted)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from service.engine.records import StreamPartition
+
+FAST_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+SLOW_S = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class _Count(Protocol):
+    def inc(self, amount: float = 1) -> None: ...
+
+
+class PrometheusMetrics:
+    """Implements `service.engine.ports.Metrics`, and what starting the process reports.
+
+    Args:
+        registry: where the metrics are registered; one registry takes one instance.
+        now_s: a clock in seconds, for the age of snapshots.
+    """
+
+    def __init__(self, registry: CollectorRegistry, now_s: Callable[[], float]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # ships no annotation for it
+        self._registry = registry
+        self._now_s = now_s
+        self._lags: dict[StreamPartition, int] = {}
+        self._held: dict[StreamPartition, int] = {}
+        self._snapshots: dict[StreamPartition, tuple[float, int]] = {}
+        self._children: dict[int, tuple[_Count, _Count, _Count, _Count]] = {}
+        ProcessCollector(registry=registry)
+        self._make_input_metrics()
+        self._make_scoring_metrics()
+        self._make_state_metrics()
+        self._make_process_metrics()
+
+    def _make_input_metrics(self) -> None:
+        self._records_in = self._counter("rcf_records_in", "Records taken into the log.")
+        self._bytes_in = self._counter("rcf_bytes_in", "Bytes of record values taken in.")
+        self._refused = self._counter("rcf_records_refused", "Records refused by backpressure.")
+        self._append = self._histogram(
+            "rcf_append_seconds", "Time to make one append durable.", FAST_S
+        )
+
+    def _make_scoring_metrics(self) -> None:
+        label = ("partition",)
+        self._processed = self._counter(
+            "rcf_records_processed", "Records with a committed result.", label
+        )
+        self._scored = self._counter("rcf_records_scored", "Records with a score.", label)
+        self._anomalous = self._counter(
+            "rcf_records_anomalous", "Records with a grade above 0.", label
+        )
+        self._dead = self._counter("rcf_records_dead", "Records that became dead letters.", label)
+        self._batch = self._histogram(
+            "rcf_batch_seconds", "Time of one batch, poll to commit.", FAST_S
+        )
+        self._score = self._histogram(
+            "rcf_score_seconds", "Time of one batch in the pipeline.", FAST_S
+        )
+        self._commit = self._histogram("rcf_commit_seconds", "Time of one commit.", FAST_S)
+        self._failures = self._counter(
+            "rcf_partition_failures", "Partitions that stopped, by class of error.", ("error",)
+        )
+
+    def _make_state_metrics(self) -> None:
+        self._lag = self._gauge(
+            "rcf_consumer_lag_records", "Records that wait, all streams together.", ("partition",)
+        )
+        self._series = self._gauge("rcf_series", "Series with a detector in memory.")
+        self._snapshot_bytes = self._gauge(
+            "rcf_snapshot_bytes", "Size of the newest snapshots of all partitions."
+        )
+        age = self._gauge(
+            "rcf_snapshot_age_seconds",
+            "Age of the oldest of the partitions' newest snapshots; 0 before the first.",
+        )
+        age.set_function(self._snapshot_age_s)
+        self._snapshot = self._histogram(
+            "rcf_snapshot_seconds", "Time to write one snapshot.", SLOW_S
+        )
+        self._restore = self._histogram(
+            "rcf_restore_seconds", "Time to load and replay one partition.", SLOW_S
+        )
+        self._replayed = self._counter(
+            "rcf_records_replayed", "Records processed again to restore a partition."
+        )
+
+    def _make_process_metrics(self) -> None:
+        self._jit = self._gauge("rcf_jit_seconds", "Time to load or compile the kernels at start.")
+        self._start = self._gauge("rcf_start_seconds", "Time from the command to readiness.")
+
+    def appended(self, records: int, size: int, seconds: float) -> None:
+        """See the port."""
+        self._records_in.inc(records)
+        self._bytes_in.inc(size)
+        self._append.observe(seconds)
+
+    def refused(self, records: int) -> None:
+        """See the port."""
+        self._refused.inc(records)
+
+    def processed(
+        self, *, partition: int, records: int, scored: int, anomalous: int, dead: int
+    ) -> None:
+        """See the port."""
+        children = self._children.get(partition)
+        if children is None:
+            counters = self._processed, self._scored, self._anomalous, self._dead
+            first, second, third, fourth = (each.labels(str(partition)) for each in counters)
+            children = self._children[partition] = first, second, third, fourth
+        for child, amount in zip(children, (records, scored, anomalous, dead), strict=True):
+            child.inc(amount)
+
+    def timed(self, *, batch_s: float, score_s: float, commit_s: float) -> None:
+        """See the port."""
+        self._batch.observe(batch_s)
+        self._score.observe(score_s)
+        self._commit.observe(commit_s)
+
+    def lag(self, partition: StreamPartition, records: int) -> None:
+        """See the port."""
+        self._lags[partition] = records
+        number = partition.partition
+        waiting = sum(lag for each, lag in self._lags.items() if each.partition == number)
+        self._lag.labels(str(number)).set(waiting)
+
+    def series(self, partition: StreamPartition, count: int) -> None:
+        """See the port."""
+        self._held[partition] = count
+        self._series.set(sum(self._held.values()))
+
+    def snapshot_written(
+        self, partition: StreamPartition, *, size: int, series: int, seconds: float
+    ) -> None:
+        """See the port."""
+        self._snapshots[partition] = self._now_s(), size
+        self._snapshot_bytes.set(sum(size for _, size in self._snapshots.values()))
+        self._snapshot.observe(seconds)
+
+    def restored(self, partition: StreamPartition, *, replayed: int, seconds: float) -> None:
+        """See the port."""
+        self._replayed.inc(replayed)
+        self._restore.observe(seconds)
+
+    def failed(self, partition: StreamPartition, error: str) -> None:
+        """See the port."""
+        self._failures.labels(error).inc()
+
+    def compiled(self, seconds: float) -> None:
+        """The kernels were loaded or compiled in so many seconds."""
+        self._jit.set(seconds)
+
+    def started(self, seconds: float) -> None:
+        """The process was ready after so many seconds."""
+        self._start.set(seconds)
+
+    def text(self) -> tuple[bytes, str]:
+        """Everything in Prometheus' text format, and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    def _snapshot_age_s(self) -> float:
+        written = [moment for moment, _ in list(self._snapshots.values())]
+        return self._now_s() - min(written) if written else 0.0
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"{name}_total", text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, registry=self._registry, buckets=buckets)

@@ -1,0 +1,138 @@
+"""`rcf dev` and `rcf serve`: settings, socket, server, and the words on the terminal."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import typer
+
+from service import logs, settings, wiring
+from service.cli.errors import USAGE, CommandError
+from service.engine.errors import DataDirectoryInUse
+from service.settings import Settings, SettingsError
+
+
+def run(
+    *,
+    dev: bool,
+    host: str | None = None,
+    port: int | None = None,
+    data_dir: Path | None = None,
+    log_level: str | None = None,
+    auto_create: bool | None = None,
+    demo: bool | None = None,
+) -> None:
+    """Serve until the process is told to stop.
+
+    Args:
+        dev: Whether unset choices fall as for `rcf dev`.
+        host: Flag; None, here and below, leaves the environment or the default.
+        port: Flag.
+        data_dir: Flag.
+        log_level: Flag.
+        auto_create: Flag.
+        demo: Flag.
+
+    Raises:
+        CommandError: A setting is wrong, or the port or the data directory is taken.
+    """
+    try:
+        chosen = settings.load(
+            host=host,
+            port=port,
+            data_dir=data_dir,
+            log_level=log_level,
+            auto_create=auto_create,
+            demo=demo,
+        )
+    except SettingsError as error:
+        raise CommandError(str(error), USAGE) from error
+    chosen = chosen.for_command(dev=dev)
+    logs.configure(_level(chosen, dev), chosen.log_format)
+    _prepare(chosen.data_dir)
+    listening = listen(chosen.host, chosen.port)
+    address = url(chosen.host, listening.getsockname()[1])
+    typer.echo(f"rcf-stream starts on {address}, data in {chosen.data_dir.resolve()}")
+    try:
+        wiring.serve(
+            chosen, listening, on_phase=_say, on_ready=lambda s: _welcome(address, s, chosen)
+        )
+    except DataDirectoryInUse as error:
+        raise CommandError(f"{error} (--data-dir or RCF_DATA_DIR)") from error
+    typer.echo("stopped; everything accepted is kept")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        CommandError: The address is taken, unknown or not permitted; says what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise CommandError(
+            f"cannot listen on {host}:{port}: {error.strerror}; another process may use the port: "
+            "stop it, or choose another with --port or RCF_PORT (0 takes a free one)"
+        ) from error
+    return listening
+
+
+def url(host: str, port: int) -> str:
+    """The address to type into a browser on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  a comparison
+    return f"http://[{shown}]:{port}" if ":" in shown.strip("[]") else f"http://{shown}:{port}"
+
+
+def _level(chosen: Settings, dev: bool) -> str:
+    """A terminal that shows the welcome has no use for every start and stop of a partition."""
+    if dev and "log_level" not in chosen.model_fields_set:
+        return "warning"
+    return chosen.log_level
+
+
+def _prepare(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        probe = data_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CommandError(
+            f"cannot write to the data directory {data_dir}: {error.strerror}; "
+            "choose another with --data-dir or RCF_DATA_DIR"
+        ) from error
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+def _welcome(address: str, seconds: float, chosen: Settings) -> None:
+    lines = [
+        f"ready after {seconds:.1f} s",
+        "",
+        f"  page     {address}/",
+        f"  API      {address}/docs",
+        f"  state    {address}/readyz   {address}/metrics",
+        "",
+        "Post a first point:" if chosen.auto_create else "Make a stream, then post a point:",
+    ]
+    if not chosen.auto_create:
+        lines.append(f"  curl -X PUT {address}/v1/streams/mine -d '{{\"features\": 1}}'")
+    lines.append(f"  curl {address}/v1/streams/mine/records -d '{{\"values\": [21.5]}}'")
+    if chosen.demo:
+        lines += [
+            "Watch anomalies as they are found (the first within a minute):",
+            f"  curl -N '{address}/v1/streams/demo/events?anomalies=true'",
+        ]
+    lines += ["", "Ctrl-C stops."]
+    _say("\n".join(lines))

@@ -1,0 +1,38 @@
+"""Log lines on standard error: for people, or one JSON object per line."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, and an exception if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record on one line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str, form: str) -> None:
+    """Send the log of the whole process to standard error.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        form: "text" or "json".
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # Numba logs every step of its compiler at DEBUG, a thousand lines for one kernel.
+    logging.getLogger("numba").setLevel(logging.WARNING)

@@ -1,0 +1,189 @@
+"""The composition root: settings become adapters, engine, application and server.
+
+Order of a start: the port is taken and answers at once (/readyz says what it waits for); kernels
+are loaded or compiled; the engine restores; the built-in sources bring the demo up to date; then
+the service is ready. A stop runs the other way: event streams end, requests finish, feeds end, the
+engine drains and keeps its state.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from types import FrameType
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+import rcf
+from service.adapters.prometheus import PrometheusMetrics
+from service.api.app import create_app
+from service.api.context import Context, Limits
+from service.engine.engine import Engine
+from service.settings import Settings
+from service.sources import feed
+
+log = logging.getLogger(__name__)
+
+SLOW_COMPILE_S = 1.0
+"""A warm cache loads the kernels in less; when this has passed, the terminal is told to wait."""
+
+
+class Service:
+    """One process' parts, and their life from start to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_phase: Callable[[str], None] = lambda _text: None,
+        on_ready: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        self._settings = settings
+        self._on_phase = on_phase
+        self._on_ready = on_ready
+        self._began_s = time.monotonic()
+        self._metrics = PrometheusMetrics(CollectorRegistry(), time.time)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._engine: Engine | None = None
+        self.failure: BaseException | None = None
+        self.context = Context(
+            limits=Limits(
+                body_bytes=settings.body_limit_bytes,
+                body_records=settings.body_limit_records,
+                result_timeout_s=settings.result_timeout_s,
+                subscribers=settings.max_subscribers,
+                heartbeat_interval_s=settings.heartbeat_interval_s,
+            ),
+            auto_create=bool(settings.auto_create),
+            partitions=settings.partitions,
+            metrics_text=self._metrics.text,
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Start in the background while the port answers; stop when the server is done."""
+        starting = asyncio.create_task(self._start())
+        try:
+            yield
+        finally:
+            await self._stop(starting)
+
+    async def _start(self) -> None:
+        try:
+            await self._load_kernels()
+            self.context.starting = "restoring the streams"
+            self._engine = build_engine(self._settings, self._metrics)
+            await self._engine.start()
+            if self._settings.demo:
+                await self._start_feeds(self._engine)
+        except Exception as error:  # whatever it is, the process must end and say why
+            log.debug("the start failed", exc_info=error)
+            self.failure = error
+            self.context.starting = f"the start failed: {error}"
+            self.context.closing.set()
+            return
+        self.context.open(self._engine)
+        seconds = time.monotonic() - self._began_s
+        self._metrics.started(seconds)
+        self._on_ready(seconds)
+
+    async def _load_kernels(self) -> None:
+        self.context.starting = "compiling kernels, once, about 10 s"
+        began_s = time.monotonic()
+        loading = asyncio.create_task(asyncio.to_thread(load_kernels))
+        done, _ = await asyncio.wait((loading,), timeout=SLOW_COMPILE_S)
+        if not done:
+            self._on_phase("compiling kernels, once, about 10 s …")
+        await loading
+        self._metrics.compiled(time.monotonic() - began_s)
+
+    async def _start_feeds(self, engine: Engine) -> None:
+        self.context.starting = "bringing the demo up to date"
+        warm = asyncio.Event()
+        self._tasks = [
+            asyncio.create_task(feed.run_demo(engine, warm=warm)),
+            asyncio.create_task(feed.run_host(engine)),
+        ]
+        await warm.wait()
+
+    async def _stop(self, starting: "asyncio.Task[None]") -> None:
+        self.context.closing.set()
+        for task in (starting, *self._tasks):
+            task.cancel()
+        ended = await asyncio.gather(starting, *self._tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                log.error("a background task failed", exc_info=error)
+        if self._engine is not None:
+            await self._engine.stop()
+
+
+class Server(uvicorn.Server):
+    """Tells the service of a signal at once.
+
+    uvicorn waits for open responses before it ends the application, and an event stream only ends
+    when the application says so.
+    """
+
+    def __init__(self, config: uvicorn.Config, context: Context) -> None:
+        super().__init__(config)
+        self._context = context
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn; called by the signal handler, in the main thread."""
+        self._context.closing.set()
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """See uvicorn; called ten times a second: a failed start ends the process."""
+        return await super().on_tick(counter) or self._context.closing.is_set()
+
+
+def serve(
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    on_phase: Callable[[str], None],
+    on_ready: Callable[[float], None],
+) -> None:
+    """Serve on a listening socket until a signal comes.
+
+    Args:
+        settings: Everything an operator chose.
+        listening: A bound, listening socket; closed at the end.
+        on_phase: Told when a start takes long.
+        on_ready: Told the seconds that the start took.
+
+    Raises:
+        Exception: Whatever made the start fail.
+    """
+    service = Service(settings, on_phase=on_phase, on_ready=on_ready)
+    config = uvicorn.Config(
+        create_app(service.context, service.lifespan),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+        # An intermediate proxy keeps connections for a minute; closing first loses requests.
+        timeout_keep_alive=75,
+    )
+    Server(config, service.context).run(sockets=[listening])
+    if service.failure is not None:
+        raise service.failure
+
+
+def load_kernels() -> None:
+    """Compile the kernels, or load them from the cache, by judging a few rows."""
+    detector = rcf.Detector(features=1, shingle_size=2, trees=2, sample_size=16, seed=1)
+    detector.process(np.sin(np.arange(64.0)).reshape(-1, 1))
+
+
+def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
+    """The engine over its adapters."""
+    raise NotImplementedError
