@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from rcf import score as folds
 from rcf import state, step
 from rcf.errors import InvalidParameter
-from rcf.reservoir import change_decay
 from rcf.rng import seed_states
 from rcf.state import F64, U8, Shape
 
@@ -21,7 +20,7 @@ _RING_LIFETIMES = 4.0
 _LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
 
 
-def _whole(field: str, value: object, low: int, high: int) -> int:
+def whole(field: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
     if not low <= value <= high:
@@ -29,7 +28,7 @@ def _whole(field: str, value: object, low: int, high: int) -> int:
     return int(value)
 
 
-def _real(field: str, value: object, low: float, high: float) -> float:
+def real(field: str, value: object, low: float, high: float) -> float:
     allowed = f"a number from {low:g} to {high:g}"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidParameter(field, value, allowed)
@@ -114,24 +113,28 @@ class Forest:
         initial_accept_fraction: float = 0.125,
         seed: int = 0,
     ) -> None:
-        features = _whole("features", features, 1, state.MAX_DIMENSIONS)
-        shingle_size = _whole("shingle_size", shingle_size, 1, state.MAX_DIMENSIONS // features)
-        trees = _whole("trees", trees, 1, 10_000)
-        sample_size = _whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
+        features = whole("features", features, 1, state.MAX_DIMENSIONS)
+        shingle_size = whole("shingle_size", shingle_size, 1, state.MAX_DIMENSIONS // features)
+        trees = whole("trees", trees, 1, 10_000)
+        sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
         decay = default_decay(sample_size) if time_decay is None else time_decay
-        decay = _real("time_decay", decay, 0.0, 1.0)
+        decay = real("time_decay", decay, 0.0, 1.0)
         if score not in folds.NAMES:
             raise InvalidParameter("score", score, ", ".join(folds.NAMES))
         warmup = max(1, min(64, sample_size // 4)) if output_after is None else output_after
-        warmup = _whole("output_after", warmup, 1, 2**31)
-        accepted = _real("initial_accept_fraction", initial_accept_fraction, 0.0, 1.0)
-        seed = _whole("seed", seed, 0, 2**64 - 1)
+        warmup = whole("output_after", warmup, 1, 2**31)
+        accepted = real("initial_accept_fraction", initial_accept_fraction, 0.0, 1.0)
+        seed = whole("seed", seed, 0, 2**64 - 1)
 
         ring = _ring_records(shingle_size, sample_size, decay)
-        shape = Shape(features, shingle_size, trees, sample_size, ring, 16 + trees * sample_size // 64)
+        shape = Shape(
+            features, shingle_size, trees, sample_size, ring, 16 + trees * sample_size // 64
+        )
         if shape.ring_floats + trees * sample_size * shape.dimensions >= 2**31:
             raise InvalidParameter(
-                "sample_size", sample_size, "trees x sample_size x features x shingle_size below 2^31"
+                "sample_size",
+                sample_size,
+                "trees x sample_size x features x shingle_size below 2^31",
             )
         self._block = state.allocate(shape)
         forest = state.open_block(self._block)
@@ -178,9 +181,12 @@ class Forest:
 
     def set_time_decay(self, time_decay: float) -> None:
         """Let the records to come lose weight at another rate; what is sampled keeps its weight."""
-        change_decay(state.open_block(self._block), _real("time_decay", time_decay, 0.0, 1.0))
+        step.set_decay(self._block, real("time_decay", time_decay, 0.0, 1.0))
 
     # --- what it is -----------------------------------------------------------------------------
+
+    def _header(self) -> state.I64:
+        return self._block[: state.HEADER * 8].view(np.int64)
 
     @property
     def features(self) -> int:
@@ -188,14 +194,19 @@ class Forest:
         return self._features
 
     @property
+    def block(self) -> U8:
+        """The state itself (table in `rcf.state`); whoever changes it must know the laws."""
+        return self._block
+
+    @property
     def shape(self) -> Shape:
         """Sizes of the state."""
-        return state.shape_of(state.open_block(self._block).header)
+        return state.shape_of(self._header())
 
     @property
     def records_seen(self) -> int:
         """Records learnt so far."""
-        return int(state.open_block(self._block).header[state.RECORDS])
+        return int(self._header()[state.RECORDS])
 
     @property
     def time_decay(self) -> float:
@@ -222,10 +233,11 @@ class Forest:
         """
         from rcf.snapshot import forest_from_bytes
 
-        return cls._of(forest_from_bytes(data))
+        return cls.of_block(forest_from_bytes(data))
 
     @classmethod
-    def _of(cls, block: U8) -> Forest:
+    def of_block(cls, block: U8) -> Forest:
+        """A forest around a block of state, which it then owns."""
         forest = cls.__new__(cls)
         forest._block = block
         forest._features = state.open_block(block).header[state.FEATURES].item()

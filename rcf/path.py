@@ -56,7 +56,9 @@ class Walk(NamedTuple):
 def room_bytes(forest: Forest) -> int:
     """Bytes that `make_query` and `make_walk` need together."""
     header = forest.header
-    return 64 * 8 + room_of_query(forest) + (header[PAIRS] + 2) * (LANES * 10 + 8) + header[WIDTH] * 8
+    return (
+        64 * 8 + room_of_query(forest) + (header[PAIRS] + 2) * (LANES * 10 + 8) + header[WIDTH] * 8
+    )
 
 
 @kernel
@@ -123,6 +125,14 @@ def set_query(forest: Forest, query: Query, at: int) -> None:
 def walk_trees(forest: Forest, query: Query, walk: Walk, first: int, last: int) -> int:
     """Walk trees `first` … `first + 7`, none beyond `last`, down to their leaves."""
     return descend(
-        forest.nodes, forest.masses, first, 2 * forest.header[PAIRS], last, query.keys,
-        walk.nodes, walk.masses, walk.ratios, walk.depths,
+        forest.nodes,
+        forest.masses,
+        first,
+        2 * forest.header[PAIRS],
+        last,
+        query.keys,
+        walk.nodes,
+        walk.masses,
+        walk.ratios,
+        walk.depths,
     )

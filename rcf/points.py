@@ -9,8 +9,19 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.state import (
-    DIMENSIONS, F32, FEATURES, KEPT, KEPT_FREE, KEPT_USED, RECORDS, RING, RING_FLOATS,
-    SHINGLE, SLOTS, TREES, Forest,
+    DIMENSIONS,
+    F32,
+    FEATURES,
+    KEPT,
+    KEPT_FREE,
+    KEPT_USED,
+    RECORDS,
+    RING,
+    RING_FLOATS,
+    SHINGLE,
+    SLOTS,
+    TREES,
+    Forest,
 )
 from rcf.vector import find_equal
 
@@ -103,7 +114,9 @@ def release(forest: Forest, slot: int) -> None:
 
 
 @kernel
-def write_row(row: F32, to: int, values: F32, at: int, groups: int, tail: int, dimensions: int) -> None:
+def write_row(
+    row: F32, to: int, values: F32, at: int, groups: int, tail: int, dimensions: int
+) -> None:
     """Write the point at `values[at:]` to `row[to:]` as the box ``[x | -x]``; padding stays."""
     for i in range(dimensions):
         group = i >> 3
@@ -122,3 +135,18 @@ def same_point(a: F32, at_a: int, b: F32, at_b: int, dimensions: int) -> bool:
         if a[at_a + i] != b[at_b + i]:
             return False
     return True
+
+
+@kernel
+def rebuild_uses(forest: Forest) -> None:
+    """Recount the uses of the ring's records, and repeat its start behind its end."""
+    header = forest.header
+    for i in range(header[RING]):
+        forest.ring_uses[i] = 0
+    for slot in range(header[TREES] * header[SLOTS]):
+        origin = np.int64(forest.origins[slot])
+        if 0 <= origin < header[RING_FLOATS]:
+            forest.ring_uses[origin // header[FEATURES]] += 1
+    behind = header[RING] * header[FEATURES]
+    for i in range((header[SHINGLE] - 1) * header[FEATURES]):
+        forest.store[behind + i] = forest.store[i]

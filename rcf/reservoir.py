@@ -21,7 +21,15 @@ import numpy as np
 from rcf.jit import kernel
 from rcf.rng import uniform
 from rcf.state import (
-    DECAY, INITIAL_ACCEPT, KEY_EPOCH, POINTS, SAMPLE, SLOTS, TREES, U64, Forest,
+    DECAY,
+    INITIAL_ACCEPT,
+    KEY_EPOCH,
+    POINTS,
+    SAMPLE,
+    SLOTS,
+    TREES,
+    U64,
+    Forest,
 )
 from rcf.vector import float_bits
 

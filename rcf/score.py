@@ -36,9 +36,7 @@ _LARGEST = np.float32(3.0e38)
 
 
 @kernel
-def separation_probability(
-    forest: Forest, query: Query, box: int
-) -> float:
+def separation_probability(forest: Forest, query: Query, box: int) -> float:
     """Chance that a random cut of a box grown to hold the query isolates the query from it.
 
     Args:

@@ -7,14 +7,36 @@ import numpy as np
 from rcf.jit import kernel
 from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
 from rcf.pointer import keep_alive, pointer
-from rcf.points import has_room, hold, newest_point, release, write_record
-from rcf.reservoir import keep_epoch, offer_filling, offer_full, schedule, set_key
+from rcf.points import has_room, hold, newest_point, rebuild_uses, release, write_record
+from rcf.reservoir import (
+    change_decay,
+    keep_epoch,
+    offer_filling,
+    offer_full,
+    schedule,
+    set_key,
+    set_peak,
+)
 from rcf.score import fold_score, scale_of
 from rcf.state import (
-    F32, F64, FEATURES, HEADER, OUTPUT_AFTER, PLACES, POINTS, RECORDS, RING, SAMPLE, SCORE, SHINGLE,
-    SLOTS, TREES, U8, Forest,
+    F32,
+    F64,
+    FEATURES,
+    HEADER,
+    OUTPUT_AFTER,
+    PLACES,
+    POINTS,
+    RECORDS,
+    RING,
+    SAMPLE,
+    SCORE,
+    SHINGLE,
+    SLOTS,
+    TREES,
+    U8,
+    Forest,
 )
-from rcf.tree import delete_point, insert_point, plant
+from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
 
 #: Largest magnitude a value may have: the largest finite float32.
@@ -50,7 +72,13 @@ def open_forest(block: U8) -> Forest:
 
 @kernel
 def accept(
-    forest: Forest, query: Query, walk: Walk, tree: int, lane: int, top: int, origin: int,
+    forest: Forest,
+    query: Query,
+    walk: Walk,
+    tree: int,
+    lane: int,
+    top: int,
+    origin: int,
     sequence: int,
 ) -> None:
     """Offer the newest point to a tree whose turn it is, and give the tree the point if accepted."""
@@ -207,3 +235,30 @@ def score_rows(block: U8, values: F64, scores: F64) -> None:
         scores[row] = visit(forest, query, walk, header[SCORE], False, 0, 0)
     keep_alive(window)
     keep_alive(room)
+
+
+@kernel
+def set_decay(block: U8, decay: float) -> None:
+    """`rcf.reservoir.change_decay` for a block."""
+    change_decay(open_forest(block), decay)
+    keep_alive(block)
+
+
+@kernel
+def rebuild(block: U8) -> None:
+    """Recompute what follows from the rest of the state, after a restore.
+
+    Masses, boxes, ranges, parents, peaks, the ring's repeated start and the uses of ring records
+    are a function of node words, leaves, keys, origins and the store; exactly so, because a box is
+    a minimum and its range a sum over its row, whatever the order of insertion.
+    """
+    forest = open_forest(block)
+    room = np.empty(room_bytes(forest), np.uint8)
+    walk = make_walk(forest, room)
+    rebuild_uses(forest)
+    for peak in range(forest.header[TREES] * forest.header[SLOTS] // 16):
+        set_peak(forest, peak)
+    for tree in range(forest.header[TREES]):
+        rebuild_tree(forest, walk, tree)
+    keep_alive(room)
+    keep_alive(block)

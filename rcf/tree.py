@@ -153,8 +153,13 @@ def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
         leave_leaf(forest, tree, leaf, slot)
         return
     write_row(
-        walk.edge, 0, forest.store, np.int64(forest.origins[slots + slot]),
-        header[GROUPS], header[TAIL], header[DIMENSIONS],
+        walk.edge,
+        0,
+        forest.store,
+        np.int64(forest.origins[slots + slot]),
+        header[GROUPS],
+        header[TAIL],
+        header[DIMENSIONS],
     )
     pair = leaf >> 1
     node = np.int64(forest.parents[pairs + pair])
@@ -220,10 +225,43 @@ def child_row(forest: Forest, tree: int, node: int, out: F32, at: int) -> None:
     if left_child(word) == node:
         origin = np.int64(forest.origins[tree * header[SLOTS] + leaf_slot(word)])
         write_row(
-            out, at, forest.store, origin,
-            header[GROUPS], header[TAIL], header[DIMENSIONS],
+            out,
+            at,
+            forest.store,
+            origin,
+            header[GROUPS],
+            header[TAIL],
+            header[DIMENSIONS],
         )
         return
     source = (pairs + (left_child(word) >> 1)) * width
     for i in range(width):
         out[at + i] = forest.boxes[source + i]
+
+
+@kernel
+def rebuild_tree(forest: Forest, walk: Walk, tree: int) -> None:
+    """Recompute masses, boxes and ranges of a tree from its words, parents and points."""
+    header = forest.header
+    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
+    pairs = tree * header[PAIRS]
+    base, slots = 2 * pairs, tree * header[SLOTS]
+    for node in range(2 * header[PAIRS]):
+        forest.masses[base + node] = 0
+    for slot in range(header[SLOTS]):
+        origin = np.int64(forest.origins[slots + slot])
+        if origin < 0:
+            continue
+        write_row(walk.row, 0, forest.store, origin, groups, tail, header[DIMENSIONS])
+        node = np.int64(forest.leaves[slots + slot])
+        forest.masses[base + node] += 1
+        while node != 0:
+            box = pairs + (node >> 1)
+            node = np.int64(forest.parents[box])
+            forest.masses[base + node] += 1
+            if forest.masses[base + node] == 1:
+                for i in range(width):
+                    forest.boxes[box * width + i] = walk.row[i]
+            forest.ranges[box] = box_union(
+                forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, groups, tail
+            )

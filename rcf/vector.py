@@ -157,9 +157,7 @@ def _widened(builder: Any, vector: Any) -> Any:
     lanes = vector.type.count
     if lanes == 8:
         return vector
-    mask = ir.Constant(
-        ir.VectorType(_I32, 8), [i if i < lanes else lanes for i in range(8)]
-    )
+    mask = ir.Constant(ir.VectorType(_I32, 8), [i if i < lanes else lanes for i in range(8)])
     return builder.shuffle_vector(vector, _constant(_F32, lanes, 0.0), mask)
 
 
@@ -194,9 +192,7 @@ def _box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, groups: Any, tail:
             gap = _select(builder, ">", beyond, _constant(_F32, 2 * n, 0.0))
             return builder.fadd(total, _widened(builder, _halves_added(builder, gap)))
 
-        total = _over_groups(
-            context, builder, args[3], args[4], _constant(_F32, 8, 0.0), step
-        )
+        total = _over_groups(context, builder, args[3], args[4], _constant(_F32, 8, 0.0), step)
         return _folded(builder, total)
 
     return signature, emit
@@ -206,9 +202,7 @@ def _box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, groups: Any, tail:
 def _box_union(
     typingctx: Any, out: Any, to: Any, a: Any, at_a: Any, b: Any, at_b: Any, groups: Any, tail: Any
 ) -> Any:
-    signature = types.float32(
-        out, types.intp, a, types.intp, b, types.intp, types.intp, types.intp
-    )
+    signature = types.float32(out, types.intp, a, types.intp, b, types.intp, types.intp, types.intp)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to_rows = _data(context, builder, sig.args[0], args[0])
@@ -222,9 +216,7 @@ def _box_union(
             _store(builder, union, to_rows, builder.add(args[1], start))
             return builder.fadd(total, _widened(builder, _halves_added(builder, union)))
 
-        total = _over_groups(
-            context, builder, args[6], args[7], _constant(_F32, 8, 0.0), step
-        )
+        total = _over_groups(context, builder, args[6], args[7], _constant(_F32, 8, 0.0), step)
         return builder.fneg(_folded(builder, total))
 
     return signature, emit
@@ -245,9 +237,7 @@ def _box_touches(typingctx: Any, boxes: Any, at: Any, point: Any, groups: Any, t
             any_reached = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
             return builder.or_(total, any_reached)
 
-        return _over_groups(
-            context, builder, args[3], args[4], ir.Constant(_I1, 0), step
-        )
+        return _over_groups(context, builder, args[3], args[4], ir.Constant(_I1, 0), step)
 
     return signature, emit
 
@@ -256,8 +246,16 @@ def _box_touches(typingctx: Any, boxes: Any, at: Any, point: Any, groups: Any, t
 
 
 def descend_plain(
-    nodes: I64, masses: U16, first: int, stride: int, last: int, keys: I64,
-    path: U16, path_mass: F32, path_ratio: F32, depths: I64,
+    nodes: I64,
+    masses: U16,
+    first: int,
+    stride: int,
+    last: int,
+    keys: I64,
+    path: U16,
+    path_mass: F32,
+    path_ratio: F32,
+    depths: I64,
 ) -> int:
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
 
@@ -307,8 +305,17 @@ def descend_plain(
 
 @intrinsic
 def _descend(
-    typingctx: Any, nodes: Any, masses: Any, first: Any, stride: Any, last: Any, keys: Any,
-    path: Any, path_mass: Any, path_ratio: Any, depths: Any,
+    typingctx: Any,
+    nodes: Any,
+    masses: Any,
+    first: Any,
+    stride: Any,
+    last: Any,
+    keys: Any,
+    path: Any,
+    path_mass: Any,
+    path_ratio: Any,
+    depths: Any,
 ) -> Any:
     signature = types.intp(
         nodes, masses, types.intp, types.intp, types.intp, keys, path, path_mass, path_ratio, depths
@@ -317,8 +324,15 @@ def _descend(
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         at = {
             name: _data(context, builder, sig.args[i], args[i])
-            for i, name in ((0, "nodes"), (1, "masses"), (5, "keys"), (6, "path"),
-                            (7, "mass"), (8, "ratio"), (9, "depths"))
+            for i, name in (
+                (0, "nodes"),
+                (1, "masses"),
+                (5, "keys"),
+                (6, "path"),
+                (7, "mass"),
+                (8, "ratio"),
+                (9, "depths"),
+            )
         }
         bases = []
         for lane in range(LANES):
@@ -346,9 +360,7 @@ def _descend(
         zeros = _constant(_F32, LANES, 0.0)
         _store(builder, root_mass, at["mass"], ir.Constant(_I64, 0))
         _store(builder, zeros, at["ratio"], ir.Constant(_I64, 0))
-        builder.store(
-            zeros16, builder.bitcast(at["path"], short.as_pointer()), align=2
-        )
+        builder.store(zeros16, builder.bitcast(at["path"], short.as_pointer()), align=2)
         builder.branch(loop)
 
         builder.position_at_end(loop)
@@ -386,12 +398,13 @@ def _descend(
         _store(builder, larger, at["ratio"], index)
         place = builder.bitcast(builder.gep(at["path"], [index]), short.as_pointer())
         builder.store(here, place, align=2)
-        deeper = builder.sub(
-            depth, builder.sext(builder.icmp_unsigned("!=", here, places), short)
-        )
+        deeper = builder.sub(depth, builder.sext(builder.icmp_unsigned("!=", here, places), short))
         for phi, start, following in (
-            (step, ir.Constant(_I64, 0), step_below), (mass, root_mass, below),
-            (ratio, zeros, larger), (places, zeros16, here), (depth, zeros16, deeper),
+            (step, ir.Constant(_I64, 0), step_below),
+            (mass, root_mass, below),
+            (ratio, zeros, larger),
+            (places, zeros16, here),
+            (depth, zeros16, deeper),
             *((n, ir.Constant(_I64, 0), c) for n, c in zip(node, child, strict=True)),
         ):
             phi.add_incoming(start, entry)
@@ -401,9 +414,7 @@ def _descend(
 
         builder.position_at_end(done)
         wide = builder.zext(depth, ir.VectorType(_I64, LANES))
-        builder.store(
-            wide, builder.bitcast(at["depths"], wide.type.as_pointer()), align=8
-        )
+        builder.store(wide, builder.bitcast(at["depths"], wide.type.as_pointer()), align=8)
         return step_below
 
     return signature, emit
@@ -429,7 +440,9 @@ def _find_equal(typingctx: Any, values: Any, start: Any, stop: Any, wanted: Any)
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         base = _data(context, builder, sig.args[0], args[0])
         lanes = ir.VectorType(_I32, 16)
-        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), args[3], ir.Constant(_I32, 0))
+        one = builder.insert_element(
+            ir.Constant(lanes, ir.Undefined), args[3], ir.Constant(_I32, 0)
+        )
         wanted_lanes = builder.shuffle_vector(
             one, ir.Constant(lanes, ir.Undefined), ir.Constant(ir.VectorType(_I32, 16), [0] * 16)
         )
@@ -443,13 +456,9 @@ def _find_equal(typingctx: Any, values: Any, start: Any, stop: Any, wanted: Any)
         at.add_incoming(args[1], entry)
         builder.cbranch(builder.icmp_signed("<", at, args[2]), compare, done)
         builder.position_at_end(compare)
-        block = builder.load(
-            builder.bitcast(builder.gep(base, [at]), lanes.as_pointer()), align=4
-        )
+        block = builder.load(builder.bitcast(builder.gep(base, [at]), lanes.as_pointer()), align=4)
         bits = builder.bitcast(builder.icmp_signed("==", block, wanted_lanes), _I16)
-        builder.cbranch(
-            builder.icmp_unsigned("!=", bits, ir.Constant(_I16, 0)), found, advance
-        )
+        builder.cbranch(builder.icmp_unsigned("!=", bits, ir.Constant(_I16, 0)), found, advance)
         builder.position_at_end(advance)
         following = builder.add(at, ir.Constant(_I64, 16))
         at.add_incoming(following, advance)

@@ -1,0 +1,155 @@
+"""Versioned, checksummed bytes <-> forests and detectors; no pickle.
+
+    magic "RCFS" | version u16 | kind u16 | length u64 | BLAKE2b-128 of the payload | payload
+
+all little-endian. A forest's payload is the shape, then the sections of `SAVED` in the order of
+`rcf.state`, the store without the ring's repeated start and without room that was never used. What
+follows from them (boxes, ranges, masses, …) is recomputed on restore: it is most of the memory and
+none of the information.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import numpy as np
+
+from rcf import flat, state, step, threshold
+from rcf.detector import Detector
+from rcf.errors import SnapshotError
+from rcf.forest import Forest
+from rcf.state import U8, Shape
+
+VERSION = 1
+FOREST, DETECTOR = 1, 2
+
+#: Sections that hold information; the rest follows from them (`rcf.step.rebuild`).
+SAVED = (
+    "header",
+    "reals",
+    "rng",
+    "due",
+    "sizes",
+    "free_slots",
+    "free_pairs",
+    "nodes",
+    "parents",
+    "keys",
+    "origins",
+    "leaves",
+)
+
+_HEAD = struct.Struct("<4sHHQ16s")
+_SHAPE = struct.Struct("<6q")
+_MAGIC = b"RCFS"
+
+
+def _seal(kind: int, payload: bytes) -> bytes:
+    digest = hashlib.blake2b(payload, digest_size=16).digest()
+    return _HEAD.pack(_MAGIC, VERSION, kind, len(payload), digest) + payload
+
+
+def _open(kind: int, data: bytes) -> memoryview:
+    if len(data) < _HEAD.size:
+        raise SnapshotError(f"{len(data)} bytes are no snapshot: its head alone has {_HEAD.size}")
+    magic, version, found, length, digest = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise SnapshotError("these bytes are no snapshot: they do not start with RCFS")
+    if version != VERSION:
+        raise SnapshotError(f"snapshot version {version}; this release reads version {VERSION}")
+    payload = memoryview(data)[_HEAD.size :]
+    if len(payload) != length:
+        raise SnapshotError(f"snapshot cut short: {len(payload)} of {length} bytes")
+    if hashlib.blake2b(payload, digest_size=16).digest() != digest:
+        raise SnapshotError("snapshot damaged: its checksum does not hold")
+    if found != kind:
+        raise SnapshotError(f"snapshot of kind {found} where kind {kind} was asked for")
+    return payload
+
+
+def _forest_payload(block: U8) -> bytes:
+    forest = state.open_block(block)
+    header = forest.header
+    shape = state.shape_of(header)
+    used = int(header[state.KEPT_USED])
+    ring = shape.ring * shape.features
+    kept = shape.ring_floats
+    parts = [_SHAPE.pack(*shape)]
+    parts += [getattr(forest, name).tobytes() for name in SAVED]
+    parts += [
+        forest.kept_uses[:used].tobytes(),
+        forest.store[:ring].tobytes(),
+        forest.store[kept : kept + used * shape.dimensions].tobytes(),
+    ]
+    return b"".join(parts)
+
+
+def _forest_of(payload: memoryview) -> U8:
+    try:
+        shape = Shape(*_SHAPE.unpack_from(payload))
+        block = state.allocate(shape)
+        forest = state.open_block(block)
+        places = forest.header[state.PLACES :].copy()
+        at = _SHAPE.size
+        for name in SAVED:
+            at = _read(payload, at, getattr(forest, name))
+        forest.header[state.PLACES :] = places
+        if state.shape_of(forest.header) != shape:
+            raise SnapshotError("snapshot inconsistent: two shapes in one forest")
+        used = int(forest.header[state.KEPT_USED])
+        at = _read(payload, at, forest.kept_uses[:used])
+        at = _read(payload, at, forest.store[: shape.ring * shape.features])
+        kept = shape.ring_floats
+        at = _read(payload, at, forest.store[kept : kept + used * shape.dimensions])
+    except (struct.error, ValueError, MemoryError) as error:
+        if isinstance(error, SnapshotError):
+            raise
+        raise SnapshotError(f"snapshot inconsistent: {error}") from error
+    if at != len(payload):
+        raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
+    step.rebuild(block)
+    return block
+
+
+def _read(payload: memoryview, at: int, target: np.ndarray) -> int:
+    """Fill `target` from `payload[at:]`; return where it ended."""
+    end = at + target.nbytes
+    target[:] = np.frombuffer(payload[at:end], target.dtype)
+    return end
+
+
+def forest_to_bytes(block: U8) -> bytes:
+    """Bytes of a forest's block."""
+    return _seal(FOREST, _forest_payload(block))
+
+
+def forest_from_bytes(data: bytes) -> U8:
+    """Block of a forest; raises SnapshotError."""
+    return _forest_of(_open(FOREST, data))
+
+
+def detector_to_bytes(detector: Detector) -> bytes:
+    """Bytes of a detector: settings, threshold, guard of flat series, forest."""
+    settings, level, still = detector.parts()
+    features = struct.pack("<q", detector.forest.features)
+    front = settings.tobytes() + level.tobytes() + features + still.tobytes()
+    return _seal(DETECTOR, front + _forest_payload(detector.forest.block))
+
+
+def detector_from_bytes(data: bytes) -> Detector:
+    """Detector of bytes; raises SnapshotError."""
+    payload = _open(DETECTOR, data)
+    front = 8 * (Detector.SETTINGS + threshold.WORDS)
+    try:
+        settings = np.frombuffer(payload[: 8 * Detector.SETTINGS], np.float64).copy()
+        level = np.frombuffer(payload[8 * Detector.SETTINGS : front], np.float64).copy()
+        features = struct.unpack_from("<q", payload, front)[0]
+        at = front + 8
+        still = np.frombuffer(payload[at : at + 8 * flat.WORDS * features], np.float64).copy()
+    except (struct.error, ValueError) as error:
+        raise SnapshotError(f"snapshot inconsistent: {error}") from error
+    forest = Forest.of_block(_forest_of(payload[at + still.nbytes :]))
+    if forest.features != features:
+        raise SnapshotError("snapshot inconsistent: guard and forest differ in features")
+    return Detector.of_parts(forest, settings, level, still)

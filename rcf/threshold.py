@@ -1,0 +1,151 @@
+"""From scores to thresholds and grades, one stream of scores at a time.
+
+The rule is AWS's basic thresholder (random-cut-forest-by-aws 4.3.0, BasicThresholder), which knows
+inverse-depth scores: 0.5 for a repeated value, about 1 for ordinary ones, log2(N + 1) at most.
+Displacement scores run from 0 to N; `scale_for` lays that range over the other, ends on ends, so one
+rule serves every score. Thresholds are reported in the unit of the score.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rcf.jit import kernel
+from rcf.state import F64
+
+
+class Rule(NamedTuple):
+    """Constants of the rule; scores are meant on the scale of inverse depth.
+
+    Attributes:
+        decay: Discount a score of the long-run statistics, 0 to 1.
+        anomaly_rate: Discount of the statistics of score differences.
+        z_factor: Deviations above the mean that make a threshold, at least 2.
+        lower_threshold: No score below it is an anomaly.
+        initial_threshold: Threshold until ten scores are known.
+        overlapping: Whether points overlap (a shingle of more than one record).
+        normalized: Whether values were normalised before the forest saw them.
+        offset, scale: A raw score s stands for offset + scale s.
+    """
+
+    decay: float
+    anomaly_rate: float
+    z_factor: float
+    lower_threshold: float
+    initial_threshold: float
+    overlapping: bool
+    normalized: bool
+    offset: float
+    scale: float
+
+
+#: Words of the state: weight, sum and sum of squares of three statistics, scores seen, last score.
+LEVEL, STEP, BELOW, COUNT, LAST = 0, 3, 6, 9, 10
+WORDS = 11
+
+_CAP = 2.0
+_FEW, _ENOUGH = 10.0, 20.0
+_FLOOR = 0.9
+_DIFFERENCING = 0.5
+
+
+def scale_for(score: str, sample_size: int) -> tuple[float, float]:
+    """(offset, scale) that lay a score's range over that of inverse depth.
+
+    A repeated value has depth score 0.5 and displacement 0; the first other value after it has
+    log2(N + 1) and N.
+    """
+    if score == "depth":
+        return 0.0, 1.0
+    return 0.5, (math.log2(sample_size + 1) - 0.5) / sample_size
+
+
+@kernel
+def add(state: F64, at: int, discount: float, value: float) -> None:
+    """Add a value to the discounted statistic at `state[at:]`."""
+    state[at] = (1.0 - discount) * state[at] + 1.0
+    state[at + 1] = (1.0 - discount) * state[at + 1] + value
+    state[at + 2] = (1.0 - discount) * state[at + 2] + value * value
+
+
+@kernel
+def mean(state: F64, at: int) -> float:
+    """Mean of a discounted statistic; 0 before its first value."""
+    return state[at + 1] / state[at] if state[at] > 0.0 else 0.0
+
+
+@kernel
+def deviation(state: F64, at: int) -> float:
+    """Standard deviation of a discounted statistic; 0 before its first value."""
+    if state[at] <= 0.0:
+        return 0.0
+    average = state[at + 1] / state[at]
+    return math.sqrt(max(0.0, state[at + 2] / state[at] - average * average))
+
+
+@kernel
+def limits(state: F64, rule: Rule) -> tuple[float, float]:
+    """(threshold, width): a score `width` above the threshold is as anomalous as can be."""
+    average, level = mean(state, LEVEL), deviation(state, LEVEL)
+    step, below = deviation(state, STEP), deviation(state, BELOW)
+    factor = rule.z_factor
+    if rule.normalized and average < _FLOOR:
+        factor = max(2.0, factor * average / _FLOOR)
+    long_run = min(math.sqrt(2.0) * below, level)
+    if rule.overlapping:
+        spread = min(level, max(step, math.sqrt(2.0) * below))
+        long_run = _DIFFERENCING * spread + (1.0 - _DIFFERENCING) * step
+    width = (factor - 1.0) * long_run + level
+    count = state[COUNT]
+    if count < _FEW:
+        return max(rule.initial_threshold, rule.lower_threshold), width
+    trust = min(1.0, (count - _FEW) / (_ENOUGH - _FEW))
+    learnt = trust * (average + width) + (1.0 - trust) * rule.initial_threshold
+    return max(rule.lower_threshold, learnt), width
+
+
+@kernel
+def grade_of(score: float, threshold: float, width: float, ready: bool, lowest: float) -> float:
+    """Grade in [0, 1] in steps of 1/16; 0 below the threshold, 1 from 0.8 widths above it."""
+    if score < threshold:
+        return 0.0
+    if not ready:
+        excess = (score - lowest) / lowest
+    elif width > 0.0:
+        excess = (score - threshold) / width
+    else:
+        excess = 1.0
+    return min(math.floor(20.0 * min(1.0, max(0.0, excess))) / 16.0, 1.0)
+
+
+@kernel
+def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
+    """(threshold, grade) of a raw score, in its own unit; the state then learns it."""
+    value = rule.offset + rule.scale * score
+    threshold, width = limits(state, rule)
+    grade = grade_of(value, threshold, width, state[COUNT] >= _FEW, rule.lower_threshold)
+    if value >= threshold and grade == 0.0:
+        threshold = value
+    capped = min(value, _CAP)
+    gap = mean(state, LEVEL) - value
+    if state[COUNT] > 0.0 and gap > 0.0:
+        add(state, BELOW, rule.decay / 2.0, gap)
+    add(state, LEVEL, rule.decay, capped)
+    add(state, STEP, rule.anomaly_rate, value - (state[LAST] if rule.overlapping else 0.0))
+    state[LAST] = value
+    state[COUNT] += 1.0
+    return (threshold - rule.offset) / rule.scale, grade
+
+
+@kernel
+def judge_rows(state: F64, rule: Rule, scores: F64, thresholds: F64, grades: F64) -> None:
+    """`judge` for each score in turn; where a score is NaN (warming) so is the judgement."""
+    for row in range(len(scores)):
+        if np.isnan(scores[row]):
+            thresholds[row] = np.nan
+            grades[row] = np.nan
+        else:
+            thresholds[row], grades[row] = judge(state, rule, scores[row])
