@@ -50,17 +50,11 @@ class Settings(BaseSettings):
     scoring_threads: int = Field(
         2, ge=1, le=256, description="Worker threads that score partitions at the same time."
     )
-    max_series: int = Field(
-        10_000,
-        ge=1,
-        le=100_000_000,
-        description="Detectors held in memory, over all streams; see the limits in the README.",
-    )
     snapshot_interval_s: float = Field(
         60.0, gt=0, le=86_400, description="Seconds between snapshots of a changed partition."
     )
     max_pending_records: int = Field(
-        100_000,
+        200_000,
         ge=1,
         le=100_000_000,
         description="Appended but unscored records of a partition above which an append is "

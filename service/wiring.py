@@ -9,9 +9,11 @@ engine drains and keeps its state.
 import asyncio
 import contextlib
 import logging
+import platform
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
 from types import FrameType
 
 import numpy as np
@@ -20,10 +22,17 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import rcf
+from service.adapters.clock import SystemClock
+from service.adapters.codec import JsonDecoder
+from service.adapters.forest import ForestFactory
+from service.adapters.memory import MemoryLog
 from service.adapters.prometheus import PrometheusMetrics
+from service.adapters.snapshots import DirectorySnapshotStore
 from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.engine.engine import Engine
+from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.runner import EngineOptions, Ports
 from service.settings import Settings
 from service.sources import feed
 
@@ -186,4 +195,25 @@ def load_kernels() -> None:
 
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     """The engine over its adapters."""
-    raise NotImplementedError
+    ports = Ports(
+        log=MemoryLog(),
+        snapshots=DirectorySnapshotStore(settings.data_dir / "snapshots"),
+        decoder_for=JsonDecoder,
+        detectors=ForestFactory(),
+        clock=SystemClock(),
+        metrics=metrics,
+    )
+    options = EngineOptions(
+        score_threads=settings.scoring_threads,
+        stop_s=settings.shutdown_timeout_s,
+        fingerprint=_fingerprint(),
+        snapshot=SnapshotPolicy(interval_s=settings.snapshot_interval_s),
+        backlog=BacklogPolicy(records=settings.max_pending_records),
+    )
+    return Engine(ports, options)
+
+
+def _fingerprint() -> str:
+    """What decides the last bit of a score: the machine's kind and the compiler's versions."""
+    versions = (f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
+    return ", ".join((platform.machine(), *versions))

@@ -4,31 +4,36 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.api.problems import Problem, shorten
 
+_DRAIN_FACTOR = 4
+
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body.
 
     Args:
         request: The request; its body was not read before.
-        limit_bytes: The largest body to accept; a longer one is refused as soon as it shows,
-            so it never stands in memory.
+        limit_bytes: The largest body to accept; nothing beyond it is kept in memory.
 
     Raises:
         Problem: `body-too-large`, `unsupported-media-type` (an encoded body), `malformed-body`
             (the client went away).
     """
     _refuse_encoded(request)
-    if int(_digits(request.headers.get("content-length"))) > limit_bytes:
+    announced = int(_digits(request.headers.get("content-length")))
+    if announced > limit_bytes and _hopeless(request, announced, limit_bytes):
         raise _too_large(limit_bytes)
     chunks, size = [], 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
-            chunks.append(chunk)
+            if size <= limit_bytes:
+                chunks.append(chunk)
+            elif _hopeless(request, size, limit_bytes):
+                break
     except ClientDisconnect as error:
         raise Problem("malformed-body", "the body ended early") from error
+    if size > limit_bytes:
+        raise _too_large(limit_bytes)
     return b"".join(chunks)
 
 
@@ -60,6 +65,16 @@ def _refuse_encoded(request: Request) -> None:
             value=shorten(encoding),
             allowed="identity",
         )
+
+
+def _hopeless(request: Request, size: int, limit_bytes: int) -> bool:
+    """Whether to hang up rather than read on.
+
+    Somewhat longer bodies are read to their end and thrown away: a client that is still sending
+    when the connection closes sees a reset, and never the answer. One that asked first
+    (`Expect: 100-continue`, as curl does) has sent nothing yet.
+    """
+    return "expect" in request.headers or size > _DRAIN_FACTOR * limit_bytes
 
 
 def _digits(text: str | None) -> str:

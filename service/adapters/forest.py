@@ -1,0 +1,32 @@
+"""`rcf.Detector` behind the engine's `DetectorFactory`."""
+
+from __future__ import annotations
+
+import rcf
+from service.engine.config import StreamConfig
+from service.engine.errors import CorruptSnapshot
+from service.engine.ports import SeriesDetector
+
+
+class ForestFactory:
+    """Makes detectors of the library `rcf`."""
+
+    def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
+        """Make a detector that has seen nothing; see the port."""
+        chosen = {"time_decay": config.time_decay, "output_after": config.output_after}
+        return rcf.Detector(
+            features=len(config.features),
+            shingle_size=config.shingle_size,
+            trees=config.trees,
+            sample_size=config.sample_size,
+            score=config.score,
+            seed=seed,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+
+    def restore(self, data: bytes) -> SeriesDetector:
+        """Make the detector that wrote these bytes; see the port."""
+        try:
+            return rcf.Detector.from_bytes(data)
+        except rcf.SnapshotError as error:
+            raise CorruptSnapshot("detector", str(error)) from error

@@ -1,0 +1,131 @@
+"""PUT, GET, DELETE of streams: defaults, changes, and what needs a fresh model."""
+
+import pytest
+
+from service.api.schemas import STREAM_FIELDS
+from service.api.streams import StreamBody
+from service.engine.config import StreamConfig
+from tests.api.test_records import post, problem, stored
+
+PATH = "/v1/streams/{}"
+
+
+def put(client, stream, body, **parameters):
+    return client.put(PATH.format(stream), json=body, params=parameters)
+
+
+def test_create_read_list_delete(client, stream):
+    answer = put(client, stream, {"features": ["cpu", "memory"], "shingle_size": 4})
+    assert answer.status_code == 201
+    created = answer.json()
+    assert created["name"] == stream
+    assert created["features"] == ["cpu", "memory"]
+    assert created["shingle_size"] == 4
+    assert created["trees"] == 50 and created["sample_size"] == 256 and created["score"] == "codisp"
+    assert client.get(PATH.format(stream)).json() == created
+    assert created in client.get("/v1/streams").json()["streams"]
+    assert client.delete(PATH.format(stream)).status_code == 204
+    problem(client.get(PATH.format(stream)), 404, "stream-not-found")
+    problem(client.delete(PATH.format(stream)), 404, "stream-not-found")
+
+
+def test_an_empty_put_takes_the_defaults(client, stream):
+    answer = client.put(PATH.format(stream))
+    assert answer.status_code == 201
+    assert answer.json()["features"] == ["value"]
+
+
+def test_features_by_count(client, stream):
+    assert put(client, stream, {"features": 3}).json()["features"] == ["v0", "v1", "v2"]
+
+
+def test_putting_the_same_again_changes_nothing(client, stream):
+    first = put(client, stream, {"features": 2})
+    again = put(client, stream, {"features": 2})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+
+
+def test_fields_left_out_keep_their_values(client, stream):
+    put(client, stream, {"features": 2, "trees": 30})
+    answer = put(client, stream, {"retention": 5000})
+    assert answer.status_code == 200
+    changed = answer.json()
+    assert changed["retention"] == 5000
+    assert changed["trees"] == 30 and changed["features"] == ["v0", "v1"]
+
+
+def test_a_change_that_needs_a_fresh_model_says_so_and_does_it_when_told(client, stream):
+    put(client, stream, {"features": 1, "output_after": 1})
+    post(client, stream, {"records": [{"values": [1]}] * 5})
+    body = problem(put(client, stream, {"trees": 10, "retention": 2000}), 409, "needs-new-model")
+    assert body["fields"] == ["trees"]
+    assert "reset" in body["detail"]
+    assert client.get(PATH.format(stream)).json()["trees"] == 50
+    answer = put(client, stream, {"trees": 10}, reset=True)
+    assert answer.status_code == 200
+    assert answer.json()["trees"] == 10 and answer.json()["generation"] == 2
+    [result] = post(client, stream, {"values": [1]}).json()["results"]
+    assert result["status"] == "warming"
+    assert len(stored(client, stream)) >= 6
+
+
+def test_partitions_never_change(client, stream):
+    put(client, stream, {"partitions": 1})
+    for reset in (False, True):
+        body = problem(
+            put(client, stream, {"partitions": 2}, reset=reset), 422, "invalid-parameter"
+        )
+        assert body["field"] == "partitions"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"trees": 0}, "trees"),
+        ({"trees": 10**9}, "trees"),
+        ({"trees": "many"}, "trees"),
+        ({"trees": 1.5}, "trees"),
+        ({"trees": None}, "trees"),
+        ({"sample_size": 1}, "sample_size"),
+        ({"time_decay": 1}, "time_decay"),
+        ({"time_decay": -0.1}, "time_decay"),
+        ({"score": "iforest"}, "score"),
+        ({"features": []}, "features"),
+        ({"features": 0}, "features"),
+        ({"features": ["a", "a"]}, "features"),
+        ({"features": [""]}, "features"),
+        ({"features": [1]}, "features"),
+        ({"features": 1000, "shingle_size": 1000}, "shingle_size"),
+        ({"seed": -1}, "seed"),
+        ({"colour": "red"}, "body"),
+        ([], "body"),
+    ],
+)
+def test_fields_that_are_not_allowed(client, stream, body, field):
+    answer = problem(put(client, stream, body), 422, "invalid-parameter")
+    assert answer["field"].startswith(field)
+    assert answer["allowed"]
+    problem(client.get(PATH.format(stream)), 404, "stream-not-found")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"features": NaN}'])
+def test_bodies_that_are_no_json(client, stream, content):
+    problem(client.put(PATH.format(stream), content=content), 400, "malformed-body")
+
+
+def test_other_content_types(client, stream):
+    headers = {"Content-Type": "text/csv"}
+    answer = client.put(PATH.format(stream), content="a", headers=headers)
+    problem(answer, 415, "unsupported-media-type")
+
+
+def test_reset_must_be_a_truth_value(client, stream):
+    body = problem(put(client, stream, {}, reset="perhaps"), 422, "invalid-parameter")
+    assert body["field"] == "reset"
+
+
+def test_every_field_of_a_stream_can_be_set_and_is_documented():
+    of_engine = set(StreamConfig.__dataclass_fields__) - {"name", "generation"}
+    assert set(StreamBody.__struct_fields__) == of_engine
+    assert {*STREAM_FIELDS, "features"} == of_engine
