@@ -316,6 +316,13 @@ class Engine:
             async for event in held.reader.follow(begin, where):
                 yield event
 
+    def state_digests(self) -> dict[StreamPartition, dict[str, str]]:
+        """Return the SHA-256 of every series' state, for audits; only while nothing is scored."""
+        return {
+            partition: runner.pipeline.detectors.digests()
+            for partition, runner in self._runners.items()
+        }
+
     # -- ownership ------------------------------------------------------------------------
 
     async def _follow_ownership(self) -> None:
