@@ -5,35 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 
-import rcf
 from service.engine.config import StreamConfig
-from service.engine.errors import CorruptSnapshot
 from service.engine.ports import DetectorFactory, SeriesDetector
 from service.engine.series import seed_of
-
-
-class ForestFactory:
-    """Makes `rcf.Detector`s."""
-
-    def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
-        """Make a detector that has seen nothing."""
-        return rcf.Detector(
-            features=len(config.features),
-            shingle_size=config.shingle_size,
-            trees=config.trees,
-            sample_size=config.sample_size,
-            time_decay=config.time_decay,
-            score=config.score,
-            seed=seed,
-            output_after=config.output_after,
-        )
-
-    def restore(self, data: bytes) -> SeriesDetector:
-        """Make the detector that wrote these bytes."""
-        try:
-            return rcf.Detector.from_bytes(data)
-        except rcf.SnapshotError as error:
-            raise CorruptSnapshot("detector", str(error)) from error
 
 
 class SeriesDetectors:

@@ -303,13 +303,16 @@ def test_sqlite_outlives_its_process(tmp_path):
         await log.create_stream(CONFIG)
         await settled(log, 5)
         await log.append("s", records(5, 6))
-        await log.close()
+        await log.close()  # two records wait
         log = SqliteLog(tmp_path)
         await log.open()
         assert set((await log.changes()).assigned) == {P0, P1}
         assignment = await log.assign(P0)
         assert (assignment.committed, assignment.end) == (5, 7)
         assert [r.value for r in (await log.poll(P0, 5, 9, 99)).records] == [b"5", b"6"]
+        await log.append("s", records(7))  # in memory, while the poll's start is not
+        batch = await log.poll(P0, 5, 9, 99)
+        assert [record.value for record in batch.records] == [b"5", b"6", b"7"]
         await log.close()
 
     asyncio.run(main())

@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from service.engine.detectors import ForestFactory
+from service.adapters.forest import ForestFactory
 from tests.engine.fakes import FakeFactory
 from tests.simulation.chaos import run_chaos
 

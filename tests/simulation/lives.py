@@ -17,9 +17,9 @@ from pathlib import Path
 
 from service.adapters.clock import SystemClock
 from service.adapters.codec import JsonDecoder
+from service.adapters.forest import ForestFactory
 from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
-from service.engine.detectors import ForestFactory
 from service.engine.engine import Engine
 from service.engine.errors import Backpressure, TransientError
 from service.engine.policy import SnapshotPolicy

@@ -54,7 +54,7 @@ class _Arrivals:
         self.news = asyncio.Event()
 
     def add(self, records: list[Record]) -> None:
-        if records[0].offset != self.end:
+        if not self._chunks or records[0].offset != self.end:
             self._chunks.clear()
             self.begin, self._size = records[0].offset, 0
         self._chunks.append(records)
