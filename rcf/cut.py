@@ -6,6 +6,7 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.rng import uniform
+from rcf.row import RowShape
 from rcf.state import F32, U64
 from rcf.vector import float_bits
 
@@ -53,15 +54,19 @@ def left_child(word: int) -> int:
 
 
 @kernel
-def side_of(index: int, groups: int, tail: int) -> tuple[int, int, bool]:
+def side_of(index: int, row: RowShape) -> tuple[int, int, bool]:
     """(dimension, place of its opposite side, whether it is a low side) of a row's float."""
-    if index < 16 * groups:
+    if index < 16 * row.groups:
         group, lane = index >> 4, index & 15
         low = lane < 8
         return group * 8 + (lane & 7), index + (8 if low else -8), low
-    lane = index - 16 * groups
-    low = lane < tail
-    return groups * 8 + (lane if low else lane - tail), index + (tail if low else -tail), low
+    lane = index - 16 * row.groups
+    low = lane < row.tail
+    return (
+        row.groups * 8 + (lane if low else lane - row.tail),
+        index + (row.tail if low else -row.tail),
+        low,
+    )
 
 
 @kernel
@@ -79,7 +84,7 @@ def separation_wide(boxes: F32, at: int, query: F32, width: int) -> float:
 
 @kernel
 def draw_separating_cut(
-    boxes: F32, at: int, query: F32, groups: int, tail: int, rng: U64, tree: int
+    boxes: F32, at: int, query: F32, row: RowShape, rng: U64, tree: int
 ) -> tuple[int, int, bool]:
     """Draw a cut of the box grown to hold the query, given that it separates the two.
 
@@ -90,14 +95,14 @@ def draw_separating_cut(
     Args:
         boxes: float32 rows. at: Where the box's row starts.
         query: float32 row of the query, outside the box.
-        groups, tail: Shape of a row.
+        row: Shape of a row.
         rng: uint64 (trees,); one draw of `tree` is used.
 
     Returns:
         (dimension, sort key of the cut, whether the query goes left). The cut lies in
         [lower, upper), so that the lower of the two goes left.
     """
-    width = 16 * groups + 2 * tail
+    width = row.width
     total = 0.0
     for i in range(width):
         beyond = np.float64(boxes[at + i]) - np.float64(query[i])
@@ -112,7 +117,7 @@ def draw_separating_cut(
             if place < beyond:
                 break
             place -= beyond
-    dimension, _, query_left = side_of(side, groups, tail)
+    dimension, _, query_left = side_of(side, row)
     # A low side: query < low, so the cut lies in [query, low). A high side is stored with its sign
     # turned: high < query, so the cut lies in [high, query).
     if query_left:

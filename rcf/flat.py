@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-
 from rcf.jit import kernel
 from rcf.state import F64
 

@@ -256,7 +256,7 @@ def resized(old: state.Forest, shape: Shape) -> U8:
     block = state.allocate(shape)
     forest = state.open_block(block)
     header = forest.header.copy()
-    for name in state.Forest._fields:
+    for name in state.SECTIONS:
         source, target = getattr(old, name), getattr(forest, name)
         n = min(len(source), len(target))
         target[:n] = source[:n]

@@ -10,7 +10,7 @@ from rcf.cut import key_of
 from rcf.jit import kernel
 from rcf.pointer import pointer
 from rcf.points import write_row
-from rcf.state import DIMENSIONS, F32, F64, GROUPS, I64, PAIRS, TAIL, U16, U8, WIDTH, Forest
+from rcf.state import F32, F64, I64, U8, U16, Forest
 from rcf.vector import LANES, descend
 
 
@@ -55,24 +55,25 @@ class Walk(NamedTuple):
 @kernel
 def room_bytes(forest: Forest) -> int:
     """Bytes that `make_query` and `make_walk` need together."""
-    header = forest.header
     return (
-        64 * 8 + room_of_query(forest) + (header[PAIRS] + 2) * (LANES * 10 + 8) + header[WIDTH] * 8
+        64 * 8
+        + room_of_query(forest)
+        + (forest.pairs + 2) * (LANES * 10 + 8)
+        + forest.row.width * 8
     )
 
 
 @kernel
 def room_of_query(forest: Forest) -> int:
     """Bytes that `make_query` needs."""
-    return 128 + forest.header[DIMENSIONS] * 8 + forest.header[WIDTH] * 4
+    return 128 + forest.dimensions * 8 + forest.row.width * 4
 
 
 @kernel
 def make_query(forest: Forest, values: F32, room: U8) -> Query:
     """A query whose coordinates lie in `values`, in the first bytes of `room`."""
-    header = forest.header
-    keys_end = 64 + header[DIMENSIONS] * 8
-    row = room[keys_end : keys_end + header[WIDTH] * 4].view(np.float32)
+    keys_end = 64 + forest.dimensions * 8
+    row = room[keys_end : keys_end + forest.row.width * 4].view(np.float32)
     row[:] = 0.0
     return Query(
         pointer(values),
@@ -85,16 +86,15 @@ def make_query(forest: Forest, values: F32, room: U8) -> Query:
 @kernel
 def make_walk(forest: Forest, room: U8) -> Walk:
     """The rest of `room` for paths. A path is at most as deep as a tree has points."""
-    header = forest.header
-    steps = (header[PAIRS] + 2) * LANES
+    steps = (forest.pairs + 2) * LANES
     # Wide items first, so that all are aligned.
     depths = (room_of_query(forest) + 63) // 64 * 64
     chances = depths + LANES * 8
-    masses = chances + (header[PAIRS] + 2) * 8
+    masses = chances + (forest.pairs + 2) * 8
     ratios = masses + steps * 4
     row = ratios + steps * 4
-    edge = row + header[WIDTH] * 4
-    nodes = edge + header[WIDTH] * 4
+    edge = row + forest.row.width * 4
+    nodes = edge + forest.row.width * 4
     row_view = room[row:edge].view(np.float32)
     edge_view = room[edge:nodes].view(np.float32)
     row_view[:] = 0.0
@@ -113,10 +113,9 @@ def make_walk(forest: Forest, room: U8) -> Walk:
 @kernel
 def set_query(forest: Forest, query: Query, at: int) -> None:
     """Point the query at the coordinates that start at `query.values[at]`."""
-    header = forest.header
-    dimensions = header[DIMENSIONS]
+    dimensions = forest.dimensions
     query.at[0] = at
-    write_row(query.row, 0, query.values, at, header[GROUPS], header[TAIL], dimensions)
+    write_row(query.row, 0, query.values, at, dimensions, forest.row)
     for i in range(dimensions):
         query.keys[i] = key_of(query.values[at + i])
 
@@ -128,7 +127,7 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: int, last: int) 
         forest.nodes,
         forest.masses,
         first,
-        2 * forest.header[PAIRS],
+        2 * forest.pairs,
         last,
         query.keys,
         walk.nodes,

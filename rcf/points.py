@@ -8,21 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.jit import kernel
-from rcf.state import (
-    DIMENSIONS,
-    F32,
-    FEATURES,
-    KEPT,
-    KEPT_FREE,
-    KEPT_USED,
-    RECORDS,
-    RING,
-    RING_FLOATS,
-    SHINGLE,
-    SLOTS,
-    TREES,
-    Forest,
-)
+from rcf.row import RowShape
+from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest
 from rcf.vector import find_equal
 
 
@@ -30,7 +17,7 @@ from rcf.vector import find_equal
 def has_room(forest: Forest) -> bool:
     """Whether one more record can be written: the point it overwrites is unused or can be kept."""
     header = forest.header
-    start = header[RECORDS] % header[RING]
+    start = header[RECORDS] % forest.ring
     if forest.ring_uses[start] == 0:
         return True
     return header[KEPT_FREE] >= 0 or header[KEPT_USED] < header[KEPT]
@@ -43,14 +30,14 @@ def write_record(forest: Forest, values: F32, at: int) -> None:
     `has_room` must hold. Counts the record.
     """
     header = forest.header
-    features = header[FEATURES]
-    place = header[RECORDS] % header[RING]
+    features = forest.features
+    place = header[RECORDS] % forest.ring
     if forest.ring_uses[place] > 0:
         keep_point(forest, place)
     for i in range(features):
         forest.store[place * features + i] = values[at + i]
-    if place < header[SHINGLE] - 1:
-        behind = (header[RING] + place) * features
+    if place < forest.shingle_size - 1:
+        behind = (forest.ring + place) * features
         for i in range(features):
             forest.store[behind + i] = values[at + i]
     header[RECORDS] += 1
@@ -60,21 +47,21 @@ def write_record(forest: Forest, values: F32, at: int) -> None:
 def keep_point(forest: Forest, place: int) -> None:
     """Copy the point that starts at ring record `place` behind the ring, for every tree."""
     header = forest.header
-    dimensions = header[DIMENSIONS]
+    dimensions = forest.dimensions
     entry = header[KEPT_FREE]
     if entry >= 0:
         header[KEPT_FREE] = -2 - np.int64(forest.kept_uses[entry])
     else:
         entry = header[KEPT_USED]
         header[KEPT_USED] += 1
-    old = place * header[FEATURES]
-    new = header[RING_FLOATS] + entry * dimensions
+    old = place * forest.features
+    new = forest.ring_floats + entry * dimensions
     for i in range(dimensions):
         forest.store[new + i] = forest.store[old + i]
     left = np.int64(forest.ring_uses[place])
     forest.kept_uses[entry] = left
     forest.ring_uses[place] = 0
-    at, stop = np.int64(0), header[TREES] * header[SLOTS]
+    at, stop = np.int64(0), forest.trees * forest.slots
     while left > 0:
         at = find_equal(forest.origins, at, stop, old)
         forest.origins[at] = new
@@ -86,15 +73,15 @@ def keep_point(forest: Forest, place: int) -> None:
 def newest_point(forest: Forest) -> int:
     """Where the shingle that ends with the newest record starts in `store`."""
     header = forest.header
-    start = (header[RECORDS] - header[SHINGLE]) % header[RING]
-    return start * header[FEATURES]
+    start = (header[RECORDS] - forest.shingle_size) % forest.ring
+    return start * forest.features
 
 
 @kernel
 def hold(forest: Forest, slot: int, origin: int) -> None:
     """Let reservoir slot `slot` (counted over all trees) hold the ring's point at `origin`."""
     forest.origins[slot] = origin
-    forest.ring_uses[origin // forest.header[FEATURES]] += 1
+    forest.ring_uses[origin // forest.features] += 1
 
 
 @kernel
@@ -103,10 +90,10 @@ def release(forest: Forest, slot: int) -> None:
     header = forest.header
     origin = np.int64(forest.origins[slot])
     forest.origins[slot] = -1
-    if origin < header[RING_FLOATS]:
-        forest.ring_uses[origin // header[FEATURES]] -= 1
+    if origin < forest.ring_floats:
+        forest.ring_uses[origin // forest.features] -= 1
         return
-    entry = (origin - header[RING_FLOATS]) // header[DIMENSIONS]
+    entry = (origin - forest.ring_floats) // forest.dimensions
     forest.kept_uses[entry] -= 1
     if forest.kept_uses[entry] == 0:
         forest.kept_uses[entry] = -2 - header[KEPT_FREE]
@@ -114,18 +101,20 @@ def release(forest: Forest, slot: int) -> None:
 
 
 @kernel
-def write_row(
-    row: F32, to: int, values: F32, at: int, groups: int, tail: int, dimensions: int
-) -> None:
-    """Write the point at `values[at:]` to `row[to:]` as the box ``[x | -x]``; padding stays."""
-    for i in range(dimensions):
-        group = i >> 3
-        if group < groups:
-            place, n = 16 * group + (i & 7), 8
-        else:
-            place, n = 16 * groups + i - 8 * groups, tail
-        row[to + place] = values[at + i]
-        row[to + place + n] = -values[at + i]
+def write_row(out: F32, to: int, values: F32, at: int, dimensions: int, row: RowShape) -> None:
+    """Write the point at `values[at:]` to `out[to:]` as the box ``[x | -x]``; padding stays."""
+    whole = dimensions >> 3
+    for group in range(whole):
+        for i in range(8):
+            value = values[at + 8 * group + i]
+            out[to + 16 * group + i] = value
+            out[to + 16 * group + 8 + i] = -value
+    # What is left fills part of a last group, or the tail.
+    opposite = 8 if whole < row.groups else row.tail
+    for i in range(dimensions - 8 * whole):
+        value = values[at + 8 * whole + i]
+        out[to + 16 * whole + i] = value
+        out[to + 16 * whole + opposite + i] = -value
 
 
 @kernel
@@ -140,13 +129,12 @@ def same_point(a: F32, at_a: int, b: F32, at_b: int, dimensions: int) -> bool:
 @kernel
 def rebuild_uses(forest: Forest) -> None:
     """Recount the uses of the ring's records, and repeat its start behind its end."""
-    header = forest.header
-    for i in range(header[RING]):
+    for i in range(forest.ring):
         forest.ring_uses[i] = 0
-    for slot in range(header[TREES] * header[SLOTS]):
+    for slot in range(forest.trees * forest.slots):
         origin = np.int64(forest.origins[slot])
-        if 0 <= origin < header[RING_FLOATS]:
-            forest.ring_uses[origin // header[FEATURES]] += 1
-    behind = header[RING] * header[FEATURES]
-    for i in range((header[SHINGLE] - 1) * header[FEATURES]):
+        if 0 <= origin < forest.ring_floats:
+            forest.ring_uses[origin // forest.features] += 1
+    behind = forest.ring * forest.features
+    for i in range((forest.shingle_size - 1) * forest.features):
         forest.store[behind + i] = forest.store[i]

@@ -25,9 +25,6 @@ from rcf.state import (
     INITIAL_ACCEPT,
     KEY_EPOCH,
     POINTS,
-    SAMPLE,
-    SLOTS,
-    TREES,
     U64,
     Forest,
 )
@@ -64,7 +61,7 @@ def exponential_below(rng: U64, tree: int, bound: float) -> float:
 @kernel
 def largest_slot(forest: Forest, tree: int) -> int:
     """Slot of the largest key of a tree."""
-    slots = forest.header[SLOTS]
+    slots = forest.slots
     first = tree * slots // _BLOCK
     best, block = forest.peaks[first], np.int64(0)
     for i in range(1, slots // _BLOCK):
@@ -83,7 +80,7 @@ def set_key(forest: Forest, tree: int, slot: int, key: float) -> None:
 
     Bits of non-negative floats sort like the floats, and those of -1 below them.
     """
-    slots = forest.header[SLOTS]
+    slots = forest.slots
     forest.keys[tree * slots + slot] = key
     set_peak(forest, tree * slots // _BLOCK + slot // _BLOCK)
 
@@ -107,9 +104,7 @@ def growth(forest: Forest, sequence: int) -> float:
 def schedule(forest: Forest, tree: int, sequence: int) -> None:
     """Draw when a full reservoir accepts next, after `sequence`."""
     slot = largest_slot(forest, tree)
-    bound = np.float64(forest.keys[tree * forest.header[SLOTS] + slot]) * growth(
-        forest, sequence + 1
-    )
+    bound = np.float64(forest.keys[tree * forest.slots + slot]) * growth(forest, sequence + 1)
     decay = forest.reals[DECAY]
     total = exponential(forest.rng, tree)
     if decay > 0.0:
@@ -127,7 +122,7 @@ def offer_full(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
     """(key, slot to evict) of the item that a full reservoir accepts at `sequence`."""
     slot = largest_slot(forest, tree)
     scale = growth(forest, sequence)
-    bound = np.float64(forest.keys[tree * forest.header[SLOTS] + slot]) * scale
+    bound = np.float64(forest.keys[tree * forest.slots + slot]) * scale
     return exponential_below(forest.rng, tree, bound) / scale, slot
 
 
@@ -140,7 +135,7 @@ def offer_filling(forest: Forest, tree: int, sequence: int) -> tuple[float, int]
     that one's place. Slot -1: nothing is evicted; key -1: the item is not accepted.
     """
     key = exponential(forest.rng, tree) / growth(forest, sequence)
-    filled = forest.sizes[tree] / forest.header[SAMPLE]
+    filled = forest.sizes[tree] / forest.sample_size
     fraction = forest.reals[INITIAL_ACCEPT]
     if filled < fraction:
         return key, -1
@@ -149,7 +144,7 @@ def offer_filling(forest: Forest, tree: int, sequence: int) -> tuple[float, int]
         if uniform(forest.rng, tree) < chance:
             return key, -1
     slot = largest_slot(forest, tree)
-    if np.float32(key) < forest.keys[tree * forest.header[SLOTS] + slot]:
+    if np.float32(key) < forest.keys[tree * forest.slots + slot]:
         return key, slot
     return -1.0, -1
 
@@ -159,10 +154,10 @@ def move_epoch(forest: Forest, sequence: int) -> None:
     """Express all keys relative to `sequence`."""
     header = forest.header
     scale = growth(forest, sequence)
-    for i in range(header[TREES] * header[SLOTS]):
+    for i in range(forest.trees * forest.slots):
         if forest.keys[i] >= 0.0:
             forest.keys[i] = forest.keys[i] * scale
-    for block in range(header[TREES] * header[SLOTS] // _BLOCK):
+    for block in range(forest.trees * forest.slots // _BLOCK):
         set_peak(forest, block)
     header[KEY_EPOCH] = sequence
 
@@ -185,6 +180,6 @@ def change_decay(forest: Forest, decay: float) -> None:
     sequence = header[POINTS]
     move_epoch(forest, sequence)
     forest.reals[DECAY] = decay
-    for tree in range(header[TREES]):
-        if forest.sizes[tree] == header[SAMPLE]:
+    for tree in range(forest.trees):
+        if forest.sizes[tree] == forest.sample_size:
             schedule(forest, tree, sequence)

@@ -26,7 +26,7 @@ from rcf.cut import leaf_slot, left_child, separation_wide
 from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import same_point
-from rcf.state import DIMENSIONS, GROUPS, PAIRS, SLOTS, TAIL, WIDTH, Forest
+from rcf.state import Forest
 from rcf.vector import LANES, box_gap
 
 CODISP, DISP, DEPTH = range(3)  #: header word SCORE
@@ -48,15 +48,14 @@ def separation_probability(forest: Forest, query: Query, box: int) -> float:
         Delta / (range + Delta) in [0, 1], exactly 0 inside the box.
         Source: Guha et al. 2016, Definition 1.
     """
-    header = forest.header
-    at = box * header[WIDTH]
-    gap = box_gap(forest.boxes, at, query.row, header[GROUPS], header[TAIL])
+    at = box * forest.row.width
+    gap = box_gap(forest.boxes, at, query.row, forest.row)
     if gap == 0.0:
         return 0.0
     total = forest.ranges[box] + gap
     if total < _LARGEST:
         return np.float64(gap) / np.float64(total)
-    return separation_wide(forest.boxes, at, query.row, header[WIDTH])
+    return separation_wide(forest.boxes, at, query.row, forest.row.width)
 
 
 @kernel
@@ -100,13 +99,12 @@ def fold_score(
         one more than the leaf's depth where the leaf holds an equal point. `walk.chances` holds the
         separation probabilities from `top` to the leaf.
     """
-    header = forest.header
     depth = walk.depths[lane]
-    pairs = tree * header[PAIRS]
+    pairs = tree * forest.pairs
     leaf = np.int64(walk.nodes[LANES * depth + lane])
     slot = leaf_slot(forest.nodes[2 * pairs + leaf])
-    origin = np.int64(forest.origins[tree * header[SLOTS] + slot])
-    if same_point(query.values, query.at[0], forest.store, origin, header[DIMENSIONS]):
+    origin = np.int64(forest.origins[tree * forest.slots + slot])
+    if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
         return seen_value(score, walk, lane, depth), depth + 1
     value = unseen_value(score, walk, lane, depth)
     walk.chances[depth] = 1.0

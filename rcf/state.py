@@ -49,6 +49,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rcf.row import RowShape
+
 F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
 I32: TypeAlias = NDArray[np.int32]
@@ -108,18 +110,11 @@ class Shape(NamedTuple):
         return (self.sample_size + 1 + 15) // 16 * 16
 
     @property
-    def row(self) -> tuple[int, int]:
-        """(groups of eight dimensions, dimensions of the tail group) of a box row."""
+    def row(self) -> RowShape:
+        """Shape of a box row."""
         groups, rest = divmod(self.dimensions, 8)
-        if rest > 4:
-            return groups + 1, 0
-        return groups, 4 if rest == 3 else rest
-
-    @property
-    def width(self) -> int:
-        """Floats a box row."""
-        groups, tail = self.row
-        return 16 * groups + 2 * tail
+        groups, tail = (groups + 1, 0) if rest > 4 else (groups, 4 if rest == 3 else rest)
+        return RowShape(groups, tail, 16 * groups + 2 * tail)
 
     @property
     def ring_floats(self) -> int:
@@ -128,8 +123,18 @@ class Shape(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """The sections of one forest's block, flat; see the module's table."""
+    """One forest as kernels see it: its sizes by value, its sections (module's table) flat."""
 
+    features: int
+    shingle_size: int
+    dimensions: int
+    trees: int
+    sample_size: int
+    pairs: int
+    slots: int
+    ring: int
+    ring_floats: int
+    row: RowShape
     header: I64
     reals: F64
     rng: U64
@@ -163,7 +168,7 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "free_slots": (np.int64, trees),
         "free_pairs": (np.int64, trees),
         "nodes": (np.int64, trees * 2 * pairs),
-        "boxes": (np.float32, trees * pairs * shape.width),
+        "boxes": (np.float32, trees * pairs * shape.row.width),
         "ranges": (np.float32, trees * pairs),
         "masses": (np.uint16, trees * 2 * pairs),
         "parents": (np.uint16, trees * pairs),
@@ -195,15 +200,24 @@ def empty_block(size: int) -> U8:
 
 
 def open_block(block: U8) -> Forest:
-    """The sections of `block` as views, for Python; kernels use `rcf.step.open_forest`."""
-    header = block[: HEADER * 8].view(np.int64)
-    shape = shape_of(header)
+    """A block with its sections as arrays, for Python; kernels use `rcf.step.open_forest`."""
+    shape = shape_of(block[: HEADER * 8].view(np.int64))
     offsets, _ = places(shape)
     return Forest(
+        shape.features,
+        shape.shingle_size,
+        shape.dimensions,
+        shape.trees,
+        shape.sample_size,
+        shape.pairs,
+        shape.slots,
+        shape.ring,
+        shape.ring_floats,
+        shape.row,
         *(
             block[at : at + items * dtype.itemsize].view(dtype)
             for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
-        )
+        ),
     )
 
 
@@ -217,7 +231,7 @@ def allocate(shape: Shape) -> U8:
     offsets, size = places(shape)
     block = empty_block(size)
     header = block[: HEADER * 8].view(np.int64)
-    groups, tail = shape.row
+    row = shape.row
     for word, value in (
         (FEATURES, shape.features),
         (SHINGLE, shape.shingle_size),
@@ -226,9 +240,9 @@ def allocate(shape: Shape) -> U8:
         (SAMPLE, shape.sample_size),
         (PAIRS, shape.pairs),
         (SLOTS, shape.slots),
-        (GROUPS, groups),
-        (TAIL, tail),
-        (WIDTH, shape.width),
+        (GROUPS, row.groups),
+        (TAIL, row.tail),
+        (WIDTH, row.width),
         (RING, shape.ring),
         (KEPT, shape.kept),
         (KEPT_FREE, -1),
@@ -247,3 +261,7 @@ def allocate(shape: Shape) -> U8:
     forest.parents.reshape(shape.trees, shape.pairs)[:] = chain
     forest.free_pairs[:] = 1 if shape.pairs > 1 else 0
     return block
+
+
+#: The sections' names, in the order of the block.
+SECTIONS = Forest._fields[Forest._fields.index("header") :]

@@ -17,23 +17,30 @@ from rcf.reservoir import (
     set_key,
     set_peak,
 )
+from rcf.row import RowShape, fixed_row
 from rcf.score import fold_score, scale_of
 from rcf.state import (
+    DIMENSIONS,
     F32,
     F64,
     FEATURES,
+    GROUPS,
     HEADER,
     OUTPUT_AFTER,
+    PAIRS,
     PLACES,
     POINTS,
     RECORDS,
     RING,
+    RING_FLOATS,
     SAMPLE,
     SCORE,
     SHINGLE,
     SLOTS,
+    TAIL,
     TREES,
     U8,
+    WIDTH,
     Forest,
 )
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
@@ -44,11 +51,29 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 @kernel
-def open_forest(block: U8) -> Forest:
-    """The sections of a block (table in `rcf.state`); the block must stay alive."""
+def row_of(block: U8) -> RowShape:
+    """Shape of a block's box rows, known while running."""
+    header = block[: HEADER * 8].view(np.int64)
+    return RowShape(header[GROUPS], header[TAIL], header[WIDTH])
+
+
+@kernel
+def open_forest(block: U8, row: RowShape) -> Forest:
+    """A block as kernels see it (table in `rcf.state`); the block must stay alive."""
+    header = block[: HEADER * 8].view(np.int64)
     p = block[PLACES * 8 : HEADER * 8].view(np.int64)
     return Forest(
-        pointer(block[: HEADER * 8].view(np.int64)),
+        header[FEATURES],
+        header[SHINGLE],
+        header[DIMENSIONS],
+        header[TREES],
+        header[SAMPLE],
+        header[PAIRS],
+        header[SLOTS],
+        header[RING],
+        header[RING_FLOATS],
+        row,
+        pointer(header),
         pointer(block[p[1] : p[2]].view(np.float64)),
         pointer(block[p[2] : p[3]].view(np.uint64)),
         pointer(block[p[3] : p[4]].view(np.int64)),
@@ -82,15 +107,14 @@ def accept(
     sequence: int,
 ) -> None:
     """Offer the newest point to a tree whose turn it is, and give the tree the point if accepted."""
-    header = forest.header
-    full = forest.sizes[tree] == header[SAMPLE]
+    full = forest.sizes[tree] == forest.sample_size
     if full:
         key, evicted = offer_full(forest, tree, sequence)
     else:
         key, evicted = offer_filling(forest, tree, sequence)
     if key >= 0.0:
         slot = forest.free_slots[tree]
-        slots = tree * header[SLOTS]
+        slots = tree * forest.slots
         hold(forest, slots + slot, origin)
         insert_point(forest, query, walk, tree, lane, top, slot)
         set_key(forest, tree, slot, key)
@@ -102,7 +126,7 @@ def accept(
         else:
             forest.sizes[tree] += 1
             forest.free_slots[tree] = forest.sizes[tree]
-    if forest.sizes[tree] == header[SAMPLE]:
+    if forest.sizes[tree] == forest.sample_size:
         schedule(forest, tree, sequence)
     else:
         forest.due[tree] = sequence + 1
@@ -111,16 +135,15 @@ def accept(
 @kernel
 def plant_all(forest: Forest, origin: int, sequence: int) -> None:
     """Give every tree its first point, with a key of the reservoir's law."""
-    header = forest.header
-    for tree in range(header[TREES]):
+    for tree in range(forest.trees):
         key, _ = offer_filling(forest, tree, sequence)
-        hold(forest, tree * header[SLOTS], origin)
+        hold(forest, tree * forest.slots, origin)
         plant(forest, tree, 0)
         set_key(forest, tree, 0, key)
         forest.sizes[tree] = 1
         forest.free_slots[tree] = 1
         forest.due[tree] = sequence + 1
-        if forest.sizes[tree] == header[SAMPLE]:
+        if forest.sizes[tree] == forest.sample_size:
             schedule(forest, tree, sequence)
 
 
@@ -133,7 +156,7 @@ def visit(
     Returns:
         Mean score over the trees. Each tree scores before it learns.
     """
-    trees = forest.header[TREES]
+    trees = forest.trees
     total = 0.0
     for first in range(0, trees, LANES):
         walk_trees(forest, query, walk, first, trees - 1)
@@ -164,16 +187,49 @@ def make_window(forest: Forest, values: F64) -> F32:
     many), then `values`. Minus zero becomes zero, so that equal numbers have equal bits.
     """
     header = forest.header
-    features, before = header[FEATURES], header[SHINGLE] - 1
+    features, before = forest.features, forest.shingle_size - 1
     window = np.zeros((before + values.shape[0]) * features, np.float32)
     for i in range(max(0, before - header[RECORDS]), before):
-        place = (header[RECORDS] - before + i) % header[RING] * features
+        place = (header[RECORDS] - before + i) % forest.ring * features
         for j in range(features):
             window[i * features + j] = forest.store[place + j]
     flat = values.reshape(-1)
     for i in range(len(flat)):
         window[before * features + i] = np.float32(flat[i]) + np.float32(0.0)
     return window
+
+
+@kernel
+def process(block: U8, values: F64, scores: F64, row: RowShape) -> int:
+    """`process_rows` for one shape of box rows."""
+    forest = open_forest(block, row)
+    header = forest.header
+    window = make_window(forest, values)
+    room = np.empty(room_bytes(forest), np.uint8)
+    query, walk = make_query(forest, window, room), make_walk(forest, room)
+    done = len(scores)
+    for i in range(len(scores)):
+        if not has_room(forest):
+            done = i
+            break
+        scores[i] = np.nan
+        write_record(forest, query.values, (i + forest.shingle_size - 1) * forest.features)
+        if header[RECORDS] < forest.shingle_size:
+            continue
+        header[POINTS] += 1
+        sequence = header[POINTS]
+        keep_epoch(forest, sequence)
+        origin = newest_point(forest)
+        if sequence == 1:
+            plant_all(forest, origin, sequence)
+            continue
+        set_query(forest, query, i * forest.features)
+        value = visit(forest, query, walk, header[SCORE], True, origin, sequence)
+        if sequence > header[OUTPUT_AFTER]:
+            scores[i] = value
+    keep_alive(window)
+    keep_alive(room)
+    return done
 
 
 @kernel
@@ -188,51 +244,41 @@ def process_rows(block: U8, values: F64, scores: F64) -> int:
     Returns:
         Records done: fewer than given if the store has no room to keep one more point.
     """
-    forest = open_forest(block)
-    header = forest.header
-    features, shingle = header[FEATURES], header[SHINGLE]
-    window = make_window(forest, values)
-    room = np.empty(room_bytes(forest), np.uint8)
-    query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done = len(scores)
-    for row in range(len(scores)):
-        if not has_room(forest):
-            done = row
-            break
-        scores[row] = np.nan
-        write_record(forest, window, (row + shingle - 1) * features)
-        if header[RECORDS] < shingle:
-            continue
-        header[POINTS] += 1
-        sequence = header[POINTS]
-        keep_epoch(forest, sequence)
-        origin = newest_point(forest)
-        if sequence == 1:
-            plant_all(forest, origin, sequence)
-            continue
-        set_query(forest, query, row * features)
-        value = visit(forest, query, walk, header[SCORE], True, origin, sequence)
-        if sequence > header[OUTPUT_AFTER]:
-            scores[row] = value
-    keep_alive(window)
-    keep_alive(room)
-    return done
+    return process(block, values, scores, row_of(block))
+
+
+@kernel
+def process_rows_8(block: U8, values: F64, scores: F64) -> int:
+    """`process_rows` for 5 to 8 dimensions."""
+    return process(block, values, scores, fixed_row(1, 0))
+
+
+@kernel
+def process_rows_1(block: U8, values: F64, scores: F64) -> int:
+    """`process_rows` for 5 to 8 dimensions."""
+    return process(block, values, scores, fixed_row(0, 1))
+
+
+@kernel
+def process_rows_48(block: U8, values: F64, scores: F64) -> int:
+    """`process_rows` for 5 to 8 dimensions."""
+    return process(block, values, scores, fixed_row(6, 0))
 
 
 @kernel
 def score_rows(block: U8, values: F64, scores: F64) -> None:
     """Score records as a continuation of the stream, changing nothing; arguments as above."""
-    forest = open_forest(block)
+    forest = open_forest(block, row_of(block))
     header = forest.header
     window = make_window(forest, values)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
-    for row in range(len(scores)):
-        if header[POINTS] < header[OUTPUT_AFTER] or header[RECORDS] + row + 1 < header[SHINGLE]:
-            scores[row] = np.nan
+    for i in range(len(scores)):
+        if header[POINTS] < header[OUTPUT_AFTER] or header[RECORDS] + i + 1 < forest.shingle_size:
+            scores[i] = np.nan
             continue
-        set_query(forest, query, row * header[FEATURES])
-        scores[row] = visit(forest, query, walk, header[SCORE], False, 0, 0)
+        set_query(forest, query, i * forest.features)
+        scores[i] = visit(forest, query, walk, header[SCORE], False, 0, 0)
     keep_alive(window)
     keep_alive(room)
 
@@ -240,7 +286,7 @@ def score_rows(block: U8, values: F64, scores: F64) -> None:
 @kernel
 def set_decay(block: U8, decay: float) -> None:
     """`rcf.reservoir.change_decay` for a block."""
-    change_decay(open_forest(block), decay)
+    change_decay(open_forest(block, row_of(block)), decay)
     keep_alive(block)
 
 
@@ -252,13 +298,13 @@ def rebuild(block: U8) -> None:
     are a function of node words, leaves, keys, origins and the store; exactly so, because a box is
     a minimum and its range a sum over its row, whatever the order of insertion.
     """
-    forest = open_forest(block)
+    forest = open_forest(block, row_of(block))
     room = np.empty(room_bytes(forest), np.uint8)
     walk = make_walk(forest, room)
     rebuild_uses(forest)
-    for peak in range(forest.header[TREES] * forest.header[SLOTS] // 16):
+    for peak in range(forest.trees * forest.slots // 16):
         set_peak(forest, peak)
-    for tree in range(forest.header[TREES]):
+    for tree in range(forest.trees):
         rebuild_tree(forest, walk, tree)
     keep_alive(room)
     keep_alive(block)

@@ -13,18 +13,17 @@ from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import write_row
 from rcf.rng import uniform
-from rcf.state import DIMENSIONS, F32, GROUPS, PAIRS, SLOTS, TAIL, WIDTH, Forest
+from rcf.state import F32, Forest
 from rcf.vector import LANES, box_touches, box_union
 
 
 @kernel
 def plant(forest: Forest, tree: int, slot: int) -> None:
     """Make the point of `slot` the root of an empty tree."""
-    header = forest.header
-    base = tree * 2 * header[PAIRS]
+    base = tree * 2 * forest.pairs
     forest.nodes[base] = leaf_word(slot, 0)
     forest.masses[base] = 1
-    forest.leaves[tree * header[SLOTS] + slot] = 0
+    forest.leaves[tree * forest.slots + slot] = 0
 
 
 @kernel
@@ -36,9 +35,8 @@ def insert_point(
     From the highest node whose box does not contain the query (`top`, see `fold_score`) downwards,
     the query separates from a node with its chance, and there becomes its sibling.
     """
-    header = forest.header
     depth = walk.depths[lane]
-    base = tree * 2 * header[PAIRS]
+    base = tree * 2 * forest.pairs
     if top > depth:
         join_leaf(forest, walk, tree, lane, slot)
         return
@@ -60,14 +58,13 @@ def join_leaf(forest: Forest, walk: Walk, tree: int, lane: int, slot: int) -> No
 
     The leaf then names the newest slot, because that is expected to stay longest.
     """
-    header = forest.header
     depth = walk.depths[lane]
-    base = tree * 2 * header[PAIRS]
+    base = tree * 2 * forest.pairs
     for level in range(depth + 1):
         forest.masses[base + np.int64(walk.nodes[LANES * level + lane])] += 1
     leaf = np.int64(walk.nodes[LANES * depth + lane])
     forest.nodes[base + leaf] = leaf_word(slot, leaf)
-    forest.leaves[tree * header[SLOTS] + slot] = leaf
+    forest.leaves[tree * forest.slots + slot] = leaf
 
 
 @kernel
@@ -75,31 +72,30 @@ def splice(
     forest: Forest, query: Query, walk: Walk, tree: int, node: int, is_leaf: bool, slot: int
 ) -> None:
     """Put a branch in the place of `node`, with that subtree and the query below it."""
-    header = forest.header
-    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
-    pairs = tree * header[PAIRS]
+    width = forest.row.width
+    pairs = tree * forest.pairs
     base = 2 * pairs
     word = forest.nodes[base + node]
     if is_leaf:
-        origin = np.int64(forest.origins[tree * header[SLOTS] + leaf_slot(word)])
-        write_row(walk.row, 0, forest.store, origin, groups, tail, header[DIMENSIONS])
+        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
+        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
         boxes, at = walk.row, np.int64(0)
     else:
         boxes, at = forest.boxes, (pairs + (left_child(word) >> 1)) * width
     dimension, cut, query_left = draw_separating_cut(
-        boxes, at, query.row, groups, tail, forest.rng, tree
+        boxes, at, query.row, forest.row, forest.rng, tree
     )
     pair = forest.free_pairs[tree]
     forest.free_pairs[tree] = np.int64(forest.parents[pairs + pair])
     forest.ranges[pairs + pair] = box_union(
-        forest.boxes, (pairs + pair) * width, boxes, at, query.row, 0, groups, tail
+        forest.boxes, (pairs + pair) * width, boxes, at, query.row, 0, forest.row
     )
     subtree = 2 * pair + (1 if query_left else 0)
     leaf = 2 * pair + (0 if query_left else 1)
     move_node(forest, tree, node, subtree)
     forest.nodes[base + leaf] = leaf_word(slot, leaf)
     forest.masses[base + leaf] = 1
-    forest.leaves[tree * header[SLOTS] + slot] = leaf
+    forest.leaves[tree * forest.slots + slot] = leaf
     forest.nodes[base + node] = branch_word(cut, dimension, 2 * pair)
     forest.masses[base + node] += 1
     forest.parents[pairs + pair] = node
@@ -108,8 +104,7 @@ def splice(
 @kernel
 def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
     """Move a node's word and mass to another number, and tell those who point to it."""
-    header = forest.header
-    pairs = tree * header[PAIRS]
+    pairs = tree * forest.pairs
     base = 2 * pairs
     word = forest.nodes[base + source]
     mass = forest.masses[base + source]
@@ -118,13 +113,13 @@ def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
         forest.nodes[base + target] = word
         forest.parents[pairs + (left_child(word) >> 1)] = target
         return
-    slots = tree * header[SLOTS]
+    slots = tree * forest.slots
     slot = leaf_slot(word)
     forest.nodes[base + target] = leaf_word(slot, target)
     if mass == 1:
         forest.leaves[slots + slot] = target
         return
-    for other in range(header[SLOTS]):
+    for other in range(forest.slots):
         if forest.leaves[slots + other] == source and forest.origins[slots + other] >= 0:
             forest.leaves[slots + other] = target
 
@@ -132,35 +127,24 @@ def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
 @kernel
 def grow_box(forest: Forest, query: Query, tree: int, node: int) -> None:
     """Grow the box of a branch to hold the query."""
-    header = forest.header
-    pairs = tree * header[PAIRS]
+    pairs = tree * forest.pairs
     box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
-    at = box * header[WIDTH]
-    forest.ranges[box] = box_union(
-        forest.boxes, at, forest.boxes, at, query.row, 0, header[GROUPS], header[TAIL]
-    )
+    at = box * forest.row.width
+    forest.ranges[box] = box_union(forest.boxes, at, forest.boxes, at, query.row, 0, forest.row)
 
 
 @kernel
 def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
     """Take the point of `slot` out of its tree; the slot must not be the tree's only one."""
-    header = forest.header
-    pairs = tree * header[PAIRS]
-    slots = tree * header[SLOTS]
+    pairs = tree * forest.pairs
+    slots = tree * forest.slots
     base = 2 * pairs
     leaf = np.int64(forest.leaves[slots + slot])
     if forest.masses[base + leaf] > 1:
         leave_leaf(forest, tree, leaf, slot)
         return
-    write_row(
-        walk.edge,
-        0,
-        forest.store,
-        np.int64(forest.origins[slots + slot]),
-        header[GROUPS],
-        header[TAIL],
-        header[DIMENSIONS],
-    )
+    origin = np.int64(forest.origins[slots + slot])
+    write_row(walk.edge, 0, forest.store, origin, forest.dimensions, forest.row)
     pair = leaf >> 1
     node = np.int64(forest.parents[pairs + pair])
     move_node(forest, tree, leaf ^ 1, node)
@@ -177,12 +161,11 @@ def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
 @kernel
 def leave_leaf(forest: Forest, tree: int, leaf: int, slot: int) -> None:
     """Take one of several equal points from a leaf, which must name a slot that stays."""
-    header = forest.header
-    pairs = tree * header[PAIRS]
-    slots = tree * header[SLOTS]
+    pairs = tree * forest.pairs
+    slots = tree * forest.slots
     base = 2 * pairs
     if leaf_slot(forest.nodes[base + leaf]) == slot:
-        for other in range(header[SLOTS]):
+        for other in range(forest.slots):
             held = forest.leaves[slots + other] == leaf and forest.origins[slots + other] >= 0
             if held and other != slot:
                 forest.nodes[base + leaf] = leaf_word(other, leaf)
@@ -200,17 +183,16 @@ def shrink_box(forest: Forest, walk: Walk, tree: int, node: int) -> bool:
     Returns:
         False if the box holds the point strictly inside; boxes above it then do so too.
     """
-    header = forest.header
-    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
-    pairs = tree * header[PAIRS]
+    width = forest.row.width
+    pairs = tree * forest.pairs
     left = left_child(forest.nodes[2 * pairs + node])
     box = pairs + (left >> 1)
-    if not box_touches(forest.boxes, box * width, walk.edge, groups, tail):
+    if not box_touches(forest.boxes, box * width, walk.edge, forest.row):
         return False
     child_row(forest, tree, left, forest.boxes, box * width)
     child_row(forest, tree, left + 1, walk.row, 0)
     forest.ranges[box] = box_union(
-        forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, groups, tail
+        forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, forest.row
     )
     return True
 
@@ -218,21 +200,12 @@ def shrink_box(forest: Forest, walk: Walk, tree: int, node: int) -> bool:
 @kernel
 def child_row(forest: Forest, tree: int, node: int, out: F32, at: int) -> None:
     """Copy the box of a node, a leaf's being its point, to the row at `out[at:]`."""
-    header = forest.header
-    width = header[WIDTH]
-    pairs = tree * header[PAIRS]
+    width = forest.row.width
+    pairs = tree * forest.pairs
     word = forest.nodes[2 * pairs + node]
     if left_child(word) == node:
-        origin = np.int64(forest.origins[tree * header[SLOTS] + leaf_slot(word)])
-        write_row(
-            out,
-            at,
-            forest.store,
-            origin,
-            header[GROUPS],
-            header[TAIL],
-            header[DIMENSIONS],
-        )
+        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
+        write_row(out, at, forest.store, origin, forest.dimensions, forest.row)
         return
     source = (pairs + (left_child(word) >> 1)) * width
     for i in range(width):
@@ -242,17 +215,16 @@ def child_row(forest: Forest, tree: int, node: int, out: F32, at: int) -> None:
 @kernel
 def rebuild_tree(forest: Forest, walk: Walk, tree: int) -> None:
     """Recompute masses, boxes and ranges of a tree from its words, parents and points."""
-    header = forest.header
-    groups, tail, width = header[GROUPS], header[TAIL], header[WIDTH]
-    pairs = tree * header[PAIRS]
-    base, slots = 2 * pairs, tree * header[SLOTS]
-    for node in range(2 * header[PAIRS]):
+    width = forest.row.width
+    pairs = tree * forest.pairs
+    base, slots = 2 * pairs, tree * forest.slots
+    for node in range(2 * forest.pairs):
         forest.masses[base + node] = 0
-    for slot in range(header[SLOTS]):
+    for slot in range(forest.slots):
         origin = np.int64(forest.origins[slots + slot])
         if origin < 0:
             continue
-        write_row(walk.row, 0, forest.store, origin, groups, tail, header[DIMENSIONS])
+        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
         node = np.int64(forest.leaves[slots + slot])
         forest.masses[base + node] += 1
         while node != 0:
@@ -263,5 +235,5 @@ def rebuild_tree(forest: Forest, walk: Walk, tree: int) -> None:
                 for i in range(width):
                     forest.boxes[box * width + i] = walk.row[i]
             forest.ranges[box] = box_union(
-                forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, groups, tail
+                forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, forest.row
             )

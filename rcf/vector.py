@@ -18,6 +18,7 @@ processor, whatever its vector width, so the bits do not depend on the machine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rcf.jit import INTERPRETED
+from rcf.row import FixedRow, RowShape
 from rcf.state import F32, I32, I64, U16
 
 _F32 = ir.FloatType()
@@ -38,10 +40,10 @@ LANES = 8  #: trees that one descent follows at a time
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _parts(groups: int, tail: int) -> list[tuple[int, int]]:
+def _parts(row: RowShape) -> list[tuple[int, int]]:
     """(start, dimensions) of each group of a row."""
-    parts = [(16 * g, 8) for g in range(groups)]
-    return [*parts, (16 * groups, tail)] if tail else parts
+    parts = [(16 * group, 8) for group in range(row.groups)]
+    return [*parts, (16 * row.groups, row.tail)] if row.tail else parts
 
 
 def _fold(lanes: F32) -> np.float32:
@@ -52,53 +54,51 @@ def _fold(lanes: F32) -> np.float32:
     return np.float32(lanes[0])
 
 
-def _sides(row: F32, at: int, groups: int, tail: int) -> F32:
+def _sides(rows: F32, at: int, row: RowShape) -> F32:
     total = np.zeros(8, np.float32)
-    for start, n in _parts(groups, tail):
-        low = row[at + start : at + start + n]
-        total[:n] += low + row[at + start + n : at + start + 2 * n]
+    for start, n in _parts(row):
+        low = rows[at + start : at + start + n]
+        total[:n] += low + rows[at + start + n : at + start + 2 * n]
     return total
 
 
-def box_gap_plain(boxes: F32, at: int, query: F32, groups: int, tail: int) -> np.float32:
+def box_gap_plain(boxes: F32, at: int, query: F32, row: RowShape) -> np.float32:
     """Sum over dimensions of how far `query` lies outside the box at `boxes[at:]`.
 
     Args:
         boxes: float32, rows one after the other.
         at: Where the row starts.
         query: float32 row ``[x | -x]`` of the point.
-        groups: Groups of eight dimensions in a row.
-        tail: Dimensions of the tail group: 0, 1, 2 or 4.
+        row: Shape of a row.
 
     Returns:
         Delta of Guha et al. 2016, Definition 1, in float32; 0 exactly if the point is inside.
     """
     total = np.zeros(8, np.float32)
-    for start, n in _parts(groups, tail):
+    for start, n in _parts(row):
         gap = np.maximum(boxes[at + start : at + start + 2 * n] - query[start : start + 2 * n], 0)
         total[:n] += gap[:n] + gap[n:]
     return _fold(total)
 
 
 def box_union_plain(
-    out: F32, to: int, a: F32, at_a: int, b: F32, at_b: int, groups: int, tail: int
+    out: F32, to: int, a: F32, at_a: int, b: F32, at_b: int, row: RowShape
 ) -> np.float32:
     """Write the union of rows `a[at_a:]` and `b[at_b:]` to `out[to:]`; return its sum of sides.
 
     `out` may be either of the two. float32; may overflow to infinity.
     """
-    width = 16 * groups + 2 * tail
+    width = row.width
     out[to : to + width] = np.minimum(a[at_a : at_a + width], b[at_b : at_b + width])
-    return np.float32(-_fold(_sides(out, to, groups, tail)))
+    return np.float32(-_fold(_sides(out, to, row)))
 
 
-def box_touches_plain(boxes: F32, at: int, point: F32, groups: int, tail: int) -> bool:
+def box_touches_plain(boxes: F32, at: int, point: F32, row: RowShape) -> bool:
     """Whether the row of `point` reaches a face of the box at `boxes[at:]`.
 
     The padding of `point` must be 1: padding of boxes is 0, and 0 >= 1 never holds.
     """
-    width = 16 * groups + 2 * tail
-    return bool(np.any(boxes[at : at + width] >= point[:width]))
+    return bool(np.any(boxes[at : at + row.width] >= point[: row.width]))
 
 
 # --- emitting LLVM --------------------------------------------------------------------------------
@@ -161,38 +161,55 @@ def _widened(builder: Any, vector: Any) -> Any:
     return builder.shuffle_vector(vector, _constant(_F32, lanes, 0.0), mask)
 
 
-def _over_groups(context: Any, builder: Any, groups: Any, tail: Any, zero: Any, step: Any) -> Any:
-    """Fold `step(index, dimensions, total)` over the groups of a row; return the folded total.
+def _over_groups(
+    context: Any, builder: Any, kind: Any, row: Any, zero: Any, step: Callable[[Any, int, Any], Any]
+) -> Any:
+    """Fold `step(start, dimensions, total)` over the groups of a row.
 
-    `zero` starts the total and says its type; `step` emits one group and returns the total.
+    Args:
+        context: Numba's target.
+        builder: Where code is emitted.
+        kind: Numba type of the row's shape.
+        row: Its value.
+        zero: What the total starts from.
+        step: Emits the code of one group and returns the total.
+
+    Returns:
+        The total: straight code for a fixed row, a loop otherwise.
     """
-    total = cgutils.alloca_once_value(builder, zero)
+    if isinstance(kind, FixedRow):
+        total = zero
+        for start, n in _parts(kind.shape):
+            total = step(context.get_constant(types.intp, start), n, total)
+        return total
+    groups, tail = (builder.extract_value(row, i) for i in range(2))
+    place = cgutils.alloca_once_value(builder, zero)
     with cgutils.for_range(builder, groups) as loop:
         start = builder.mul(loop.index, context.get_constant(types.intp, 16))
-        builder.store(step(start, 8, builder.load(total)), total)
+        builder.store(step(start, 8, builder.load(place)), place)
     start = builder.mul(groups, context.get_constant(types.intp, 16))
     for n in (4, 2, 1):
         is_n = builder.icmp_signed("==", tail, ir.Constant(tail.type, n))
         with builder.if_then(is_n):
-            builder.store(step(start, n, builder.load(total)), total)
-    return builder.load(total)
+            builder.store(step(start, n, builder.load(place)), place)
+    return builder.load(place)
 
 
 @intrinsic
-def _box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, groups: Any, tail: Any) -> Any:
-    signature = types.float32(boxes, types.intp, query, types.intp, types.intp)
+def _box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, row: Any) -> Any:
+    signature = types.float32(boxes, types.intp, query, row)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         rows = _data(context, builder, sig.args[0], args[0])
         point = _data(context, builder, sig.args[2], args[2])
 
         def step(start: Any, n: int, total: Any) -> Any:
-            row = _load(builder, rows, builder.add(args[1], start), 2 * n)
-            beyond = builder.fsub(row, _load(builder, point, start, 2 * n))
+            box = _load(builder, rows, builder.add(args[1], start), 2 * n)
+            beyond = builder.fsub(box, _load(builder, point, start, 2 * n))
             gap = _select(builder, ">", beyond, _constant(_F32, 2 * n, 0.0))
             return builder.fadd(total, _widened(builder, _halves_added(builder, gap)))
 
-        total = _over_groups(context, builder, args[3], args[4], _constant(_F32, 8, 0.0), step)
+        total = _over_groups(context, builder, sig.args[3], args[3], _constant(_F32, 8, 0.0), step)
         return _folded(builder, total)
 
     return signature, emit
@@ -200,9 +217,9 @@ def _box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, groups: Any, tail:
 
 @intrinsic
 def _box_union(
-    typingctx: Any, out: Any, to: Any, a: Any, at_a: Any, b: Any, at_b: Any, groups: Any, tail: Any
+    typingctx: Any, out: Any, to: Any, a: Any, at_a: Any, b: Any, at_b: Any, row: Any
 ) -> Any:
-    signature = types.float32(out, types.intp, a, types.intp, b, types.intp, types.intp, types.intp)
+    signature = types.float32(out, types.intp, a, types.intp, b, types.intp, row)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to_rows = _data(context, builder, sig.args[0], args[0])
@@ -216,28 +233,28 @@ def _box_union(
             _store(builder, union, to_rows, builder.add(args[1], start))
             return builder.fadd(total, _widened(builder, _halves_added(builder, union)))
 
-        total = _over_groups(context, builder, args[6], args[7], _constant(_F32, 8, 0.0), step)
+        total = _over_groups(context, builder, sig.args[6], args[6], _constant(_F32, 8, 0.0), step)
         return builder.fneg(_folded(builder, total))
 
     return signature, emit
 
 
 @intrinsic
-def _box_touches(typingctx: Any, boxes: Any, at: Any, point: Any, groups: Any, tail: Any) -> Any:
-    signature = types.boolean(boxes, types.intp, point, types.intp, types.intp)
+def _box_touches(typingctx: Any, boxes: Any, at: Any, point: Any, row: Any) -> Any:
+    signature = types.boolean(boxes, types.intp, point, row)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         rows = _data(context, builder, sig.args[0], args[0])
         other = _data(context, builder, sig.args[2], args[2])
 
         def step(start: Any, n: int, total: Any) -> Any:
-            row = _load(builder, rows, builder.add(args[1], start), 2 * n)
-            reached = builder.fcmp_ordered(">=", row, _load(builder, other, start, 2 * n))
+            box = _load(builder, rows, builder.add(args[1], start), 2 * n)
+            reached = builder.fcmp_ordered(">=", box, _load(builder, other, start, 2 * n))
             bits = builder.bitcast(reached, ir.IntType(2 * n))
             any_reached = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
             return builder.or_(total, any_reached)
 
-        return _over_groups(context, builder, args[3], args[4], ir.Constant(_I1, 0), step)
+        return _over_groups(context, builder, sig.args[3], args[3], ir.Constant(_I1, 0), step)
 
     return signature, emit
 

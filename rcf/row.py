@@ -1,0 +1,71 @@
+"""Shapes of box rows: known while compiling (`FixedRow`) or only while running (`RowShape`).
+
+Kernels take either. With a fixed row the loops over a row unroll and its vectors stay in registers;
+each fixed row is a compilation of its own. The bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba import types
+from numba.core.datamodel.models import OpaqueModel
+from numba.extending import intrinsic, overload_attribute, register_model
+
+from rcf.jit import INTERPRETED
+
+
+class RowShape(NamedTuple):
+    """A row as `rcf.vector` describes it.
+
+    Attributes:
+        groups: Groups of eight dimensions.
+        tail: Dimensions of the tail group: 0, 1, 2 or 4.
+        width: Floats: 16 groups + 2 tail.
+    """
+
+    groups: int
+    tail: int
+    width: int
+
+
+class FixedRow(types.Type):  # type: ignore[misc]  # numba is untyped
+    """Type of a row whose shape is part of the type; its values carry nothing."""
+
+    def __init__(self, groups: int, tail: int) -> None:
+        self.shape = RowShape(groups, tail, 16 * groups + 2 * tail)
+        super().__init__(name=f"FixedRow({groups}, {tail})")
+
+
+register_model(FixedRow)(OpaqueModel)
+
+
+def _attribute(name: str) -> None:
+    @overload_attribute(FixedRow, name)
+    def constant(row: Any) -> Callable[[Any], int]:
+        value = getattr(row.shape, name)
+        return lambda row: value
+
+
+for _name in RowShape._fields:
+    _attribute(_name)
+
+
+@intrinsic(prefer_literal=True)
+def _fixed_row(typingctx: Any, groups: Any, tail: Any) -> Any:
+    if not isinstance(groups, types.IntegerLiteral) or not isinstance(tail, types.IntegerLiteral):
+        return None
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.get_dummy_value()
+
+    return FixedRow(groups.literal_value, tail.literal_value)(groups, tail), emit
+
+
+def _plain_row(groups: int, tail: int) -> RowShape:
+    return RowShape(groups, tail, 16 * groups + 2 * tail)
+
+
+#: Row of a shape given by two literal integers.
+fixed_row: Any = _plain_row if INTERPRETED else _fixed_row
