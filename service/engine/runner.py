@@ -221,7 +221,8 @@ class PartitionRunner:
             replayed = await self._replay(assignment.committed, fingerprint)
         # 5. Go on at the committed offset.
         self.tail.start(assignment.committed)
-        self.backlog.committed, self.backlog.end = assignment.committed, assignment.end
+        self.backlog.committed = assignment.committed
+        self.backlog.end = max(self.backlog.end, assignment.end)  # appends went on meanwhile
         self.state, self.error = "live", None
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)

@@ -38,7 +38,7 @@ def run_chaos(
     rng = random.Random(seed)
     for _ in range(kills):
         budget = int(rng.uniform(0.2, 1.8) * records / kills)
-        life_s = rng.choice((rng.uniform(0.0, 0.03), rng.uniform(0.02, 0.2)))
+        life_s = rng.choice((rng.uniform(0.0, 0.03), rng.uniform(0.02, 0.12)))
         kill_after(world, budget, life_s)
     found = finish(world)
     return Outcome(reference, found, kills, time.monotonic() - began)

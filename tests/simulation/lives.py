@@ -51,6 +51,11 @@ class Trap:
             action()
 
 
+def announce(seed: int) -> None:
+    """Say which seed a test ran with; pytest shows it when the test fails."""
+    sys.stdout.write(f"seed {seed}\n")
+
+
 def die() -> None:
     """End this process as a loss of power would, but for the disk."""
     os.kill(os.getpid(), signal.SIGKILL)

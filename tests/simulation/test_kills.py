@@ -1,0 +1,19 @@
+"""kill -9 at random moments: results, dead letters and states as if nothing had happened."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.adapters.forest import ForestFactory
+from tests.simulation.chaos import run_chaos
+from tests.simulation.lives import announce
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_hundred_kills_change_nothing(seed, tmp_path):
+    outcome = run_chaos(tmp_path, seed, records=200_000, kills=200, factory=ForestFactory())
+    announce(seed)
+    assert sum(outcome.reference["statuses"].values()) > 200_000 - 3
+    assert all(ordered for _, ordered in outcome.found["offsets"].values())
+    assert outcome.found == outcome.reference
