@@ -25,9 +25,9 @@ import rcf
 from service.adapters.clock import SystemClock
 from service.adapters.codec import JsonDecoder
 from service.adapters.forest import ForestFactory
-from service.adapters.memory import MemoryLog
 from service.adapters.prometheus import PrometheusMetrics
 from service.adapters.snapshots import DirectorySnapshotStore
+from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.engine.engine import Engine
@@ -196,7 +196,7 @@ def load_kernels() -> None:
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     """The engine over its adapters."""
     ports = Ports(
-        log=MemoryLog(),
+        log=SqliteLog(settings.data_dir),
         snapshots=DirectorySnapshotStore(settings.data_dir / "snapshots"),
         decoder_for=JsonDecoder,
         detectors=ForestFactory(),
