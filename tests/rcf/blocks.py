@@ -65,7 +65,7 @@ class Block:
         self.keys, self.peaks = by_tree["keys"], by_tree["peaks"]
         self.origins, self.leaves = by_tree["origins"], by_tree["leaves"]
         self.ranges = self.forest.ranges.reshape(shape.trees, shape.pairs)
-        self.boxes = self.forest.boxes.reshape(shape.trees, shape.pairs, shape.width)
+        self.boxes = self.forest.boxes.reshape(shape.trees, shape.pairs, shape.row.width)
 
     def count(self, word: int) -> int:
         return int(self.forest.header[word])
@@ -91,7 +91,7 @@ class Block:
 
     def box(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Low and high sides of a box row."""
-        groups, tail = self.shape.row
+        groups, tail = self.shape.row.groups, self.shape.row.tail
         low, high = [], []
         for start, n in [*((16 * g, 8) for g in range(groups)), (16 * groups, tail)]:
             low.append(row[start : start + n])
@@ -241,9 +241,9 @@ class _Count:
 
 def _check_range(block: Block, tree: int, pair: int, low: np.ndarray, high: np.ndarray) -> None:
     stored = block.ranges[tree, pair]
-    row, (groups, tail) = block.boxes[tree, pair], block.shape.row
+    row = block.boxes[tree, pair]
     with np.errstate(over="ignore"):
-        again = box_union_plain(row.copy(), 0, row, 0, row, 0, groups, tail)
+        again = box_union_plain(row.copy(), 0, row, 0, row, 0, block.shape.row)
     assert stored == again, "range of a box"
     exact = float((high.astype(np.float64) - low).sum())
     if exact < 3e38:
