@@ -1,0 +1,438 @@
+"""The facade: streams, appends, results, readers, failures, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from service.engine.config import StreamConfig
+from service.engine.errors import (
+    Backpressure,
+    InvalidParameter,
+    InvalidRecord,
+    NeedsNewModel,
+    NotReady,
+    ResultTimeout,
+    StreamExists,
+    TransientError,
+    UnknownStream,
+)
+from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.records import EVERYTHING, NewRecord, Position, StreamPartition
+from tests.engine.fakes import FakeDetector, FakeFactory
+from tests.engine.world import CONFIG, World, ask, rows, run, until
+
+HERE = StreamPartition("s", 0)
+SPREAD = StreamConfig(name="s", features=("x", "y"), shingle_size=2, partitions=3)
+
+
+def test_a_record_comes_back_scored():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(CONFIG)
+            assert engine.ready, engine.not_ready_reason
+            found = await ask(engine, rows((1, 2), (3, 4), (5, 6)))
+            assert [result["status"] for result in found] == ["warming", "warming", "scored"]
+            assert found[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
+
+    run(body)
+
+
+def test_results_come_in_the_order_asked_for():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(SPREAD)
+            records = [rows((n, 0), key=f"k{n % 7}")[0] for n in range(50)]
+            found = await ask(engine, records)
+            assert [result["values"][0] for result in found] == list(range(50))
+            assert len({result["partition"] for result in found}) > 1
+
+    run(body)
+
+
+def test_streams_are_made_once_changed_with_care_and_deleted():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            made = await engine.create_stream(CONFIG)
+            assert await engine.create_stream(CONFIG) == made
+            with pytest.raises(StreamExists) as exists:
+                await engine.create_stream(replace(CONFIG, trees=7))
+            assert exists.value.changed == ("trees",)
+            with pytest.raises(NeedsNewModel) as needs:
+                await engine.update_stream(replace(CONFIG, trees=7, max_series=9), reset=False)
+            assert needs.value.changed == ("trees",)
+            with pytest.raises(InvalidParameter, match="partitions"):
+                await engine.update_stream(replace(CONFIG, partitions=2), reset=True)
+            live = await engine.update_stream(replace(CONFIG, max_series=9), reset=False)
+            assert (live.generation, live.max_series) == (1, 9)
+            assert await engine.update_stream(live, reset=False) == live
+            fresh = await engine.update_stream(replace(live, shingle_size=1), reset=True)
+            assert fresh.generation == 2
+            assert engine.stream("s") == fresh
+            assert engine.streams() == [fresh]
+            await engine.delete_stream("s")
+            assert engine.streams() == []
+            assert engine.ready
+            for call in (engine.append("s", rows((1, 2))), engine.delete_stream("s")):
+                with pytest.raises(UnknownStream):
+                    await call
+        assert world.store.names("") == []
+
+    run(body)
+
+
+def test_a_stream_made_again_under_its_name_knows_nothing():
+    async def body() -> None:
+        async with World().engine() as engine:
+            for _ in range(3):
+                await engine.create_stream(CONFIG)
+                found = await ask(engine, rows((1, 2), (3, 4), (5, 6)))
+                assert [result["offset"] for result in found] == [0, 1, 2]
+                assert found[1]["status"] == "warming"
+                await engine.delete_stream("s")
+
+    run(body)
+
+
+def test_a_reset_takes_effect_where_it_stands_in_the_log():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2), (3, 4), (5, 6)))
+            await engine.update_stream(engine.stream("s"), reset=True)
+            (found,) = await ask(engine, rows((7, 8)))
+            assert (found["status"], found["offset"]) == ("warming", 4)
+            page = await engine.results("s")
+            assert json.loads(page.results[3])["status"] == "control"
+
+    run(body)
+
+
+def test_decode_judges_as_scoring_will():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(CONFIG)
+            assert engine.decode("s", b'{"key":"k","values":[1,2]}').key == "k"
+            for value in (b"[1]", b"[1,1e300]", b'{"key":"%s","values":[1,2]}' % (b"k" * 2000)):
+                with pytest.raises(InvalidRecord):
+                    engine.decode("s", value)
+            with pytest.raises(InvalidRecord):
+                await engine.append("s", [NewRecord(b"[1,2]", "k" * 2000)])
+            with pytest.raises(InvalidRecord):
+                await engine.append("s", [NewRecord(b"[1,2]", None, 10**18)])
+            assert (await engine.results("s")).results == []
+
+    run(body)
+
+
+def test_pages_go_through_everything_once_in_the_order_of_each_partition():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(SPREAD)
+            records = [rows((n, 0), key=f"k{n % 9}", time_ms=n * 1000)[0] for n in range(100)]
+            await ask(engine, records)
+            found, cursor = [], None
+            while True:
+                page = await engine.results("s", limit=7, cursor=cursor)
+                assert len(page.results) <= 7
+                found += [json.loads(result) for result in page.results]
+                cursor = page.next
+                if cursor is None:
+                    break
+            assert [result["values"][0] for result in found] == list(range(100))  # by time
+            by_key = await engine.results("s", key="k4", from_ms=10_000, to_ms=50_000)
+            values = [json.loads(result)["values"][0] for result in by_key.results]
+            assert values == [13, 22, 31, 40, 49]
+            for wrong in ({"cursor": "1,2"}, {"cursor": "x,1,2"}, {"limit": 0}, {"limit": 10**6}):
+                with pytest.raises(InvalidParameter):
+                    await engine.results("s", **wrong)
+
+    run(body)
+
+
+def test_a_feed_catches_up_goes_live_and_resumes_after_any_event():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(SPREAD)
+
+            async def take(count: int, after: str | None, add: int = 0) -> list[tuple[str, dict]]:
+                events = engine.subscribe("s", anomalies=False, after=after)
+                waiting = asyncio.create_task(collect(events, count))
+                await asyncio.sleep(0.02)
+                if add:
+                    await ask(engine, [rows((n, 1), key=f"k{n}")[0] for n in range(add)])
+                return await waiting
+
+            async def collect(events, count: int) -> list[tuple[str, dict]]:
+                found = []
+                async for place, data in events:
+                    found.append((place, json.loads(data)))
+                    if len(found) == count:
+                        break
+                return found
+
+            live = await take(5, None, add=5)
+            assert len(live) == 5
+            whole = await take(8, "0,0,0", add=3)
+            for place in (0, 3, 6):
+                rest = await take(7 - place, whole[place][0])
+                assert by_place(rest) == by_place(whole[place + 1 :])
+            with pytest.raises(InvalidParameter):
+                engine.subscribe("s", anomalies=False, after="nonsense")
+
+    run(body)
+
+
+def by_place(events: list[tuple[str, dict]]) -> list[dict]:
+    """Order events as no two partitions need to be."""
+    return sorted((data for _, data in events), key=lambda d: (d["partition"], d["offset"]))
+
+
+def test_a_feed_ends_with_its_stream():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(CONFIG)
+
+            async def follow() -> str:
+                async for _ in engine.subscribe("s", anomalies=True, after=None):
+                    pass
+                return "ended"
+
+            following = asyncio.create_task(follow())
+            await asyncio.sleep(0.02)
+            await engine.delete_stream("s")
+            assert await following == "ended"
+
+    run(body)
+
+
+class SlowFactory(FakeFactory):
+    """Makes detectors that wait for a gate."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.gate = threading.Event()
+
+    def create(self, config, seed):
+        detector, gate = super().create(config, seed), self.gate
+
+        class Gated(FakeDetector):
+            def process(self, values):
+                gate.wait(10)
+                return super().process(values)
+
+        return Gated(detector.state, detector.seen, detector.warm)
+
+
+def test_what_cannot_wait_is_refused_whole_and_time_runs_out_softly():
+    async def body() -> None:
+        factory = SlowFactory()
+        options = replace(World().options, backlog=BacklogPolicy(records=100, size=10_000))
+        async with World(factory=factory, options=options).engine() as engine:
+            await engine.create_stream(CONFIG)
+            positions = await engine.append("s", rows(*[(1, 2)] * 80))
+            with pytest.raises(Backpressure) as refused:
+                await engine.append("s", rows(*[(1, 2)] * 30))
+            assert 1 <= refused.value.retry_after_s <= 60
+            with pytest.raises(Backpressure):
+                await engine.append("s", [NewRecord(bytes(10_000))])
+            with pytest.raises(ResultTimeout):
+                await engine.results_at("s", positions[:1], 0.02)
+            factory.gate.set()
+            assert len(await engine.results_at("s", positions, 5)) == 80
+            more = await engine.append("s", rows(*[(1, 2)] * 30))
+            assert more[0] == Position(0, 80)
+
+    run(body)
+
+
+def test_a_partition_whose_detector_breaks_stops_alone_and_says_so():
+    class Breaking(FakeFactory):
+        def create(self, config, seed):
+            detector = super().create(config, seed)
+
+            class Broken(FakeDetector):
+                def process(self, values):
+                    if (values == 13).any():
+                        raise ZeroDivisionError
+                    return super().process(values)
+
+            return Broken(detector.state, detector.seen, detector.warm)
+
+    async def body() -> None:
+        async with World(factory=Breaking()).engine() as engine:
+            await engine.create_stream(CONFIG)
+            await engine.create_stream(replace(CONFIG, name="t"))
+            with pytest.raises(NotReady):
+                await ask(engine, rows((1, 2), (13, 0)))
+            assert not engine.ready
+            assert "s/0 is failed" in (engine.not_ready_reason or "")
+            assert (await engine.results("s")).results == []
+            assert len(await ask(engine, rows((1, 2)), "t")) == 1
+
+    run(body)
+
+
+@pytest.mark.parametrize("name", ["commit.before", "commit.after", "restore.assigned"])
+def test_a_passing_failure_is_got_over(name):
+    class Failing:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def __call__(self, met: str) -> None:
+            if met == name:
+                self.count += 1
+                if self.count in (1, 3, 4):
+                    raise TransientError("injected")
+
+    async def body() -> None:
+        world = World(failpoint=Failing())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            for _ in range(6):
+                await ask(engine, rows((1, 2), (3, 4)))
+            await until(lambda: engine.ready)
+        offsets = [
+            r.offset for r in (await world.log.read_results(HERE, 0, 99, EVERYTHING)).results
+        ]
+        assert offsets == list(range(12))
+
+    run(body)
+
+
+def snapshotting(world: World, interval_s: float = 1.0) -> World:
+    policy = SnapshotPolicy(interval_s=interval_s, share=1.0)
+    world.options = replace(world.options, snapshot=policy)
+    return world
+
+
+async def grow(world: World, engine, times: int) -> None:
+    """Let snapshots appear: records, then time."""
+    for _ in range(times):
+        before = world.store.names("")
+        await ask(engine, [rows((1, n), key=f"k{n}")[0] for n in range(4)])
+        world.clock.s += 2.0
+        await until(lambda before=before: world.store.names("") != before)
+        await asyncio.sleep(0.03)  # its pointer
+
+
+def test_a_restart_goes_on_from_the_newest_snapshot_with_equal_state():
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await grow(world, engine, 2)
+            await ask(engine, rows((9, 9), key="k1"))
+            before = engine.state_digests()
+        async with world.engine() as engine:
+            await until(lambda: engine.ready)
+            assert engine.state_digests() == before
+        pointers = (await world.log.assign(HERE)).pointers
+        assert pointers[0].offset == 9  # the stop left one of the very end
+        assert len(pointers) == 3
+
+    run(body)
+
+
+@pytest.mark.parametrize("bad", [1, 2, 3])
+def test_a_corrupt_snapshot_means_an_older_one_and_none_means_the_log(bad):
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await grow(world, engine, 4)
+            before = engine.state_digests()
+        for pointer in (await world.log.assign(HERE)).pointers[:bad]:
+            data = world.store.files[pointer.manifest]
+            world.store.files[pointer.manifest] = data[:40] + b"?" + data[41:]
+        async with world.engine() as engine:
+            await until(lambda: engine.ready)
+            assert engine.state_digests() == before
+
+    run(body)
+
+
+def test_without_snapshot_and_input_the_state_counts_as_lost():
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await grow(world, engine, 3)
+        part = world.log._parts[HERE]
+        del part.input[:2]
+        part.begin = 2
+        for pointer in part.pointers:
+            del world.store.files[pointer.manifest]
+        async with world.engine() as engine:
+            await until(lambda: "no sound snapshot" in (engine.not_ready_reason or ""))
+
+    run(body)
+
+
+def test_old_snapshot_files_are_collected():
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await grow(world, engine, 12)
+        manifests = [name for name in world.store.names("") if name.endswith(".manifest")]
+        packs = [name for name in world.store.names("") if name.endswith(".pack")]
+        assert len(manifests) == 3
+        assert len(packs) <= 3
+
+    run(body)
+
+
+def test_retention_trims_input_and_results_but_never_above_the_oldest_snapshot():
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(replace(CONFIG, retention=1000))
+            for _ in range(8):
+                await ask(engine, rows(*[(1, 2)] * 400))
+                world.clock.s += 2.0
+                await asyncio.sleep(0.05)
+            await ask(engine, rows((1, 2)))
+        assignment = await world.log.assign(HERE)
+        assert 0 < assignment.begin <= assignment.end - 1000
+        assert assignment.begin <= min(pointer.offset for pointer in assignment.pointers)
+        async with world.engine() as engine:
+            await until(lambda: engine.ready)
+            page = await engine.results("s", limit=100_000)
+            assert json.loads(page.results[0])["offset"] == assignment.begin
+
+    run(body)
+
+
+def test_a_snapshot_that_cannot_be_written_is_tried_again_and_loses_nothing():
+    async def body() -> None:
+        world = snapshotting(World())
+        write, refused = world.store.write, []
+
+        def full(name: str, chunks) -> None:
+            if len(refused) < 2:
+                refused.append(name)
+                raise OSError("disk full")
+            write(name, chunks)
+
+        world.store.write = full  # type: ignore[method-assign]
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            for _ in range(2):
+                await ask(engine, rows((1, 2), key="only-once-in-a-while"))
+                world.clock.s += 2.0
+                count = len(refused)
+                await until(lambda count=count: len(refused) > count or len(refused) == 2)
+            await grow(world, engine, 1)
+            before = engine.state_digests()
+            assert engine.ready
+        async with world.engine() as engine:
+            await until(lambda: engine.ready)
+            assert engine.state_digests() == before
+
+    run(body)

@@ -1,0 +1,164 @@
+"""One partition's step: pure, in order, one result for every offset."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from service.adapters.codec import JsonDecoder
+from service.engine.config import StreamConfig
+from service.engine.control import encode_config
+from service.engine.detectors import SeriesDetectors
+from service.engine.errors import InvariantError
+from service.engine.pipeline import Output, Pipeline
+from service.engine.records import Batch, Record, StreamPartition
+from service.engine.series import partition_of, seed_of
+from tests.engine.fakes import FakeFactory
+from tests.engine.world import CONFIG
+
+HERE = StreamPartition("s", 0)
+
+
+def pipeline(config: StreamConfig = CONFIG) -> Pipeline:
+    return Pipeline(HERE, config, SeriesDetectors(FakeFactory()), JsonDecoder)
+
+
+def batch(records: list[Record]) -> Batch:
+    return Batch(HERE, records, records[-1].offset + 1)
+
+
+def stories(output: Output) -> list[dict]:
+    return [json.loads(result.value) for result in output.results]
+
+
+def mixed(count: int, seed: int) -> list[Record]:
+    rng = random.Random(seed)
+    records = []
+    for offset in range(count):
+        key = rng.choice(["a", "b", "c", None])
+        value = rng.choice([b"[%d,1]", b'{"values":[%d,2]}', b"[%d", b"[%d,1e39]", b"[%d,3]"])
+        records.append(Record(offset, 1000 - offset, key, value % rng.randrange(100)))
+    changed = StreamConfig(name="s", features=("x", "y"), shingle_size=3, generation=2)
+    records[count // 2] = Record(count // 2, 0, None, encode_config(changed), True)
+    return records
+
+
+def test_how_records_are_cut_into_batches_changes_nothing():
+    records = mixed(200, seed=3)
+    whole, parts, rng = pipeline(), pipeline(), random.Random(4)
+    expected = whole.process(batch(records))
+    results, dead, at = [], [], 0
+    while at < len(records):
+        size = rng.randrange(1, 20)
+        output = parts.process(batch(records[at : at + size]))
+        results += output.results
+        dead += output.dead_letters
+        at += size
+    assert results == expected.results
+    assert dead == expected.dead_letters
+    assert parts.detectors.digests() == whole.detectors.digests()
+    assert [result.offset for result in results] == list(range(200))
+
+
+def test_a_result_says_what_happened():
+    first, second, third = stories(
+        pipeline().process(
+            batch([Record(o, 1_700_000_000_123, "a", b'{"values":[1,2]}') for o in range(3)])
+        )
+    )
+    assert first == {
+        "stream": "s",
+        "key": "a",
+        "partition": 0,
+        "offset": 0,
+        "timestamp": "2023-11-14T22:13:20.123Z",
+        "values": [1.0, 2.0],
+        "status": "warming",
+        "score": None,
+        "threshold": None,
+        "grade": None,
+        "anomaly": False,
+    }
+    assert second["status"] == "warming"
+    assert third["status"] == "scored"
+    assert 0 <= third["score"] <= 1
+    assert third["anomaly"] == (third["grade"] > 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (b"oops", ""),
+        (b"[1]", "values"),
+        (b"[1,3.5e38]", "values.y"),
+        (b"[-1e300,2]", "values.x"),
+        (b'{"values":{"x":1}}', "values.y"),
+    ],
+)
+def test_poison_gets_a_result_and_a_dead_letter_and_the_detector_never_sees_it(value, field):
+    good = [Record(0, 1, "a", b"[1,2]"), Record(2, 3, "a", b"[3,4]"), Record(3, 3, "a", b"[3,4]")]
+    poisoned, clean = pipeline(), pipeline()
+    output = poisoned.process(batch([good[0], Record(1, 2, "a", value), *good[1:]]))
+    clean.process(batch(good))
+    story = stories(output)[1]
+    assert story["status"] == "error"
+    assert story["error"]["field"] == field
+    assert story["error"]["reason"]
+    assert story["values"] is None
+    (letter,) = output.dead_letters
+    assert (letter.offset, letter.value, letter.field) == (1, value, field)
+    assert poisoned.detectors.digests() == clean.detectors.digests()
+
+
+def test_series_above_the_limit_get_error_results():
+    config = StreamConfig(name="s", features=("x", "y"), max_series=2)
+    records = [Record(o, 0, key, b"[1,2]") for o, key in enumerate("aabca")]
+    output = pipeline(config).process(batch(records))
+    assert [story["status"] for story in stories(output)] == ["warming"] * 3 + ["error", "warming"]
+    assert "max_series = 2" in output.dead_letters[0].reason
+
+
+def test_the_logs_key_names_the_series_before_the_values_own():
+    output = pipeline().process(
+        batch(
+            [
+                Record(0, 0, "log", b'{"key":"json","values":[1,2]}'),
+                Record(1, 0, None, b'{"key":"json","values":[1,2]}'),
+                Record(2, 0, None, b"[1,2]"),
+                Record(3, 0, "k" * 2000, b"[1,2]"),
+            ]
+        )
+    )
+    assert [story["key"] for story in stories(output)[:3]] == ["log", "json", ""]
+    assert stories(output)[3]["error"]["field"] == "key"
+
+
+def test_a_reset_starts_every_series_afresh_and_a_live_change_does_not():
+    step = pipeline()
+    step.process(batch([Record(o, 0, "a", b"[1,2]") for o in range(5)]))
+    live = encode_config(StreamConfig(name="s", features=("x", "y"), shingle_size=2, max_series=7))
+    output = step.process(batch([Record(5, 9, None, live, True), Record(6, 0, "a", b"[1,2]")]))
+    assert [story["status"] for story in stories(output)] == ["control", "scored"]
+    reset = encode_config(step.config.with_generation(2))
+    output = step.process(batch([Record(7, 9, None, reset, True), Record(8, 0, "a", b"[1,2]")]))
+    assert [story["status"] for story in stories(output)] == ["control", "warming"]
+
+
+def test_a_record_met_twice_or_a_broken_control_record_stops_the_partition():
+    step = pipeline()
+    step.process(batch([Record(0, 0, "a", b"[1,2]"), Record(1, 0, "a", b"[1,2]")]))
+    with pytest.raises(InvariantError, match="already processed"):
+        step.process(batch([Record(1, 0, "a", b"[1,2]")]))
+    with pytest.raises(InvariantError, match="unreadable control record"):
+        pipeline().process(batch([Record(0, 0, None, b"?", True)]))
+
+
+def test_what_a_key_decides_is_the_same_in_every_process():
+    assert [partition_of(key, 4) for key in ("a", "b", "series-1", None)] == [3, 1, 3, 0]
+    assert partition_of("anything", 1) == 0
+    assert seed_of("s", "a", 0) == 1684485030707868383
+    seeds = {seed_of(s, k, n) for s in ("s", "sa") for k in ("a", "", "aa") for n in (0, 1)}
+    assert len(seeds) == 12
+    assert all(0 <= seed < 2**63 for seed in seeds)
