@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import platform
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -144,9 +145,14 @@ class Server(uvicorn.Server):
         self._context = context
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """See uvicorn; called by the signal handler, in the main thread."""
+        """See uvicorn; called by the signal handler, in the main thread.
+
+        The signal is not kept: uvicorn would raise it again after a clean stop, and the process
+        would end as if it had been killed. A second Ctrl-C stops without waiting.
+        """
         self._context.closing.set()
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         """See uvicorn; called ten times a second: a failed start ends the process."""

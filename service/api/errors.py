@@ -1,6 +1,7 @@
 """Engine errors and framework errors become problems; nothing leaves the service as a bare page."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -104,11 +105,20 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  the registration says so
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        detail = f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'none')}"
-        return Problem("method-not-allowed", detail, headers=headers).response()
+        allowed = _methods(request, headers.get("Allow", ""))
+        detail = f"{request.method} is not allowed here; allowed: {allowed}"
+        return Problem("method-not-allowed", detail, headers={"Allow": allowed}).response()
     if error.status_code == 404:
         return Problem("not-found", f"nothing at {shorten(request.url.path)}").response()
     return Problem("malformed-body", str(error.detail), headers=headers).response()
+
+
+def _methods(request: Request, otherwise: str) -> str:
+    """Methods of every operation at this address: the framework names those of one route alone."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", path), request.url.path):
+            return ", ".join(method.upper() for method in operations)
+    return otherwise
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -225,11 +225,11 @@ _RESULT_EXAMPLE = {
     "offset": 0,
     "timestamp": "2026-01-31T12:00:00.000Z",
     "values": [21.5],
-    "status": "warming",
-    "score": None,
-    "threshold": None,
-    "grade": None,
-    "anomaly": False,
+    "status": "scored",
+    "score": 31.4,
+    "threshold": 22.5,
+    "grade": 0.56,
+    "anomaly": True,
 }
 _STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
 
