@@ -1,0 +1,56 @@
+"""Writes the snapshots that later releases must load: ``python -m tests.rcf.golden``.
+
+Only for a new version of the format; files of older versions stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from rcf import Detector, Forest
+from rcf.snapshot import VERSION
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def stream(start: int, stop: int) -> np.ndarray:
+    """Records of a seasonal series with level shifts and repeated values; no randomness."""
+    i = np.arange(start, stop)
+    first = np.round(8 * np.sin(i / 9)) + 40 * (i % 211 == 0)
+    second = (i * i % 37) / 4 + 100 * (i // 700 % 2)
+    return np.stack([first, second], axis=1)
+
+
+def forest() -> Forest:
+    """A forest with points kept beyond the ring and a decay that was changed."""
+    made = Forest(2, shingle_size=3, trees=7, sample_size=20, time_decay=0.1, seed=20)
+    made.update(stream(0, 400))
+    made.set_time_decay(1 / 500)
+    made.update(stream(400, 1500))
+    return made
+
+
+def detector() -> Detector:
+    made = Detector(2, shingle_size=4, trees=9, sample_size=32, seed=21, z_factor=2.5)
+    made.process(stream(0, 1500))
+    return made
+
+
+def main() -> None:
+    DATA.mkdir(exist_ok=True)
+    model, judge = forest(), detector()
+    (DATA / f"forest-{VERSION}.rcfs").write_bytes(model.to_bytes())
+    (DATA / f"detector-{VERSION}.rcfs").write_bytes(judge.to_bytes())
+    judged = judge.process(stream(1500, 1800))
+    following = {
+        "forest": [score.hex() for score in model.process(stream(1500, 1800)).tolist()],
+        "detector": [[value.hex() for value in part.tolist()] for part in judged],
+    }
+    (DATA / f"following-{VERSION}.json").write_text(json.dumps(following, indent=0) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Damaged, cut, forged and old snapshots are refused; those of every released version load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from rcf import Detector, Forest, SnapshotError
+from rcf.snapshot import VERSION
+from tests.rcf import golden
+
+HEAD = struct.Struct("<4sHHQ16s")
+KINDS: dict[str, tuple[type, Callable[[], Forest | Detector]]] = {
+    "forest": (Forest, lambda: Forest(2, shingle_size=2, trees=3, sample_size=8)),
+    "detector": (Detector, lambda: Detector(2, shingle_size=2, trees=3, sample_size=8)),
+}
+
+
+def snapshot(kind: str) -> tuple[type, bytes]:
+    restorer, make = KINDS[kind]
+    model = make()
+    model.process(np.random.default_rng(1).normal(size=(100, 2)))
+    return restorer, model.to_bytes()
+
+
+def sealed(data: bytes, payload: bytes, version: int = VERSION) -> bytes:
+    """`payload` under a correct head."""
+    magic, _, kind, _, _ = HEAD.unpack_from(data)
+    digest = hashlib.blake2b(payload, digest_size=16).digest()
+    return HEAD.pack(magic, version, kind, len(payload), digest) + payload
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_flipped_bit_is_noticed(kind: str) -> None:
+    restorer, data = snapshot(kind)
+    random = np.random.default_rng(2)
+    places = [*range(HEAD.size + 8), *random.integers(0, len(data), 400), len(data) - 1]
+    for place in places:
+        broken = bytearray(data)
+        broken[place] ^= 1 << int(random.integers(8))
+        with pytest.raises(SnapshotError):
+            restorer.from_bytes(bytes(broken))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_cut_is_noticed(kind: str) -> None:
+    restorer, data = snapshot(kind)
+    lengths = np.random.default_rng(3).integers(HEAD.size, len(data), 200)
+    for length in [*range(HEAD.size + 2), *lengths, len(data) - 1]:
+        with pytest.raises(SnapshotError):
+            restorer.from_bytes(data[:length])
+    with pytest.raises(SnapshotError):
+        restorer.from_bytes(data + b"\0")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", [0, VERSION + 1, 65_535])
+def test_other_versions_are_refused_by_name(kind: str, version: int) -> None:
+    restorer, data = snapshot(kind)
+    with pytest.raises(SnapshotError, match=f"version {version}"):
+        restorer.from_bytes(sealed(data, data[HEAD.size :], version))
+
+
+def test_one_kind_is_not_taken_for_the_other() -> None:
+    with pytest.raises(SnapshotError):
+        Forest.from_bytes(snapshot("detector")[1])
+    with pytest.raises(SnapshotError):
+        Detector.from_bytes(snapshot("forest")[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_payloads_of_a_wrong_length_are_refused_though_their_checksum_holds(kind: str) -> None:
+    restorer, data = snapshot(kind)
+    payload = data[HEAD.size :]
+    assert restorer.from_bytes(sealed(data, payload)).to_bytes() == data
+    for wrong in (b"", payload[:7], payload[:47], payload[:500], payload[:-1], payload + b"\0"):
+        with pytest.raises(SnapshotError):
+            restorer.from_bytes(sealed(data, wrong))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_snapshots_start_as_documented(kind: str) -> None:
+    _, data = snapshot(kind)
+    magic, version, _, length, digest = HEAD.unpack_from(data)
+    assert (magic, version, length) == (b"RCFS", VERSION, len(data) - HEAD.size)
+    assert digest == hashlib.blake2b(data[HEAD.size :], digest_size=16).digest()
+    assert b"pickle" not in data and not data.startswith(b"\x80")
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_snapshots_of_released_versions_load_and_go_on_exactly(version: int) -> None:
+    following = json.loads((golden.DATA / f"following-{version}.json").read_text())
+    rows = golden.stream(1500, 1800)
+
+    forest = Forest.from_bytes((golden.DATA / f"forest-{version}.rcfs").read_bytes())
+    assert [score.hex() for score in forest.process(rows).tolist()] == following["forest"]
+
+    data = (golden.DATA / f"detector-{version}.rcfs").read_bytes()
+    judged = Detector.from_bytes(data).process(rows)
+    assert [[v.hex() for v in part.tolist()] for part in judged] == following["detector"]
