@@ -34,6 +34,7 @@ from service.engine.records import (
     ResultsPage,
     StreamEntry,
     StreamPartition,
+    size_of,
 )
 from service.engine.runner import EngineOptions, PartitionRunner, Ports
 from service.engine.series import MAX_KEY, partition_of
@@ -219,8 +220,8 @@ class Engine:
             raise NotReady(f"the engine is {self._phase}")
         placed = self._place(held.entry.config, records)
         began_s = self._ports.clock.monotonic_s()
-        size = sum(len(record.value) for record in records)
-        counts = _count(placed)
+        size = size_of(records)
+        counts = _count(placed, size)
         reserved = self._reserve(stream, counts, size, len(records))
         appended = False
         try:
@@ -382,15 +383,17 @@ class Engine:
     ) -> list[tuple[int, NewRecord]]:
         """Find each record's partition and give it a time if it has none."""
         now_ms = self._ports.clock.now_ms()
+        partitions = config.partitions
         placed = []
         for record in records:
-            _check_key(record.key)
-            time_ms = record.timestamp_ms
+            key, time_ms = record.key, record.timestamp_ms
+            if key is not None and len(key) > MAX_KEY:
+                _check_key(key)
             if time_ms is None:
-                record = NewRecord(record.value, record.key, now_ms)  # noqa: PLW2901
+                record = NewRecord(record.value, key, now_ms)  # noqa: PLW2901
             elif not EARLIEST_MS <= time_ms <= LATEST_MS:
                 raise InvalidRecord("timestamp", str(time_ms), "outside the years 1 to 9999")
-            placed.append((partition_of(record.key, config.partitions), record))
+            placed.append((partition_of(key, partitions) if partitions > 1 else 0, record))
         return placed
 
     def _reserve(
@@ -426,12 +429,15 @@ class Engine:
                 runner.backlog.end = max(runner.backlog.end, offset + 1)
 
 
-def _count(placed: Sequence[tuple[int, NewRecord]]) -> dict[int, tuple[int, int]]:
+def _count(placed: Sequence[tuple[int, NewRecord]], size: int) -> dict[int, tuple[int, int]]:
     """Return (records, bytes) for each partition."""
+    numbers = {number for number, _ in placed}
+    if len(numbers) == 1:
+        return {numbers.pop(): (len(placed), size)}
     counts: dict[int, tuple[int, int]] = {}
     for number, record in placed:
-        count, size = counts.get(number, (0, 0))
-        counts[number] = (count + 1, size + len(record.value))
+        count, part_size = counts.get(number, (0, 0))
+        counts[number] = (count + 1, part_size + len(record.value))
     return counts
 
 

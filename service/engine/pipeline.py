@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -197,41 +198,39 @@ class Pipeline:
         self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
     ) -> list[Judged]:
         """Return score, threshold and grade of every row; None where there is none."""
-        judged = np.full((3, len(block)), np.nan)
+        order = list(chain.from_iterable(series.values()))
+        by_series = matrix[order]  # once, so that each detector gets a plain slice
+        found = np.empty((3, len(order)))
+        end = 0
         for key, numbers in series.items():
-            whole = len(numbers) == len(block)
-            rows = matrix if whole else matrix[numbers]
+            start, end = end, end + len(numbers)
             try:
-                judgement = self.detectors.for_update(key).process(rows)
+                judgement = self.detectors.for_update(key).process(by_series[start:end])
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
-            where = slice(None) if whole else numbers
-            judged[0, where] = judgement.score
-            judged[1, where] = judgement.threshold
-            judged[2, where] = judgement.grade
-        judged_or_none = judged.astype(object)
-        judged_or_none[np.isnan(judged)] = None
-        return list(zip(*judged_or_none.tolist(), strict=True))
+            found[0, start:end] = judgement.score
+            found[1, start:end] = judgement.threshold
+            found[2, start:end] = judgement.grade
+        known = found.astype(object)
+        known[np.isnan(found)] = None
+        judged = np.full((3, len(block)), None)
+        judged[:, order] = known
+        return list(zip(*judged.tolist(), strict=True))
 
-    def _accept(
-        self,
-        output: Output,
-        record: Record,
-        row: Row,
-        judged: Judged,
-    ) -> None:
-        score, _, grade = judged
+    def _accept(self, output: Output, record: Record, row: Row, judged: Judged) -> None:
+        score, threshold, grade = judged
         anomaly = grade is not None and grade > 0.0
-        stream, partition = self.partition
         outcome = Outcome(
-            stream,
+            self.partition[0],
             row.key,
-            partition,
+            self.partition[1],
             record.offset,
             format_ms(row.timestamp_ms),
             row.values,
             "warming" if score is None else "scored",
-            *judged,
+            score,
+            threshold,
+            grade,
             anomaly,
         )
         output.results.append(

@@ -51,6 +51,7 @@ from service.engine.records import (
     Pointer,
     StreamPartition,
     Transaction,
+    size_of,
 )
 from service.engine.snapshot import (
     Capture,
@@ -382,8 +383,7 @@ class PartitionRunner:
         # 3. Only what is committed is shown to readers.
         now_s = ports.clock.monotonic_s()
         self.tail.publish(end, output.results)
-        size = sum(len(record.value) for record in scored.batch.records)
-        self.backlog.settled(end, size, scored.score_s)
+        self.backlog.settled(end, size_of(scored.batch.records), scored.score_s)
         # 4. Files that no kept pointer needs go, once the pointer stands.
         if written is not None:
             await self._pointed(written)

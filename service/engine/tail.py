@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import count
 from operator import attrgetter
 
-from service.engine.records import Result, ResultFilter, ResultSlice
+from service.engine.records import Result, ResultFilter, ResultSlice, size_of
 
 KEPT_BYTES = 16 * 2**20
 """Bytes of results kept for each partition."""
@@ -46,7 +46,7 @@ class PartitionTail:
 
     def publish(self, end: int, results: Sequence[Result]) -> None:
         """Add the results of a committed transaction that settles all offsets below `end`."""
-        size = sum(len(result.value) for result in results)
+        size = size_of(results)
         self._chunks.append((end, size, results))
         self._size += size
         self.committed = end

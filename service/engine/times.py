@@ -13,6 +13,7 @@ EARLIEST_MS = -62_135_596_800_000
 LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z."""
 ALLOWED = "RFC 3339 text with a zone, such as 2026-01-31T12:00:00Z, or milliseconds since 1970 UTC"
+_MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 
 def format_ms(timestamp_ms: int) -> str:
@@ -20,8 +21,9 @@ def format_ms(timestamp_ms: int) -> str:
 
     Moments outside the years 1 to 9999 are moved to the nearest one inside.
     """
-    second, millisecond = divmod(min(max(timestamp_ms, EARLIEST_MS), LATEST_MS), 1000)
-    return f"{_format_second(second)}.{millisecond:03d}Z"
+    if not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
+        timestamp_ms = EARLIEST_MS if timestamp_ms < 0 else LATEST_MS
+    return _format_second(timestamp_ms // 1000) + _MILLISECONDS[timestamp_ms % 1000]
 
 
 def parse_time(value: str | float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.engine.errors import Fenced, InvariantError
-from service.engine.records import Record, Transaction
+from service.engine.records import Record, Transaction, size_of
 
 
 def check_transaction(transaction: Transaction, epoch: int, committed: int) -> None:
@@ -31,6 +31,8 @@ def check_transaction(transaction: Transaction, epoch: int, committed: int) -> N
 
 def within(records: Sequence[Record], max_bytes: int) -> Sequence[Record]:
     """Return the longest beginning of at most `max_bytes`, and at least one record."""
+    if size_of(records) <= max_bytes:
+        return records
     size = 0
     for index, record in enumerate(records):
         size += len(record.value)

@@ -31,6 +31,7 @@ from service.engine.records import (
     StreamEntry,
     StreamPartition,
     Transaction,
+    size_of,
 )
 from service.engine.transactions import within
 
@@ -59,11 +60,9 @@ class _Arrivals:
             self.begin, self._size = records[0].offset, 0
         self._chunks.append(records)
         self.end = records[-1].offset + 1
-        self._size += sum(len(record.value) for record in records)
+        self._size += size_of(records)
         while self._size > NEAR_BYTES and len(self._chunks) > 1:
-            gone = self._chunks.popleft()
-            self._size -= sum(len(record.value) for record in gone)
-            self.begin = gone[-1].offset + 1
+            self._drop_oldest()
         self.news.set()
 
     def read(self, offset: int, limit: int) -> list[Record] | None:
@@ -81,9 +80,12 @@ class _Arrivals:
     def drop_below(self, offset: int) -> None:
         """Let go of chunks that are settled."""
         while self._chunks and self._chunks[0][-1].offset < offset:
-            gone = self._chunks.popleft()
-            self._size -= sum(len(record.value) for record in gone)
-            self.begin = gone[-1].offset + 1
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        gone = self._chunks.popleft()
+        self._size -= size_of(gone)
+        self.begin = gone[-1].offset + 1
 
 
 class SqliteLog:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 from service.adapters.sqlite.segments import DEAD_LETTERS, RECORDS, RESULTS, SMALL
@@ -139,16 +140,14 @@ def append(
     db: Connection, stream: str, records: Sequence[tuple[int, NewRecord]]
 ) -> tuple[list[Position], Appended]:
     """Give records their offsets and keep them."""
-    rows: dict[int, Row] = {}
-    appended: Appended = {}
+    numbers = dict.fromkeys(number for number, _ in records)
+    rows = {number: row_of(db, StreamPartition(stream, number)) for number in numbers}
+    following = {number: count(row.end) for number, row in rows.items()}
+    appended: Appended = {number: [] for number in numbers}
     positions = []
     for number, new in records:
-        if number not in rows:
-            rows[number] = row_of(db, StreamPartition(stream, number))
-            appended[number] = []
-        part = appended[number]
-        offset = rows[number].end + len(part)
-        part.append(Record(offset, new.timestamp_ms or 0, new.key, new.value))
+        offset = next(following[number])
+        appended[number].append(Record(offset, new.timestamp_ms or 0, new.key, new.value))
         positions.append(Position(number, offset))
     for number, part in appended.items():
         _put_input(db, rows[number], part)
@@ -342,8 +341,8 @@ def read_dead_letters(
         (row.id, offset),
     )
     found: list[DeadLetter] = []
-    for count, body in segments:
-        found.extend(dead for dead in DEAD_LETTERS.decode(body, count) if dead.offset >= offset)
+    for length, body in segments:
+        found.extend(dead for dead in DEAD_LETTERS.decode(body, length) if dead.offset >= offset)
         if len(found) >= limit:
             break
     return found[:limit]
