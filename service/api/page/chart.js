@@ -24,18 +24,22 @@ function markAnomalies(plot, grades) {
   ctx.save();
   ctx.fillStyle = color("--anomaly");
   const [from, to] = plot.series[0].idxs ?? [0, grades.length - 1];
+  // One path each: overlapping bands filled one by one would hide the lines behind them.
+  const bands = new Path2D();
+  const marks = new Path2D();
   for (let i = from; i <= to; i++) {
     if (!(grades[i] > 0)) continue;
     const x = plot.valToPos(plot.data[0][i], "x", true);
-    ctx.globalAlpha = 0.12 + 0.2 * grades[i];
-    ctx.fillRect(x - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
-    ctx.globalAlpha = 1;
-    ctx.beginPath();
-    ctx.moveTo(x - size, bbox.top);
-    ctx.lineTo(x + size, bbox.top);
-    ctx.lineTo(x, bbox.top + 1.6 * size);
-    ctx.fill();
+    bands.rect(x - devicePixelRatio, bbox.top, 2 * devicePixelRatio, bbox.height);
+    marks.moveTo(x - size, bbox.top);
+    marks.lineTo(x + size, bbox.top);
+    marks.lineTo(x, bbox.top + 1.6 * size);
+    marks.closePath();
   }
+  ctx.globalAlpha = 0.25;
+  ctx.fill(bands);
+  ctx.globalAlpha = 1;
+  ctx.fill(marks);
   ctx.restore();
 }
 
