@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from service.engine.config import StreamConfig
@@ -16,6 +16,7 @@ class SeriesDetectors:
     def __init__(self, factory: DetectorFactory) -> None:
         self._factory = factory
         self._held: dict[str, SeriesDetector] = {}
+        self._before_change: Callable[[str], None] = _nobody_minds
         self._changed: dict[str, None] = {}  # a dict, because its order is repeatable
 
     def __len__(self) -> int:
@@ -32,6 +33,7 @@ class SeriesDetectors:
 
     def for_update(self, key: str) -> SeriesDetector:
         """Return an admitted series' detector, marked as changed."""
+        self._before_change(key)
         self._changed[key] = None
         return self._held[key]
 
@@ -44,26 +46,31 @@ class SeriesDetectors:
         self._held.clear()
         self._changed.clear()
 
-    def keys(self) -> list[str]:
-        """Return the series held, oldest first."""
-        return list(self._held)
+    def held(self) -> dict[str, SeriesDetector]:
+        """Return the series held, by key, oldest first."""
+        return dict(self._held)
 
     def changed(self) -> list[str]:
         """Return the series that changed since `mark_saved`."""
         return list(self._changed)
 
-    def mark_saved(self) -> None:
-        """Count every series as unchanged from here on."""
+    def mark_saved(self, before_change: Callable[[str], None]) -> None:
+        """Count every series as unchanged from here on.
+
+        Args:
+            before_change: called with a key before its detector changes, until the next call.
+        """
         self._changed.clear()
+        self._before_change = before_change
 
     def mark_changed(self, keys: Iterable[str]) -> None:
         """Count series as changed again, because saving them failed; unknown keys are ignored."""
         self._changed.update((key, None) for key in keys if key in self._held)
 
-    def to_bytes(self, key: str) -> bytes:
-        """Return one series' bytes."""
-        return self._held[key].to_bytes()
-
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of every series' bytes, as hex text."""
         return {key: sha256(held.to_bytes()).hexdigest() for key, held in self._held.items()}
+
+
+def _nobody_minds(key: str) -> None:
+    """Let a series change."""

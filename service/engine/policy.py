@@ -127,7 +127,8 @@ class Backlog:
         self.size = max(0, self.size - size) if self.records else 0
         if seconds > 0 and records > 0:
             rate = records / seconds
-            self.records_per_s = 0.8 * self.records_per_s + 0.2 * rate or rate
+            known = self.records_per_s or rate
+            self.records_per_s = 0.8 * known + 0.2 * rate
 
 
 def trim_to(

@@ -462,7 +462,8 @@ class PartitionRunner:
                 lambda: write(ports.snapshots, prefix, taken, fingerprint, ports.failpoint),
             )
         except BaseException as error:  # cancelled too: what was taken is not saved
-            self.pipeline.detectors.mark_changed(key for key, _ in taken.changed)
+            taken.abandon()
+            self.pipeline.detectors.mark_changed(taken.changed)
             self._schedule.records += 1
             if not isinstance(error, OSError):
                 raise

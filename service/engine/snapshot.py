@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Lock
 
 import msgspec
 
@@ -21,8 +22,8 @@ from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.pipeline import Pipeline
-from service.engine.ports import Failpoints, SnapshotStore
-from service.engine.records import Pointer, StreamPartition
+from service.engine.ports import Failpoints, SeriesDetector, SnapshotStore
+from service.engine.records import Pointer
 
 VERSION = 1
 LIVE_SHARE = 0.5
@@ -57,20 +58,56 @@ class Manifest(msgspec.Struct, frozen=True):
     series: tuple[SeriesRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Capture:
-    """A copy of a partition's state at a transaction's boundary, ready to be written.
+    """A partition's state at a transaction's boundary, while it is being written.
+
+    Nothing is copied when it is taken: a forest's bytes take milliseconds, and there may be
+    thousands. The writer encodes one series after another; a series that is about to change
+    before its turn is encoded first. So a batch waits for the series it touches and no others.
 
     Attributes:
-        changed: series to write, with their bytes.
+        offset: the state is that before this offset.
+        changed: the series to write.
         kept: places of the series that did not change.
     """
 
-    partition: StreamPartition
-    offset: int
-    config: StreamConfig
-    changed: Sequence[tuple[str, bytes]]
-    kept: Sequence[SeriesRef]
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        changed: dict[str, SeriesDetector],
+        kept: Sequence[SeriesRef],
+    ) -> None:
+        self.partition = pipeline.partition
+        self.offset = pipeline.position
+        self.config = pipeline.config
+        self.changed = tuple(changed)
+        self.kept = kept
+        self._pending = changed
+        self._ready: dict[str, bytes] = {}
+        self._lock = Lock()
+
+    def before_change(self, key: str) -> None:
+        """Encode a series that still waits for its turn. Called by the thread that scores."""
+        with self._lock:
+            detector = self._pending.pop(key, None)
+            if detector is not None:
+                self._ready[key] = detector.to_bytes()
+
+    def take(self) -> tuple[str, bytes] | None:
+        """Return the next series to write; None after the last. Called by the writer."""
+        with self._lock:
+            if self._ready:
+                return self._ready.popitem()
+            if self._pending:
+                key = next(iter(self._pending))
+                return key, self._pending.pop(key).to_bytes()
+            return None
+
+    def abandon(self) -> None:
+        """Give up: the writer finds nothing more, and series change without delay."""
+        with self._lock:
+            self._pending.clear()
+            self._ready.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +120,7 @@ class Written:
 
 
 def capture(pipeline: Pipeline, places: dict[str, SeriesRef]) -> Capture:
-    """Copy the state between two batches and count it as saved.
+    """Fix the state between two batches and count it as saved.
 
     Args:
         pipeline: not processing at the moment.
@@ -91,11 +128,12 @@ def capture(pipeline: Pipeline, places: dict[str, SeriesRef]) -> Capture:
     """
     detectors = pipeline.detectors
     stale = {*detectors.changed(), *_in_wasteful_packs(places)}
-    keys = detectors.keys()
-    changed = [(key, detectors.to_bytes(key)) for key in keys if key in stale or key not in places]
-    kept = [places[key] for key in keys if key not in stale and key in places]
-    detectors.mark_saved()
-    return Capture(pipeline.partition, pipeline.position, pipeline.config, changed, kept)
+    held = detectors.held()
+    changed = {key: held[key] for key in held if key in stale or key not in places}
+    kept = [places[key] for key in held if key not in changed]
+    taken = Capture(pipeline, changed, kept)
+    detectors.mark_saved(taken.before_change)
+    return taken
 
 
 def write(
@@ -105,7 +143,7 @@ def write(
     pack = f"{prefix}{taken.offset}.pack"
     written: list[SeriesRef] = []
     if taken.changed:
-        store.write(pack, _chunks(pack, taken.changed, written, failpoint))
+        store.write(pack, _chunks(pack, taken, written, failpoint))
     failpoint("snapshot.packed")
     series = (*taken.kept, *written)
     manifest = Manifest(
@@ -193,10 +231,11 @@ def collect(store: SnapshotStore, folder: str, pointers: Sequence[Pointer]) -> i
 
 
 def _chunks(
-    pack: str, changed: Sequence[tuple[str, bytes]], written: list[SeriesRef], failpoint: Failpoints
+    pack: str, taken: Capture, written: list[SeriesRef], failpoint: Failpoints
 ) -> Iterator[bytes]:
     start = 0
-    for key, data in changed:
+    while (item := taken.take()) is not None:
+        key, data = item
         failpoint("snapshot.chunk")
         yield data
         written.append(SeriesRef(key, pack, start, len(data), sha256(data).hexdigest()))

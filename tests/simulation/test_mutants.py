@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,7 +177,8 @@ def snapshot_offset_one_too_high(patch: Patch) -> None:
 
     def shifted(pipeline: Pipeline, places):
         taken = original(pipeline, places)
-        return dataclasses.replace(taken, offset=taken.offset + 1)
+        taken.offset += 1
+        return taken
 
     patch.setattr(runner_module, "capture", shifted)
     patch.setattr(transactions, "_broken_promise", lambda *_: None)
@@ -187,7 +189,8 @@ def snapshot_offset_one_too_low(patch: Patch) -> None:
 
     def shifted(pipeline: Pipeline, places):
         taken = original(pipeline, places)
-        return dataclasses.replace(taken, offset=taken.offset - 1)
+        taken.offset -= 1
+        return taken
 
     patch.setattr(runner_module, "capture", shifted)
 
@@ -227,6 +230,18 @@ def changes_forgotten_after_a_snapshot(patch: Patch) -> None:
     patch.setattr(SeriesDetectors, "changed", lambda self: original(self)[:1])
 
 
+def a_snapshot_of_series_that_moved_on(patch: Patch) -> None:
+    """Do not encode a series before it changes while its snapshot is being written."""
+    take = snapshot_module.Capture.take
+
+    def late(self):
+        time.sleep(0.01)
+        return take(self)
+
+    patch.setattr(snapshot_module.Capture, "take", late)
+    patch.setattr(snapshot_module.Capture, "before_change", lambda *_: None)
+
+
 def a_reset_that_keeps_the_models(patch: Patch) -> None:
     patch.setattr(SeriesDetectors, "forget_all", lambda _: None)
 
@@ -255,6 +270,7 @@ MUTANTS = [
     a_commit_is_not_awaited,
     a_stale_committed_offset,
     changes_forgotten_after_a_snapshot,
+    a_snapshot_of_series_that_moved_on,
     a_reset_that_keeps_the_models,
     batches_that_forget_their_last_record,
 ]

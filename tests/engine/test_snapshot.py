@@ -1,0 +1,111 @@
+"""A partition's state as files: exact, checked, and of one moment."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from service.adapters.codec import JsonDecoder
+from service.adapters.snapshots import MemorySnapshotStore
+from service.engine.detectors import SeriesDetectors
+from service.engine.errors import CorruptSnapshot
+from service.engine.pipeline import Pipeline
+from service.engine.records import Batch, Pointer, Record, StreamPartition
+from service.engine.runner import no_failpoint
+from service.engine.snapshot import capture, collect, config_of, load, read_manifest, write
+from tests.engine.fakes import FakeFactory
+from tests.engine.world import CONFIG
+
+HERE = StreamPartition("s", 0)
+
+
+def pipeline() -> Pipeline:
+    return Pipeline(HERE, CONFIG, SeriesDetectors(FakeFactory()), JsonDecoder)
+
+
+def feed(step: Pipeline, keys: str) -> None:
+    start = step.position
+    records = [Record(start + n, 0, key, b"[1,%d]" % n) for n, key in enumerate(keys)]
+    step.process(Batch(HERE, records, start + len(records)))
+
+
+def restored(store: MemorySnapshotStore, pointer: Pointer) -> SeriesDetectors:
+    detectors = SeriesDetectors(FakeFactory())
+    load(store, read_manifest(store, pointer), detectors, no_failpoint)
+    return detectors
+
+
+def save(store: MemorySnapshotStore, step: Pipeline, places: dict):
+    return write(store, f"f/{len(store.files):03d}-", capture(step, places), "here", no_failpoint)
+
+
+def test_a_snapshot_is_the_state_of_the_moment_it_was_taken():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "aabbccdd")
+    before = step.detectors.digests()
+    taken = capture(step, {})
+    first = taken.take()  # the writer has begun
+    feed(step, "abbcezz")  # while it is being written
+    step.detectors.forget_all()
+    feed(step, "dd")
+    written = write(store, "f/1-", taken, "here", no_failpoint)
+    assert first is not None
+    after = restored(store, written.pointer)
+    after.restore(*first)
+    assert after.digests() == before
+    manifest = read_manifest(store, written.pointer)
+    assert (manifest.offset, config_of(manifest)) == (8, CONFIG)
+
+
+def test_only_changed_series_are_written_again():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "abcdefgh")
+    places = {place.key: place for place in save(store, step, {}).series}
+    feed(step, "b")
+    second = save(store, step, places)
+    (pack,) = {place.pack for place in second.series} - {place.pack for place in places.values()}
+    assert len(store.files[pack]) == 224  # one of eight
+    assert restored(store, second.pointer).digests() == step.detectors.digests()
+
+
+def test_a_pack_that_is_mostly_garbage_is_emptied():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "abcdefgh")
+    places = {place.key: place for place in save(store, step, {}).series}
+    for key in "abcdefg":
+        feed(step, key)
+        places = {place.key: place for place in save(store, step, places).series}
+    first = min(store.names("f/"))
+    assert all(place.pack != first for place in places.values())
+
+
+def test_collect_keeps_what_kept_pointers_need():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "abcd")
+    places, pointers = {}, []
+    for key in "abcdabcd":
+        written = save(store, step, places)
+        places = {place.key: place for place in written.series}
+        pointers = [written.pointer, *pointers][:3]
+        feed(step, key)
+    store.write("f/orphan.pack", [b"left by a crash"])
+    assert collect(store, "f/", pointers) > 0
+    assert "f/orphan.pack" not in store.files
+    for pointer in pointers:
+        restored(store, pointer)
+    assert collect(store, "f/", pointers) == 0
+
+
+def test_every_flipped_byte_and_every_cut_is_noticed():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "aab")
+    written = save(store, step, {})
+    for name, data in list(store.files.items()):
+        for at in itertools.chain(range(0, len(data), 7), [len(data) - 1]):
+            for altered in (data[:at], data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]):
+                store.files[name] = altered
+                with pytest.raises(CorruptSnapshot):
+                    restored(store, written.pointer)
+        store.files[name] = data
+    restored(store, written.pointer)
