@@ -45,6 +45,11 @@ FAILPOINTS = (
     "abort.begin",
 )
 LATE = {
+    "sqlite.pointer": 6,
+    "snapshot.captured": 6,
+    "snapshot.packed": 6,
+    "snapshot.written": 6,
+    "snapshot.before_collect": 6,
     "pointer.before": 4,
     "pointer.after": 4,
     "restore.assigned": 5,
@@ -82,11 +87,23 @@ def test_death_at_a_failpoint_changes_nothing(name, occurrence, reference, tmp_p
     announce(SEED)
     world = world_in(tmp_path)
     number = LATE.get(name, 10) if occurrence == "late" else occurrence
-    if name.startswith(("restore", "replay")) or occurrence == "late":
-        end_of(fork(lambda: live(world, trap_with("commit.after", 14), None, stop=False)))
+    if name.startswith(("restore", "replay")):
+        first_life(world, "snapshot.before_collect", 8)
+    elif occurrence == "late":
+        first_life(world, "commit.after", 14)
     died = end_of(fork(lambda: live(world, trap_with(name, number), None, stop=True)))
     assert died == signal.SIGKILL, f"{name} was not met {number} times"
     assert finish(world, trap_with(None, 0)) == reference
+
+
+def first_life(world: World, name: str, occurrence: int) -> None:
+    """Leave a log with some history and an owner that died."""
+
+    def work() -> None:
+        signal.alarm(3)  # should the place not be met
+        live(world, trap_with(name, occurrence), None, stop=False)
+
+    end_of(fork(work))
 
 
 def end_of(child: int) -> int:
