@@ -144,7 +144,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._context = context
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn)
         """See uvicorn; called by the signal handler, in the main thread.
 
         The signal is not kept: uvicorn would raise it again after a clean stop, and the process

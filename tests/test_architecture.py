@@ -221,4 +221,14 @@ def test_the_start_of_the_command_line_is_light():
         [node for node in ast.parse(source).body if "Import" in type(node).__name__], []
     )
     named = {name.partition(".")[0] for name in imports(ast.unparse(top), "service.cli.app")}
-    assert named <= {"os", "sys", "collections", "enum", "pathlib", "typing", "typer", "service"}
+    assert named <= {
+        "os",
+        "sys",
+        "collections",
+        "contextlib",
+        "enum",
+        "pathlib",
+        "typing",
+        "typer",
+        "service",
+    }

@@ -13,7 +13,6 @@ class ForestFactory:
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing; see the port."""
-        chosen = {"time_decay": config.time_decay, "output_after": config.output_after}
         return rcf.Detector(
             features=len(config.features),
             shingle_size=config.shingle_size,
@@ -21,7 +20,8 @@ class ForestFactory:
             sample_size=config.sample_size,
             score=config.score,
             seed=seed,
-            **{name: value for name, value in chosen.items() if value is not None},
+            time_decay=config.time_decay,
+            output_after=config.output_after,
         )
 
     def restore(self, data: bytes) -> SeriesDetector:

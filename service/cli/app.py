@@ -7,7 +7,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -175,7 +176,8 @@ def score(
         format="csv" if format is Format.CSV else "jsonl",
         plot=plot,
     )
-    summary = run(options, sys.stdout, _say)
+    with _reader_may_leave():
+        summary = run(options, sys.stdout, _say)
     _say(summary.sentence())
     if fail_on_anomaly and summary.anomalies:
         raise typer.Exit(ANOMALY_FOUND)
@@ -196,7 +198,8 @@ def demo(
     from service.cli.demo import Options, run
 
     options = Options(seconds, speed, seed, "csv" if format is Format.CSV else "jsonl")
-    run(options, sys.stdout, _say)
+    with _reader_may_leave():
+        run(options, sys.stdout, _say)
 
 
 @app.command(short_help="List settings, endpoints, problems, metrics.")
@@ -224,10 +227,17 @@ def _guarded(run: Callable[[], object]) -> int:
     except CommandError as error:
         typer.echo(f"rcf: {error}", err=True)
         return error.code
-    except BrokenPipeError:
-        # The reader (`head`) has what it wanted; Python must not fail again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except KeyboardInterrupt:
         return FAILED
     return OK
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End well when the reader of standard output (`head`) has what it wanted."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        # Python flushes once more at exit, and must not fail there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OK) from error

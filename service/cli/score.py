@@ -55,32 +55,41 @@ class Judged:
 
 @dataclass(slots=True)
 class Summary:
-    """What the last line says."""
+    """What the last line says. Anomalous rows one after another are one anomaly."""
 
     rows: int = 0
     warming: int = 0
     anomalies: int = 0
+    anomalous_rows: int = 0
     worst_grade: float = 0.0
     worst_score: float = -np.inf
     worst_at: str = ""
+    _last_row: int = -1
+    _began_at: str = ""
 
     def add(self, judged: Judged) -> None:
         """Count one chunk."""
         self.rows += len(judged.score)
         self.warming += int(np.isnan(judged.score).sum())
         for index in np.flatnonzero(judged.grade > 0):
-            self.anomalies += 1
+            row = judged.first_row + int(index)
+            self.anomalous_rows += 1
+            if row != self._last_row + 1:
+                self.anomalies += 1
+                self._began_at = judged.times[index] if judged.times else f"row {row:,}"
+            self._last_row = row
             grade, score = float(judged.grade[index]), float(judged.score[index])
             if (grade, score) > (self.worst_grade, self.worst_score):
                 self.worst_grade, self.worst_score = grade, score
-                row = judged.first_row + int(index)
-                self.worst_at = judged.times[index] if judged.times else f"row {row:,}"
+                self.worst_at = self._began_at
 
     def sentence(self) -> str:
         """For people: how many anomalies in how many rows, and the worst."""
         found = f"{self.anomalies:,} anomal{'y' if self.anomalies == 1 else 'ies'}"
         text = f"{found} in {self.rows:,} rows"
         if self.anomalies:
+            if self.anomalous_rows > self.anomalies:
+                text += f" ({self.anomalous_rows:,} rows anomalous)"
             text += f"; worst at {self.worst_at} (grade {self.worst_grade:.2f})"
         if self.warming == self.rows:
             text += "; too few rows: the detector was warming up until the end"

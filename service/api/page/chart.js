@@ -55,7 +55,7 @@ export function formatTime(seconds) {
   return text.replace("T", " ").replace(/(\.000)?Z$/, "");
 }
 
-// options: {features, isTime, valueHeight, scoreHeight, legend, where(index) -> text}
+// options: {features, isTime, valueHeight, scoreHeight, legend, compact, where(index) -> text}
 export function judgementCharts(root, options) {
   const { features, isTime } = options;
   const several = features.length > 1;
@@ -112,6 +112,7 @@ export function judgementCharts(root, options) {
   let scores = null;
   const valueAxes = axis(isTime, 56);
   if (several) valueAxes[1].values = () => [];
+  if (options.compact) valueAxes[0].show = false;
   const values = new uPlot(
     {
       ...common,

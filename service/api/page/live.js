@@ -33,7 +33,7 @@ function makeCard(key) {
     latest,
     rows: [],
     changed: true,
-    charts: judgementCharts(chart, { features, isTime: true, valueHeight: 130, scoreHeight: 90 }),
+    charts: judgementCharts(chart, { features, isTime: true, valueHeight: 110, scoreHeight: 110, compact: true }),
   };
 }
 

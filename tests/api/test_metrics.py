@@ -1,0 +1,116 @@
+"""Metrics: the rules of `promtool check metrics` restated, and what the engine's reports become."""
+
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.adapters.prometheus import PrometheusMetrics
+from service.engine.records import StreamPartition
+from tests.api.test_records import post
+
+BASE_UNITS = ("seconds", "bytes", "records", "ratio")
+FOREIGN_UNITS = ("_ms", "_milliseconds", "_minutes", "_kb", "_mb", "_percent", "_micros")
+ALLOWED_LABELS = {"partition", "error", "le"}
+
+
+def families(metrics):
+    text, _ = metrics.text()
+    return {family.name: family for family in text_string_to_metric_families(text.decode())}
+
+
+def value(metrics, name, **labels):
+    text, _ = metrics.text()
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    return None
+
+
+@pytest.fixture
+def metrics():
+    return PrometheusMetrics(CollectorRegistry(), lambda: 100.0)
+
+
+def test_names_units_and_help(metrics):
+    metrics.failed(StreamPartition("s", 0), "StateLost")
+    for name, family in families(metrics).items():
+        if name.startswith("process_"):
+            continue
+        assert re.fullmatch(r"rcf_[a-z][a-z0-9_]*", name)
+        assert family.documentation.endswith(".")
+        assert not any(unit in name for unit in FOREIGN_UNITS)
+        assert not name.endswith(("_total_total", "_count", "_sum", "_bucket", "_created", "_info"))
+        if family.type == "histogram":
+            assert name.endswith(BASE_UNITS)
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter")
+            assert set(sample.labels) <= ALLOWED_LABELS
+            assert not sample.name.endswith("_created")
+
+
+def test_reports_become_numbers(metrics):
+    a, b = StreamPartition("a", 0), StreamPartition("b", 0)
+    metrics.appended(10, 500, 0.01)
+    metrics.refused(3)
+    metrics.processed(partition=0, records=10, scored=8, anomalous=2, dead=1)
+    metrics.processed(partition=0, records=5, scored=5, anomalous=0, dead=0)
+    metrics.timed(batch_s=0.02, score_s=0.01, commit_s=0.005)
+    metrics.lag(a, 7)
+    metrics.lag(b, 5)
+    metrics.series(a, 100)
+    metrics.series(b, 11)
+    metrics.snapshot_written(a, size=1000, series=100, seconds=0.1)
+    metrics.restored(a, replayed=9, seconds=0.1)
+    metrics.compiled(1.5)
+    metrics.started(2.5)
+    expected = {
+        "rcf_records_in_total": 10,
+        "rcf_bytes_in_total": 500,
+        "rcf_records_refused_total": 3,
+        "rcf_series": 111,
+        "rcf_snapshot_bytes": 1000,
+        "rcf_snapshot_age_seconds": 0,
+        "rcf_records_replayed_total": 9,
+        "rcf_jit_seconds": 1.5,
+        "rcf_start_seconds": 2.5,
+        "rcf_batch_seconds_count": 1,
+    }
+    assert {name: value(metrics, name) for name in expected} == expected
+    of_partition = {
+        "rcf_records_processed_total": 15,
+        "rcf_records_scored_total": 13,
+        "rcf_records_anomalous_total": 2,
+        "rcf_records_dead_total": 1,
+        "rcf_consumer_lag_records": 12,
+    }
+    assert {name: value(metrics, name, partition="0") for name in of_partition} == of_partition
+
+
+def test_a_partition_let_go_counts_no_more(metrics):
+    partition = StreamPartition("a", 1)
+    metrics.lag(partition, 7)
+    metrics.series(partition, 4)
+    metrics.lag(partition, 0)
+    metrics.series(partition, 0)
+    assert value(metrics, "rcf_consumer_lag_records", partition="1") == 0
+    assert value(metrics, "rcf_series") == 0
+
+
+def test_the_number_of_series_grows_with_partitions_not_with_streams(metrics):
+    for index in range(50):
+        partition = StreamPartition(f"stream-{index}", index % 2)
+        metrics.lag(partition, index)
+        metrics.processed(partition=index % 2, records=1, scored=1, anomalous=0, dead=0)
+    assert len(families(metrics)["rcf_consumer_lag_records"].samples) == 2
+
+
+def test_the_endpoint_counts_what_was_posted(client, server, stream):
+    before = value(server.metrics, "rcf_records_in_total")
+    post(client, stream, {"records": [{"values": [1]}] * 7})
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert f"rcf_records_in_total {before + 7}" in answer.text

@@ -1,0 +1,193 @@
+"""The command itself: quick help, exit codes, a whole life of `rcf dev`."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from service import settings
+from service.cli.errors import CommandError
+from service.cli.serve import listen, url
+from service.settings import SettingsError
+
+RCF = [sys.executable, "-m", "service"]
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [*RCF, *arguments], capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def test_help_is_quick():
+    # The least of several: other work on the machine can only add.
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert run("--help").returncode == 0
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys, service.cli.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {
+        "numba",
+        "numpy",
+        "fastapi",
+        "pydantic",
+        "pydantic_settings",
+        "uvicorn",
+        "rcf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--help"], 0), (["--version"], 0), (["dev", "-h"], 0), (["nothing"], 2), (["score"], 2)],
+)
+def test_exit_codes(arguments, code):
+    assert run(*arguments).returncode == code
+
+
+def test_a_wrong_setting_is_named_with_what_is_allowed():
+    done = run("serve", env={**os.environ, "RCF_PORT": "99999", "RCF_LOG_LEVEL": "loud"})
+    assert done.returncode == 2
+    assert "RCF_PORT" in done.stderr and "65535" in done.stderr
+    assert "RCF_LOG_LEVEL" in done.stderr and "warning" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_flag_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("RCF_PORT", "1234")
+    monkeypatch.setenv("RCF_HOST", "0.0.0.0")
+    chosen = settings.load(port=4321, host=None)
+    assert chosen.port == 4321 and chosen.host == "0.0.0.0"
+    with pytest.raises(SettingsError, match="RCF_PORT"):
+        settings.load(port=-1)
+
+
+def test_settings_are_frozen_and_unset_choices_fall_by_command():
+    chosen = settings.load()
+    with pytest.raises(ValueError, match="frozen"):
+        chosen.port = 1
+    assert chosen.for_command(dev=True).demo and not chosen.for_command(dev=False).demo
+    assert settings.load(demo=False).for_command(dev=True).demo is False
+
+
+def test_a_taken_port_says_what_to_do():
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match="--port or RCF_PORT"):
+            listen("127.0.0.1", port)
+    with pytest.raises(CommandError, match="cannot listen"):
+        listen("no.such.host.invalid", 0)
+
+
+def test_addresses():
+    assert url("127.0.0.1", 80) == "http://127.0.0.1:80"
+    assert url("0.0.0.0", 80) == "http://127.0.0.1:80"
+    assert url("::1", 80) == "http://[::1]:80"
+
+
+def test_an_unwritable_data_directory(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    done = run("serve", "--port", "0", "--data-dir", str(file / "below"))
+    assert done.returncode == 1
+    assert "--data-dir or RCF_DATA_DIR" in done.stderr
+
+
+class Life:
+    """One `rcf dev` from start to stop."""
+
+    def __init__(self, data_dir, *arguments):
+        command = [*RCF, "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self.began = time.monotonic()
+        assert self._process.stdout is not None
+        first = self._process.stdout.readline()
+        self.url = first.split(" on ")[1].split(",")[0]
+        self.lines = [first]
+
+    def wait_until_ready(self, within_s):
+        while time.monotonic() - self.began < within_s:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return time.monotonic() - self.began
+            time.sleep(0.05)
+        raise AssertionError(f"not ready within {within_s} s")
+
+    def stop(self, with_signal):
+        began = time.monotonic()
+        self._process.send_signal(with_signal)
+        rest, _ = self._process.communicate(timeout=30)
+        return self._process.returncode, time.monotonic() - began, "".join(self.lines) + rest
+
+
+@pytest.mark.slow
+def test_a_newcomer_sees_an_anomaly_within_a_minute_and_a_second_start_is_quick(tmp_path):
+    life = Life(tmp_path)
+    life.wait_until_ready(60)
+    ready = time.monotonic()
+    events = f"{life.url}/v1/streams/demo/events"
+    with httpx.stream("GET", events, params={"anomalies": True}, timeout=60) as answer:
+        data = next(line for line in answer.iter_lines() if line.startswith("data:"))
+        assert time.monotonic() - ready < 60
+        anomaly = json.loads(data[5:])
+        assert anomaly["anomaly"] is True and anomaly["score"] > anomaly["threshold"]
+
+        posted = httpx.post(f"{life.url}/v1/streams/mine/records", content='{"values": [21.5]}')
+        assert posted.status_code == 200
+        code, seconds, said = life.stop(signal.SIGTERM)
+    assert code == 0 and seconds < 10
+    for part in ("/docs", "/v1/streams/mine/records", "events?anomalies=true", "stopped"):
+        assert part in said
+
+    again = Life(tmp_path)
+    assert again.wait_until_ready(20) < 5
+    streams = httpx.get(f"{again.url}/v1/streams").json()["streams"]
+    assert [stream["name"] for stream in streams] == ["demo", "host", "mine"]
+    kept = httpx.get(f"{again.url}/v1/streams/mine/results").json()["results"]
+    assert [result["values"] for result in kept] == [[21.5]]
+    steps = [
+        (result["key"], result["timestamp"])
+        for result in httpx.get(f"{again.url}/v1/streams/demo/results?limit=100000").json()[
+            "results"
+        ]
+    ]
+    assert len(steps) == len(set(steps)), "a restart sends no step twice"
+    code, seconds, _ = again.stop(signal.SIGINT)
+    assert code == 0 and seconds < 10
+
+
+def test_two_processes_cannot_share_a_data_directory(tmp_path):
+    life = Life(tmp_path, "--no-demo")
+    life.wait_until_ready(60)
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path))
+    assert done.returncode == 1 and "in use" in done.stderr
+    assert life.stop(signal.SIGTERM)[0] == 0
+
+
+def test_the_demo_finds_what_is_labelled():
+    done = run("demo", "--seconds", "240", "--speed", "0", "--format", "jsonl")
+    assert done.returncode == 0
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 480 * 8
+    assert {row["label"] for row in rows} == {
+        None, "spike", "broken_period", "level_shift", "drop_to_zero", "noise_burst",
+    }  # fmt: skip
+    found, total = done.stderr.splitlines()[-1].split(" labelled")[0].split(" of ")
+    assert int(total) >= 14 and int(found) >= 0.9 * int(total)

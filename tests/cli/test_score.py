@@ -1,0 +1,243 @@
+"""`rcf score`: columns, formats, errors with their place, exit codes, the plot."""
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from service.cli.app import _guarded, app
+from service.cli.plot import MAX_POINTS, axis, extremes
+from service.cli.table import Table
+
+
+def rows(count=600, spike=None):
+    values = 10 + np.sin(np.arange(count) / 5)
+    if spike is not None:
+        values[spike] = 100.0
+    return values
+
+
+def write(path, head, lines):
+    text = "\n".join([head, *lines]) + "\n"
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture
+def spiked(tmp_path):
+    lines = [
+        f"2026-01-01T00:{i // 60:02d}:{i % 60:02d},{v},0" for i, v in enumerate(rows(600, 500))
+    ]
+    return write(tmp_path / "data.csv", "timestamp,load,label", lines)
+
+
+def score(*arguments, stdin=None):
+    """Exit code, standard output, standard error; errors as the command prints them."""
+    runner = CliRunner()
+    codes = []
+
+    def command():
+        result = runner.invoke(app, ["score", *arguments], input=stdin, catch_exceptions=True)
+        codes.append(result)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+
+    code = _guarded(command)
+    result = codes[0]
+    return result.exit_code if code == 0 else code, result.stdout, result.stderr
+
+
+def test_a_spike_is_found(spiked):
+    code, out, err = score(spiked)
+    assert code == 0
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert list(table[0]) == ["timestamp", "load", "score", "threshold", "grade", "anomaly"]
+    assert len(table) == 600
+    assert table[0]["score"] == "" and table[0]["anomaly"] == "false"
+    assert table[500]["anomaly"] == "true" and float(table[500]["grade"]) > 0
+    assert "scoring load over 'timestamp' (shingle 8, 50 trees, 256 samples)" in err
+    assert "left out 'label' (looks like a label)" in err
+    assert "1 anomaly in 600 rows (8 rows anomalous); worst at 2026-01-01T00:08:20" in err
+
+
+def test_json_lines(spiked):
+    _, out, _ = score(spiked, "--format", "jsonl")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 600
+    assert lines[0]["score"] is None and lines[0]["row"] == 1
+    assert lines[500]["values"] == {"load": 100.0} and lines[500]["anomaly"] is True
+
+
+def test_both_formats_say_the_same(spiked):
+    _, out, _ = score(spiked)
+    _, jsonl, _ = score(spiked, "--format", "jsonl")
+    for row, line in zip(csv.DictReader(io.StringIO(out)), jsonl.splitlines(), strict=True):
+        found = json.loads(line)["score"]
+        assert (row["score"] == "") if found is None else float(row["score"]) == found
+
+
+def test_exit_code_3_when_asked(spiked, tmp_path):
+    assert score(spiked, "--fail-on-anomaly")[0] == 3
+    calm = write(tmp_path / "calm.csv", "t,v", [f"{i},1" for i in range(600)])
+    assert score(calm, "--fail-on-anomaly")[0] == 0
+
+
+def test_gzip_is_recognised_whatever_its_name(tmp_path):
+    path = tmp_path / "data.csv.gz"
+    write(path, "t,v", [f"{i},{v}" for i, v in enumerate(rows())])
+    other = tmp_path / "data"
+    other.write_bytes(path.read_bytes())
+    assert score(str(path))[1] == score(str(other))[1]
+
+
+def test_standard_input(spiked):
+    with open(spiked) as text:
+        content = text.read()
+    code, out, _ = score("-", stdin=content)
+    assert code == 0
+    assert out == score(spiked)[1]
+
+
+def test_columns_and_time_by_name(tmp_path):
+    lines = [f"{i},{v},{i % 7},{i}" for i, v in enumerate(rows())]
+    path = write(tmp_path / "x.csv", "when,a,b,label", lines)
+    code, out, err = score(path, "--columns", "b, label", "--time", "when", "--shingle", "2")
+    assert code == 0
+    assert out.splitlines()[0] == "when,b,label,score,threshold,grade,anomaly"
+    assert "scoring b, label over 'when' (shingle 2" in err
+
+
+def test_tables_without_time_are_not_shingled(tmp_path):
+    path = write(tmp_path / "x.csv", "a,b", [f"{v},{-v}" for v in rows()])
+    assert "(shingle 1," in score(path)[2]
+
+
+def test_too_few_rows_say_so(tmp_path):
+    path = write(tmp_path / "x.csv", "a", ["1"] * 5)
+    assert "warming up until the end" in score(path)[2]
+
+
+BAD_FILES = {
+    "text": ("t,v\n1,2\n2,abc\n", "line 3, column 'v': 'abc'"),
+    "empty cell": ("t,v\n1,2\n2,\n", "line 3, column 'v': ''"),
+    "nan": ("t,v\n1,2\n2,nan\n", "line 3, column 'v': 'nan'"),
+    "infinite": ("t,v\n1,2\n2,1e999\n", "line 3, column 'v': '1e999'"),
+    "long cell": ("t,v\n1,2\n2," + "x" * 9999 + "\n", "…"),
+    "short row": ("t,v\n1,2\n2\n", "line 3: 1 columns, but the header has 2"),
+    "empty": ("", "the file is empty"),
+    "header only": ("t,v\n", "no rows"),
+    "no header": ("1,2\n3,4\n", "expected a header"),
+    "no numbers": ("t,v\n1,a\n", "no column with numbers"),
+    "quotes": ('t,v\n1,"2"x\n', "not CSV"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_bad_files_are_refused_with_their_place(tmp_path, capfd, content, message):
+    path = tmp_path / "x.csv"
+    path.write_text(content)
+    code, _, _ = score(str(path))
+    error = capfd.readouterr().err
+    assert code == 1
+    assert message in error and len(error) < 400
+
+
+def test_broken_bytes(tmp_path, capfd):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"t,v\n1,2\n\xff,3\n")
+    assert score(str(path))[0] == 1
+    path.write_bytes(gzip.compress(b"t,v\n" + b"1,2\n" * 9999)[:-20])
+    assert score(str(path))[0] == 1
+    error = capfd.readouterr().err
+    assert "not UTF-8" in error and "gzip" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nowhere.csv"], ["{}", "--columns", "x"], ["{}", "--time", "x"], ["{}", "--trees", "100000"]],
+)
+def test_wrong_arguments_exit_with_2(spiked, capfd, arguments):
+    assert score(*(argument.format(spiked) for argument in arguments))[0] == 2
+    assert capfd.readouterr().err.startswith("rcf: ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--score", "x"], ["--trees", "0"], ["--format", "xml"]])
+def test_wrong_usage_exits_with_2(spiked, arguments):
+    assert score(*([spiked, *arguments] if arguments else []))[0] == 2
+
+
+def test_the_plot_is_one_file_without_the_network(spiked, tmp_path):
+    plot = tmp_path / "plot.html"
+    assert score(spiked, "--plot", str(plot))[0] == 0
+    html = plot.read_text()
+    data = json.loads(html.partition("const data = ")[2].partition(";\n")[0])
+    assert data["features"] == ["load"] and len(data["x"]) == 600 and data["isTime"]
+    assert max(grade for grade in data["grade"] if grade is not None) == 1
+    assert "src=" not in html and "@import" not in html and "export function" not in html
+
+
+def test_a_feature_cannot_end_the_script(tmp_path):
+    path = write(tmp_path / "x.csv", "</script><b>", [str(v) for v in rows()])
+    plot = tmp_path / "plot.html"
+    score(path, "--plot", str(plot))
+    assert "</script><b>" not in plot.read_text()
+
+
+def test_thinning_keeps_every_extreme():
+    generator = np.random.default_rng(5)
+    columns = generator.normal(size=(200_000, 2))
+    columns[123_456, 1] = 50
+    always = np.zeros(200_000, dtype=bool)
+    always[[7, 77_777]] = True
+    keep = extremes(columns, always, MAX_POINTS)
+    assert len(keep) <= MAX_POINTS + 4
+    assert (np.diff(keep) > 0).all()
+    assert {7, 77_777, 123_456} <= set(keep.tolist())
+    for column in columns.T:
+        assert column[keep].min() == column.min() and column[keep].max() == column.max()
+
+
+@pytest.mark.parametrize(
+    ("times", "first", "is_time"),
+    [
+        (["2026-01-01", "2026-01-02"], 1767225600, True),
+        (["1700000000", "1700000001"], 1700000000, True),
+        (["1700000000000", "1700000001000"], 1700000000, True),
+        (["0", "1"], 0, False),
+        (["5", "3"], 1, False),
+        (["monday", "tuesday"], 1, False),
+        ([], 1, False),
+    ],
+)
+def test_axes(times, first, is_time):
+    x, found = axis(times, 2)
+    assert x[0] == first and found is is_time
+
+
+def test_rows_are_read_as_they_come():
+    def lines():
+        yield "t,v\n"
+        yield "1,2\n"
+        yield "2,3\n"
+        raise AssertionError("read further than asked")
+
+    chunks = Table(lines()).chunks(1)  # type: ignore[arg-type]
+    assert next(chunks).values == [[2.0]]
+    assert next(chunks).values == [[3.0]]
+
+
+def test_a_reader_that_leaves_is_no_error(spiked):
+    command = f"{sys.executable} -m service score {spiked} 2>/dev/null | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, check=False
+    )
+    assert done.stdout.startswith(b"timestamp") and done.returncode == 0
