@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from service.engine.config import StreamConfig, that_mean
@@ -36,7 +36,7 @@ from service.engine.records import (
     StreamPartition,
     size_of,
 )
-from service.engine.runner import EngineOptions, PartitionRunner, Ports
+from service.engine.runner import EngineOptions, PartitionRunner, Ports, snapshot_folder
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
 from service.engine.times import EARLIEST_MS, LATEST_MS
@@ -84,6 +84,7 @@ class Engine:
         await self._ports.log.open()
         for entry in await self._ports.log.streams():
             self._streams[entry.config.name] = _Stream(entry, self._ports)
+        await self._sweep_snapshots()
         self._phase = "running"
         self._ownership = asyncio.create_task(self._follow_ownership())
 
@@ -353,16 +354,26 @@ class Engine:
         await _cancel([task for task in tasks if task is not None])
 
     async def _delete_snapshots(self, entry: StreamEntry) -> None:
-        store, folder = self._ports.snapshots, f"{entry.config.name}.{entry.incarnation}/"
+        folder = snapshot_folder(entry)
+        await self._delete_files(lambda name: name.startswith(folder))
+
+    async def _sweep_snapshots(self) -> None:
+        """Delete what a death in the middle of a deletion left behind."""
+        known = {snapshot_folder(held.entry) for held in self._streams.values()}
+        await self._delete_files(lambda name: f"{name.partition('/')[0]}/" not in known)
+
+    async def _delete_files(self, unwanted: Callable[[str], bool]) -> None:
+        store = self._ports.snapshots
 
         def delete() -> None:
-            for name in store.names(folder):
-                store.delete(name)
+            for name in store.names(""):
+                if unwanted(name):
+                    store.delete(name)
 
         try:
             await asyncio.get_running_loop().run_in_executor(self._executors[1], delete)
         except OSError as error:
-            logger.warning("snapshots in %s were not deleted: %s", folder, error)
+            logger.warning("old snapshots were not deleted: %s", error)
 
     async def _live(self, stream: str) -> None:
         """Wait a moment until a stream just made is served; it is made either way."""

@@ -49,6 +49,7 @@ from service.engine.records import (
     Assignment,
     Batch,
     Pointer,
+    StreamEntry,
     StreamPartition,
     Transaction,
     size_of,
@@ -69,6 +70,11 @@ from service.engine.tail import PartitionTail
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+def snapshot_folder(entry: StreamEntry) -> str:
+    """Return the prefix of all snapshot files of a stream."""
+    return f"{entry.config.name}.{entry.incarnation}/"
 
 
 def no_failpoint(name: str) -> None:
@@ -151,6 +157,7 @@ class PartitionRunner:
         self._stopping = asyncio.Event()
         self._pipeline: Pipeline | None = None
         self._incarnation = -1
+        self._folder = ""
         self._epoch = -1
         self._begin = 0
         self._pointers: tuple[Pointer, ...] = ()
@@ -215,7 +222,9 @@ class PartitionRunner:
         self._pointers = assignment.pointers
         # 2. State in memory may stay if it is the one of the committed offset.
         replayed = 0
-        if not self._is_warm(assignment):
+        if self._is_warm(assignment):
+            self._keep_written(assignment)
+        else:
             # 3. Otherwise start from the newest sound snapshot that is not ahead ...
             fingerprint = await self._restore(assignment)
             # 4. ... and repeat what was committed since, without emitting it.
@@ -241,6 +250,12 @@ class PartitionRunner:
             reason = f"results end at {end}, but {committed} is committed"
             raise TornLog(*self.partition, committed, reason)
 
+    def _keep_written(self, assignment: Assignment) -> None:
+        """Find out whether the pointer under way arrived."""
+        if self._written is not None and self._written.pointer in assignment.pointers:
+            self._places = {place.key: place for place in self._written.series}
+            self._written = None
+
     def _is_warm(self, assignment: Assignment) -> bool:
         return (
             self._pipeline is not None
@@ -252,6 +267,7 @@ class PartitionRunner:
         """Make the state of the newest usable snapshot; return the fingerprint of its maker."""
         self._pipeline, self._written, self._places = None, None, {}
         self._incarnation = assignment.entry.incarnation
+        self._folder = snapshot_folder(assignment.entry)
         self._schedule = SnapshotSchedule(self._options.snapshot, self._ports.clock.monotonic_s())
         for pointer in assignment.pointers:
             if pointer.offset > assignment.committed:
@@ -452,9 +468,7 @@ class PartitionRunner:
 
     async def _save(self, taken: Capture) -> Written | None:
         """Write a captured state in the background; None when the store refuses."""
-        number = self.partition.partition
-        folder = f"{self.partition.stream}.{self._incarnation}/{number}/"
-        prefix = f"{folder}{self._epoch:08d}-"
+        prefix = f"{self._folder}{self.partition.partition}/{self._epoch:08d}-"
         ports, fingerprint = self._ports, self._options.fingerprint
         try:
             written = await self._in_thread(
@@ -483,8 +497,11 @@ class PartitionRunner:
             await self._pointed(written)
 
     async def _pointed(self, written: Written) -> None:
-        """Take note that a snapshot's pointer is committed, and tidy up behind it."""
-        self._written = None
+        """Take note that a snapshot's pointer is committed, and tidy up behind it.
+
+        `_written` stays set until that is done, so that no snapshot begins meanwhile, whose
+        files nothing would point at yet.
+        """
         self._places = {place.key: place for place in written.series}
         self._pointers = (written.pointer, *self._pointers)[:KEPT_POINTERS]
         pointers, folder = self._pointers, written.pointer.manifest.rpartition("/")[0] + "/"
@@ -495,6 +512,7 @@ class PartitionRunner:
             )
         except OSError as error:
             logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
+        self._written = None
         self._ports.metrics.snapshot_written(
             self.partition,
             size=written.size,

@@ -55,6 +55,7 @@ LATE = {
     "restore.assigned": 5,
     "restore.manifest": 3,
     "restore.done": 5,
+    "restore.series": 4,
     "replay.batch": 3,
     "abort.begin": 3,
 }

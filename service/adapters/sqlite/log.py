@@ -16,7 +16,7 @@ from service.adapters.sqlite import storage
 from service.adapters.sqlite.schema import Synchronous, lock_directory, open_reader, open_writer
 from service.adapters.sqlite.writer import Writer
 from service.engine.config import StreamConfig
-from service.engine.errors import TransientError, UnknownStream
+from service.engine.errors import EngineError, TransientError, UnknownStream
 from service.engine.ports import Failpoints
 from service.engine.records import (
     Assignment,
@@ -255,6 +255,8 @@ class SqliteLog:
             return await asyncio.get_running_loop().run_in_executor(self._readers, run)
         except sqlite3.OperationalError as error:
             raise TransientError(f"the log could not be read: {error}") from error
+        except sqlite3.Error as error:
+            raise EngineError(f"the log's file is damaged: {error}") from error
 
     def _reader(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

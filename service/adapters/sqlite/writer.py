@@ -122,6 +122,8 @@ class Writer:
                     db.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):
                 raise TransientError(f"the log could not be written: {error}") from error
+            if isinstance(error, sqlite3.Error):
+                raise EngineError(f"the log's file is damaged: {error}") from error
             raise
         self._failpoint("sqlite.after_commit")
         return value
