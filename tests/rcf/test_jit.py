@@ -1,0 +1,177 @@
+"""The cache of compiled kernels: never stale, never in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numba.core import config
+
+import rcf
+from rcf import jit
+
+PACKAGE = Path(rcf.__file__).parent
+
+
+def run(code: str, root: Path = PACKAGE.parent, **environment: str) -> Any:
+    """What `code` prints as JSON, in a process whose cache folders are those given."""
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("NUMBA_", "RCF_", "XDG_", "PYTHON", "TMP", "TEMP")) and k != "HOME"
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=root,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+FOLDER = "import json; from rcf import jit; print(json.dumps(str(jit.CACHE_DIRECTORY)))"
+
+
+def test_folder_is_named_by_the_digest_of_all_sources(tmp_path: Path) -> None:
+    copy = tmp_path / "rcf"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    first = jit.source_digest(copy)
+    assert first == jit.source_digest(PACKAGE) and len(first) == 16
+    seen = {first}
+    for path in sorted(copy.glob("*.py")):
+        path.write_text(path.read_text() + "\n# one more line\n")
+        seen.add(jit.source_digest(copy))
+    (copy / "more.py").write_text("")
+    seen.add(jit.source_digest(copy))
+    (copy / "more.py").rename(copy / "other.py")
+    seen.add(jit.source_digest(copy))
+    assert len(seen) == len(list(PACKAGE.glob("*.py"))) + 3
+    assert jit.CACHE_DIRECTORY is None or jit.CACHE_DIRECTORY.name == f"kernels-{first}"
+
+
+def test_folders_are_tried_in_order(tmp_path: Path) -> None:
+    name = f"kernels-{jit.source_digest()}"
+    nowhere = "/dev/null/nowhere"
+    places = {
+        "RCF_CACHE_DIR": tmp_path / "asked",
+        "NUMBA_CACHE_DIR": tmp_path / "numba",
+        "XDG_CACHE_HOME": tmp_path / "cache",
+        "HOME": tmp_path / "home",
+        "TMPDIR": tmp_path / "tmp",
+    }
+    for place in places.values():
+        place.mkdir()
+    everything = {key: str(place) for key, place in places.items()}
+    assert run(FOLDER, **everything) == str(tmp_path / "asked" / name)
+    del everything["RCF_CACHE_DIR"]
+    assert run(FOLDER, **everything) == str(tmp_path / "numba" / name)
+    del everything["NUMBA_CACHE_DIR"]
+    assert run(FOLDER, **everything) == str(tmp_path / "cache" / "rcf-stream" / name)
+    del everything["XDG_CACHE_HOME"]
+    assert run(FOLDER, **everything) == str(tmp_path / "home" / ".cache" / "rcf-stream" / name)
+    temporary = str(tmp_path / "tmp" / f"rcf-stream-{os.getuid()}" / name)
+    assert run(FOLDER, HOME=nowhere, TMPDIR=everything["TMPDIR"]) == temporary
+    unwritable = {
+        "RCF_CACHE_DIR": nowhere,
+        "NUMBA_CACHE_DIR": nowhere,
+        "XDG_CACHE_HOME": nowhere,
+        "HOME": nowhere,
+    }
+    assert run(FOLDER, **unwritable, TMPDIR=everything["TMPDIR"]) == temporary
+
+
+def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No HOME and no entry in the password file: the temporary folder is used."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RCF_CACHE_DIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(jit.tempfile, "tempdir", str(tmp_path))
+    folder = jit.cache_directory()
+    assert folder is not None and folder.is_relative_to(tmp_path)
+
+
+NO_FOLDER = """
+import json, tempfile
+def refuse():
+    raise FileNotFoundError(2, "No usable temporary directory found")
+tempfile.gettempdir = refuse
+from rcf import jit
+assert jit.CACHE_DIRECTORY is None, jit.CACHE_DIRECTORY
+import rcf.detector, rcf.snapshot, rcf.step
+from rcf.rng import seed_states, uniform
+print(json.dumps(uniform(seed_states(1, 1), 0)))
+"""
+
+
+def test_without_any_folder_kernels_are_compiled_for_this_process() -> None:
+    """A read-only root: no folder at all can be written, temporary ones included."""
+    from rcf.rng import seed_states, uniform
+
+    expected = uniform(seed_states(1, 1), 0)
+    nowhere = "/dev/null/nowhere"
+    assert run(NO_FOLDER, HOME=nowhere, XDG_CACHE_HOME=nowhere) == expected
+
+
+EXPONENTIAL = """
+import json, sys
+from rcf.reservoir import exponential
+from rcf.rng import seed_states
+value = exponential(seed_states(1, 1), 0)
+print(json.dumps([value, sum(exponential.stats.cache_hits.values())]))
+"""
+
+
+def test_compiled_code_is_kept_and_an_edited_helper_compiles_anew(tmp_path: Path) -> None:
+    """`exponential` inlines `uniform` from another file, whose edits numba's cache does not see."""
+    copy = tmp_path / "rcf"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = str(tmp_path / "cache")
+    value, hits = run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder)
+    assert hits == 0
+    assert run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder) == [value, 1]
+    helper = copy / "rng.py"
+    edited = helper.read_text().replace("_DOUBLE = 2.0**-53", "_DOUBLE = 2.0**-54")
+    assert edited != helper.read_text()
+    helper.write_text(edited)
+    changed, hits = run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder)
+    assert changed < value and hits == 0
+
+
+def test_interpreted_needs_no_folder(tmp_path: Path) -> None:
+    found = run(FOLDER, NUMBA_DISABLE_JIT="1", RCF_CACHE_DIR=str(tmp_path))
+    assert found == "None" and not list(tmp_path.iterdir())
+
+
+def test_other_users_of_numba_keep_their_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", "theirs")
+
+    @jit.kernel
+    def one() -> int:
+        return 1
+
+    assert config.CACHE_DIR == "theirs" and one() == 1
+
+
+def test_importing_the_package_does_not_load_numba() -> None:
+    code = (
+        "import json, sys, rcf; print(json.dumps([m in sys.modules for m in ('numba', 'numpy')]))"
+    )
+    assert run(code) == [False, False]
+    names = (
+        "import json, rcf; print(json.dumps([getattr(rcf, n).__name__ for n in rcf.__all__[:4]]))"
+    )
+    assert run(names) == ["Detector", "Forest", "InvalidParameter", "Judgements"]
