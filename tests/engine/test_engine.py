@@ -436,3 +436,63 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_loses_nothing():
             assert engine.state_digests() == before
 
     run(body)
+
+
+def test_partitions_are_scored_at_the_same_time():
+    import threading
+
+    both = threading.Barrier(2, timeout=5)
+
+    class Meeting(FakeFactory):
+        def create(self, config, seed):
+            detector = super().create(config, seed)
+
+            class Waiting(FakeDetector):
+                def process(self, values):
+                    both.wait()
+                    return super().process(values)
+
+            return Waiting(detector.state, detector.seen, detector.warm)
+
+    async def body() -> None:
+        async with World(factory=Meeting()).engine() as engine:
+            await engine.create_stream(replace(CONFIG, partitions=2))
+            records = [rows((1, 2), key=key)[0] for key in ("a", None)]
+            found = await ask(engine, records)
+            assert {result["partition"] for result in found} == {0, 1}
+
+    run(body)
+
+
+def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
+    async def body() -> None:
+        world = snapshotting(World())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await grow(world, engine, 1)
+            await ask(engine, rows((9, 9)))
+            runners = list(engine._runners.values())
+            for task in engine._tasks.values():
+                task.cancel()  # a death: no last snapshot
+            before = runners[0].pipeline.detectors.digests()
+        stored = world.log._parts[HERE].results
+        last = stored[-1]
+        stored[-1] = type(last)(last.offset, last.timestamp_ms, last.key, last.anomaly, b"other")
+        world.options = replace(world.options, fingerprint="another machine")
+        async with world.engine() as engine:
+            await until(lambda: engine.ready)
+            assert engine.state_digests()[HERE] == before
+        assert world.log._parts[HERE].results[-1].value == b"other"
+
+    run(body)
+
+
+def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
+    async def body() -> None:
+        world = World()
+        world.store.write("gone.7/0/00000001-5.pack", [b"x"])
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            assert world.store.names("gone.7/") == []
+
+    run(body)
