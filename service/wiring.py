@@ -39,8 +39,13 @@ from service.sources import feed
 
 log = logging.getLogger(__name__)
 
-SLOW_COMPILE_S = 1.0
+COMPILING = "compiling kernels, once; about 10 s on a free core"
+
+SLOW_COMPILE_S = 2.0
 """A warm cache loads the kernels in less; when this has passed, the terminal is told to wait."""
+
+STILL_COMPILING_S = 10.0
+"""A compilation that takes longer is mentioned again this often."""
 
 
 class Service:
@@ -103,12 +108,16 @@ class Service:
         self._on_ready(seconds)
 
     async def _load_kernels(self) -> None:
-        self.context.starting = "compiling kernels, once, about 10 s"
+        self.context.starting = COMPILING
         began_s = time.monotonic()
         loading = asyncio.create_task(asyncio.to_thread(load_kernels))
         done, _ = await asyncio.wait((loading,), timeout=SLOW_COMPILE_S)
         if not done:
-            self._on_phase("compiling kernels, once, about 10 s …")
+            self._on_phase(f"{COMPILING} …")
+        while not done:
+            done, _ = await asyncio.wait((loading,), timeout=STILL_COMPILING_S)
+            if not done:
+                self._on_phase(f"  still compiling, {time.monotonic() - began_s:.0f} s so far …")
         await loading
         self._metrics.compiled(time.monotonic() - began_s)
 

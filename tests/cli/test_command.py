@@ -173,6 +173,11 @@ def test_a_newcomer_sees_an_anomaly_within_a_minute_and_a_second_start_is_quick(
     assert code == 0 and seconds < 10
 
 
+def test_warm_leaves_kernels_in_the_cache():
+    done = run("warm")
+    assert done.returncode == 0 and "kernels ready after" in done.stderr
+
+
 def test_two_processes_cannot_share_a_data_directory(tmp_path):
     life = Life(tmp_path, "--no-demo")
     life.wait_until_ready(60)
