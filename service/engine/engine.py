@@ -329,11 +329,15 @@ class Engine:
 
     async def _follow_ownership(self) -> None:
         """Run what the log says this process owns."""
-        while True:
-            change = await self._ports.log.changes()
-            await self._let_go(change.revoked)
-            for partition in change.assigned:
-                await self._take_on(partition)
+        try:
+            while True:
+                change = await self._ports.log.changes()
+                await self._let_go(change.revoked)
+                for partition in change.assigned:
+                    await self._take_on(partition)
+        except Exception:
+            logger.exception("partitions are followed no longer; restart the service")
+            raise
 
     async def _take_on(self, partition: StreamPartition) -> None:
         async with self._catalogue:

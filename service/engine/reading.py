@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from operator import attrgetter
 
 from service.engine.cursor import encode_cursor
-from service.engine.errors import ResultTimeout
+from service.engine.errors import InvalidParameter, ResultTimeout
 from service.engine.ports import LogBackend
 from service.engine.records import (
     EVERYTHING,
@@ -38,6 +38,7 @@ class ResultReader:
 
         Raises:
             ResultTimeout: they did not appear in time.
+            InvalidParameter: one of them is kept no longer.
         """
         last: dict[int, int] = {}
         for partition, offset in positions:
@@ -52,6 +53,9 @@ class ResultReader:
         for number, newest in last.items():
             offsets = sorted(offset for partition, offset in positions if partition == number)
             found.update(await self._collect(number, offsets, newest))
+        for partition, offset in positions:
+            if (partition, offset) not in found:
+                raise InvalidParameter("offset", offset, "an offset whose result is still kept")
         return [found[position] for position in positions]
 
     async def page(

@@ -19,6 +19,9 @@ from service.engine.records import Result, ResultFilter, ResultSlice, size_of
 KEPT_BYTES = 16 * 2**20
 """Bytes of results kept for each partition."""
 
+FEW_WAITING = 64
+"""Waiting readers that need no tidying."""
+
 
 class PartitionTail:
     """One partition's committed offset and newest results."""
@@ -32,6 +35,7 @@ class PartitionTail:
         self._size = 0
         self._chunks: deque[tuple[int, int, Sequence[Result]]] = deque()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._tidy_at = FEW_WAITING
         self._ticket = count()
 
     def start(self, committed: int) -> None:
@@ -88,8 +92,16 @@ class PartitionTail:
         elif self.committed > offset:
             future.set_result(None)
         else:
+            if len(self._waiting) >= self._tidy_at:
+                self._tidy()
             heapq.heappush(self._waiting, (offset, next(self._ticket), future))
         return future
+
+    def _tidy(self) -> None:
+        """Forget readers that gave up, so that a quiet partition does not gather them."""
+        self._waiting = [entry for entry in self._waiting if not entry[2].done()]
+        heapq.heapify(self._waiting)
+        self._tidy_at = max(FEW_WAITING, 2 * len(self._waiting))
 
     def _wake(self) -> None:
         while self._waiting and self._waiting[0][0] < self.committed:

@@ -1,0 +1,70 @@
+"""Readers near the end: from memory, in order, never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.engine.records import EVERYTHING, Result, ResultFilter
+from service.engine.tail import FEW_WAITING, PartitionTail
+from tests.engine.world import run
+
+
+def results(start: int, end: int) -> list[Result]:
+    return [Result(n, n, f"k{n % 2}", n % 5 == 0, b"x" * 100) for n in range(start, end)]
+
+
+def test_the_newest_results_are_read_from_memory_and_older_ones_are_not_here():
+    async def body() -> None:
+        tail = PartitionTail(kept_bytes=2000)
+        assert tail.read(0, 10, EVERYTHING) is None
+        tail.start(100)
+        for start in range(100, 160, 10):
+            tail.publish(start + 10, results(start, start + 10))
+        assert tail.read(100, 10, EVERYTHING) is None
+        near = tail.read(143, 5, EVERYTHING)
+        assert near is not None
+        assert [result.offset for result in near.results] == [143, 144, 145, 146, 147]
+        assert near.next_offset == 148
+        rest = tail.read(148, 99, ResultFilter(anomalies=True))
+        assert rest is not None
+        assert [result.offset for result in rest.results] == [150, 155]
+        assert rest.next_offset == 160
+
+    run(body)
+
+
+def test_waiting_ends_when_the_offset_is_settled_or_the_partition_fails():
+    async def body() -> None:
+        tail = PartitionTail()
+        tail.start(0)
+        first, second, third = tail.beyond(0), tail.beyond(4), tail.beyond(5)
+        tail.publish(5, results(0, 5))
+        assert first.done()
+        assert second.done()
+        assert not third.done()
+        tail.fail(RuntimeError("broken"))
+        with pytest.raises(RuntimeError):
+            await third
+        with pytest.raises(RuntimeError):
+            await tail.beyond(9)
+        tail.start(10)  # results 5 to 9 were committed unseen
+        assert tail.read(7, 1, EVERYTHING) is None
+        await tail.beyond(9)
+
+    run(body)
+
+
+def test_readers_that_gave_up_are_forgotten():
+    async def body() -> None:
+        tail = PartitionTail()
+        tail.start(0)
+        kept = tail.beyond(0)
+        for _ in range(10_000):
+            tail.beyond(0).cancel()
+        assert len(tail._waiting) <= 2 * FEW_WAITING
+        tail.publish(1, results(0, 1))
+        await asyncio.wait_for(kept, 1)
+
+    run(body)
