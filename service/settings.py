@@ -89,7 +89,9 @@ class Settings(BaseSettings):
         5.0, gt=0, le=300, description="Seconds that open requests get to end at shutdown."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line that is written."
+        "info",
+        description="Least severe log line that is written; `rcf dev` says less, warnings, unless this "
+        "is set.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people, or one JSON object per line."

@@ -1,6 +1,7 @@
 """Parameters that several resources share."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -19,6 +20,8 @@ StreamName = Annotated[
     ),
 ]
 
+# A `+` that was not escaped in a query string arrives as a space.
+_LOST_PLUS = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$")
 _MILLISECONDS_FROM = 1e11
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 _EARLIEST_MS = -62_135_596_800_000  # the start of the year 1
@@ -56,10 +59,7 @@ def _number_ms(text: str) -> float | None:
 
 def _iso_ms(text: str) -> float | None:
     try:
-        # A `+` in a query string arrives as a space.
-        moment = datetime.fromisoformat(
-            text.strip().replace(" 0", "+0", 1) if " 0" in text[-7:] else text
-        )
+        moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))
     except ValueError:
         return None
     if moment.tzinfo is None:

@@ -62,8 +62,11 @@ def test_times_from_inclusive_to_exclusive(client, filled, first, last):
 
 
 def test_a_plus_that_arrived_as_a_space(client, filled):
-    answer = client.get(f"/v1/streams/{filled}/results?from=2023-11-15T00:13:30+02:00&limit=1")
-    assert answer.status_code == 200
+    path = f"/v1/streams/{filled}/results"
+    escaped = client.get(f"{path}?from=2023-11-15T00:13:30%2B02:00").json()["results"]
+    for first in ("2023-11-15T00:13:30+02:00", "2023-11-15 00:13:30.000+02:00"):
+        assert client.get(f"{path}?from={first}").json()["results"] == escaped
+    assert 0 < len(escaped) < 90
 
 
 def test_anomalies_only(client, filled):
