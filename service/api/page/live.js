@@ -33,7 +33,7 @@ function makeCard(key) {
     latest,
     rows: [],
     changed: true,
-    charts: judgementCharts(chart, { features, isTime: true, valueHeight: 110, scoreHeight: 110, compact: true }),
+    charts: judgementCharts(chart, { features, isTime: true, valueHeight: 110, scoreHeight: 110, compact: true, legend: true }),
   };
 }
 
