@@ -142,26 +142,28 @@ class Pipeline:
         """Judge consecutive data records under one configuration."""
         if not block:
             return
-        rows = [self._read(record) for record in block]
+        rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(rows)
         judged = self._judge(block, matrix, series)
-        for record, row, judgement in zip(block, rows, judged, strict=True):
-            if isinstance(row, Reason):
-                self._reject(output, record, row)
-            else:
-                self._accept(output, record, row, judgement)
+        self._emit(output, block, rows, judged)
 
-    def _read(self, record: Record) -> Row | Reason:
-        try:
-            read = self._decode(record.value)
-        except InvalidRecord as error:
-            return Reason(error.field, error.value, error.reason)
-        key = read.key or "" if record.key is None else record.key
-        if len(key) > MAX_KEY:
-            return Reason("key", key[:100], f"longer than {MAX_KEY} characters")
-        time = record.timestamp_ms if read.timestamp_ms is None else read.timestamp_ms
-        return Row(key, time, read.values)
+    def _read(self, block: list[Record]) -> list[Row | Reason]:
+        decode = self._decode
+        rows: list[Row | Reason] = []
+        for record in block:
+            try:
+                read = decode(record.value)
+            except InvalidRecord as error:
+                rows.append(Reason(error.field, error.value, error.reason))
+                continue
+            key = (read.key or "") if record.key is None else record.key
+            if len(key) > MAX_KEY:
+                rows.append(Reason("key", key[:100], f"longer than {MAX_KEY} characters"))
+                continue
+            time_ms = record.timestamp_ms if read.timestamp_ms is None else read.timestamp_ms
+            rows.append(Row(key, time_ms, read.values))
+        return rows
 
     def _check_range(self, rows: list[Row | Reason]) -> Numbers:
         """Return the rows as (n, features), NaN where there is none; refuse those out of range."""
@@ -217,27 +219,38 @@ class Pipeline:
         judged[:, order] = known
         return list(zip(*judged.tolist(), strict=True))
 
-    def _accept(self, output: Output, record: Record, row: Row, judged: Judged) -> None:
-        score, threshold, grade = judged
-        anomaly = grade is not None and grade > 0.0
-        outcome = Outcome(
-            self.partition[0],
-            row.key,
-            self.partition[1],
-            record.offset,
-            format_ms(row.timestamp_ms),
-            row.values,
-            "warming" if score is None else "scored",
-            score,
-            threshold,
-            grade,
-            anomaly,
-        )
-        output.results.append(
-            Result(record.offset, row.timestamp_ms, row.key, anomaly, self._encode(outcome))
-        )
-        output.scored += score is not None
-        output.anomalous += anomaly
+    def _emit(
+        self,
+        output: Output,
+        block: list[Record],
+        rows: list[Row | Reason],
+        judged: list[Judged],
+    ) -> None:
+        """Write each record's result."""
+        stream, partition = self.partition
+        encode, add = self._encode, output.results.append
+        for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
+            if isinstance(row, Reason):
+                self._reject(output, record, row)
+                continue
+            offset, key, time_ms = record.offset, row.key, row.timestamp_ms
+            anomaly = grade is not None and grade > 0.0
+            outcome = Outcome(
+                stream,
+                key,
+                partition,
+                offset,
+                format_ms(time_ms),
+                row.values,
+                "warming" if score is None else "scored",
+                score,
+                threshold,
+                grade,
+                anomaly,
+            )
+            add(Result(offset, time_ms, key, anomaly, encode(outcome)))
+            output.scored += score is not None
+            output.anomalous += anomaly
 
     def _reject(self, output: Output, record: Record, reason: Reason) -> None:
         self._settle(output, record, "error", reason)
