@@ -19,7 +19,7 @@ def router(context: Context) -> APIRouter:
     routes = APIRouter(tags=["results"])
 
     @routes.get("/v1/streams/{stream}/results", **RESULTS)
-    async def get_results(  # noqa: PLR0917  (FastAPI passes them by name)
+    async def get_results(
         stream: StreamName,
         key: Annotated[str | None, Query(description="Only this series.")] = None,
         from_: Annotated[

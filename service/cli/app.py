@@ -3,7 +3,7 @@
 `rcf --help` must answer at once, so numba, FastAPI and pydantic stay out of this module's imports.
 """
 
-# ruff: noqa: PLC0415, PLR0917  (see above; Typer passes options by name)
+
 
 import os
 import sys
