@@ -90,8 +90,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
-        description="Least severe log line that is written; `rcf dev` says less, warnings, unless this "
-        "is set.",
+        description="Least severe log line that is written. Unset, `rcf dev` writes warnings only.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people, or one JSON object per line."

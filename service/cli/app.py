@@ -3,8 +3,6 @@
 `rcf --help` must answer at once, so numba, FastAPI and pydantic stay out of this module's imports.
 """
 
-
-
 import os
 import sys
 from collections.abc import Callable, Iterator
