@@ -26,6 +26,12 @@ class _Flat(msgspec.Struct, gc=False):
     timestamp: str | int | float | None = None
 
 
+# Made here, once: msgspec crashes when two threads are the first to ask for a type's decoder.
+_decode_flat = msgspec.json.Decoder(_Flat).decode
+_decode_array = msgspec.json.Decoder(list[float]).decode
+_decode_number = msgspec.json.Decoder(float).decode
+
+
 class JsonDecoder:
     """Reads the JSON records of one stream."""
 
@@ -33,20 +39,17 @@ class JsonDecoder:
         self._features = config.features
         self._width = len(config.features)
         self._names = frozenset(config.features)
-        self._flat = msgspec.json.Decoder(_Flat).decode
-        self._array = msgspec.json.Decoder(list[float]).decode
-        self._number = msgspec.json.Decoder(float).decode
 
     def __call__(self, value: bytes) -> Decoded:
         """Read one record's value; see `service.engine.ports.Decoder`."""
         try:
             first = value[0] if value and value[0] not in BLANK else _first(value)
             if first == OBJECT:
-                flat = self._flat(value)
+                flat = _decode_flat(value)
                 key, time, values = flat.key, flat.timestamp, flat.values
             else:
                 key, time = None, None
-                values = self._array(value) if first == ARRAY else [self._number(value)]
+                values = _decode_array(value) if first == ARRAY else [_decode_number(value)]
         except msgspec.MsgspecError as error:
             self._explain(value, error)
         if isinstance(values, dict):

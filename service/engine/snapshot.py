@@ -110,6 +110,11 @@ class Capture:
             self._ready.clear()
 
 
+# Made here, once: msgspec crashes when two threads are the first to ask for a type's decoder,
+# and partitions are restored by several threads at once.
+_decode_manifest = msgspec.json.Decoder(Manifest).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """A durable snapshot whose pointer is not yet in the log."""
@@ -174,7 +179,7 @@ def read_manifest(store: SnapshotStore, pointer: Pointer) -> Manifest:
     if sha256(data).hexdigest() != pointer.sha256:
         raise CorruptSnapshot(pointer.manifest, "altered: the checksum differs")
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = _decode_manifest(data)
     except msgspec.MsgspecError as error:
         raise CorruptSnapshot(pointer.manifest, str(error)) from error
     if manifest.version != VERSION:

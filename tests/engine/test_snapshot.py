@@ -109,3 +109,35 @@ def test_every_flipped_byte_and_every_cut_is_noticed():
                     restored(store, written.pointer)
         store.files[name] = data
     restored(store, written.pointer)
+
+
+def test_manifests_are_first_read_by_several_threads_at_once(tmp_path):
+    """In a fresh process: msgspec prepares a type when it is first asked for, and not safely."""
+    import subprocess
+    import sys
+
+    code = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from hashlib import sha256
+from service.adapters.codec import JsonDecoder
+from service.adapters.snapshots import MemorySnapshotStore
+from service.engine import snapshot
+from service.engine.config import StreamConfig
+from service.engine.records import Pointer
+data = (b'{"version":1,"stream":"s","partition":0,"offset":0,"config":{},"fingerprint":"",'
+        b'"series":[{"key":"k","pack":"p","start":0,"length":0,"sha256":""}]}')
+store = MemorySnapshotStore()
+store.write("m", [data])
+pointer = Pointer(0, "m", sha256(data).hexdigest())
+gate = threading.Barrier(8)
+def work():
+    gate.wait()
+    snapshot.read_manifest(store, pointer)
+    JsonDecoder(StreamConfig(name="s"))(b"[1]")
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
