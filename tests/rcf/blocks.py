@@ -142,8 +142,8 @@ class Block:
         self.forest.due[:] = self.sequence + 1
 
     def reset_peaks(self) -> None:
-        groups = self.keys.reshape(self.shape.trees, -1, 16)
-        self.peaks[:] = groups.view(np.int32).max(axis=2)
+        groups = self.keys.view(np.int32).reshape(self.shape.trees, -1, 16)
+        self.peaks[:, : groups.shape[1]] = groups.max(axis=2)
 
 
 def newest_slots(block: Block) -> np.ndarray:
@@ -258,7 +258,7 @@ def _check_reservoir(block: Block, tree: int, records: np.ndarray) -> None:
     taken[used] = True
     assert np.all(block.keys[tree, taken] >= 0) and np.all(block.keys[tree, ~taken] == -1)
     peaks = block.keys[tree].reshape(-1, 16).max(axis=1).view(np.int32)
-    assert np.array_equal(block.peaks[tree], peaks), "largest key of each block"
+    assert np.array_equal(block.peaks[tree, : len(peaks)], peaks), "largest key of each block"
     if block.sequence:
         full = len(used) == shape.sample_size
         due = int(block.forest.due[tree])

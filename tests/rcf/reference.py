@@ -113,18 +113,12 @@ class Node:
 def separating_stretches(
     low: np.ndarray, high: np.ndarray, point: np.ndarray
 ) -> Iterator[tuple[int, np.float32, np.float32, bool]]:
-    """(dimension, from, to, point below the box) of each stretch between box and point.
-
-    Eight dimensions at a time: first where the point lies below the box, then where above.
-    """
-    for first in range(0, len(point), 8):
-        dimensions = range(first, min(first + 8, len(point)))
-        for i in dimensions:
-            if point[i] < low[i]:
-                yield i, point[i], low[i], True
-        for i in dimensions:
-            if point[i] > high[i]:
-                yield i, high[i], point[i], False
+    """(dimension, from, to, point below the box) of each stretch between box and point."""
+    for i in range(len(point)):
+        if point[i] < low[i]:
+            yield i, point[i], low[i], True
+        elif point[i] > high[i]:
+            yield i, high[i], point[i], False
 
 
 class Tree:

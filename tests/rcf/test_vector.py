@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -27,8 +27,8 @@ DATA: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 
 
 @numba.njit
-def gap(boxes: Any, at: int, query: Any, row: RowShape) -> Any:
-    return vector.box_gap(boxes, at, query, row)
+def group_gap(boxes: Any, at: int, query: Any, begin: int, dimensions: int) -> Any:
+    return vector.group_gap(boxes, at, query, begin, dimensions)
 
 
 @numba.njit
@@ -47,20 +47,99 @@ def find(values: Any, start: int, stop: int, wanted: int) -> Any:
 
 
 @numba.njit
+def largest(values: Any, start: int, stop: int) -> Any:
+    return vector.largest_bits(values, start, stop)
+
+
+@numba.njit
 def bits(value: Any) -> Any:
     return vector.float_bits(value)
 
 
-@numba.njit
-def walk(nodes: Any, masses: Any, trees: tuple[int, int, int], keys: Any, out: Any) -> Any:
-    """`trees`: first, stride, last; `out`: path, path_mass, path_ratio, depths."""
-    return vector.descend(
-        nodes, masses, trees[0], trees[1], trees[2], keys, out[0], out[1], out[2], out[3]
+class Paths(NamedTuple):
+    """What `descend` writes and `fold_paths` reads and writes."""
+
+    nodes: np.ndarray
+    masses: np.ndarray
+    ratios: np.ndarray
+    unseen: np.ndarray
+    depths: np.ndarray
+    chances: np.ndarray
+    values: np.ndarray
+    tops: np.ndarray
+
+
+class Trees(NamedTuple):
+    """Eight trees from `first` on."""
+
+    nodes: np.ndarray
+    masses: np.ndarray
+    boxes: np.ndarray
+    ranges: np.ndarray
+    first: int
+    pairs: int
+    last: int
+
+
+def empty_paths(pairs: int) -> Paths:
+    steps = 8 * (pairs + 2)
+    floats = [np.zeros(steps, np.float32) for _ in range(4)]
+    return Paths(
+        np.zeros(steps, np.uint16),
+        *floats[:3],
+        np.zeros(8, np.int64),
+        floats[3],
+        np.zeros(8, np.float64),
+        np.zeros(8, np.int64),
     )
 
 
-def walk_plain(nodes: Any, masses: Any, trees: tuple[int, int, int], keys: Any, out: Any) -> Any:
-    return vector.descend_plain(nodes, masses, *trees, keys, *out)
+@numba.njit
+def walk(t: Trees, keys: Any, kind: int, p: Paths) -> Any:
+    return vector.descend(
+        t.nodes,
+        t.masses,
+        t.first,
+        2 * t.pairs,
+        t.last,
+        keys,
+        kind,
+        p.nodes,
+        p.masses,
+        p.ratios,
+        p.unseen,
+        p.depths,
+    )
+
+
+def walk_plain(t: Trees, keys: Any, kind: int, p: Paths) -> Any:
+    ends = (t.first, 2 * t.pairs, t.last)
+    return vector.descend_plain(t.nodes, t.masses, *ends, keys, kind, *p[:5])
+
+
+@numba.njit
+def fold(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+    vector.fold_paths(
+        t.boxes,
+        t.ranges,
+        t.first,
+        t.pairs,
+        t.last,
+        query,
+        p.nodes,
+        p.unseen,
+        p.depths,
+        p.chances,
+        p.values,
+        p.tops,
+        row,
+    )
+
+
+def fold_plain(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+    ends = (t.first, t.pairs, t.last)
+    rest = (p.nodes, p.unseen, p.depths, p.chances, p.values, p.tops)
+    vector.fold_plain(t.boxes, t.ranges, *ends, query, *rest, row)
 
 
 def row_shape(dimensions: int) -> RowShape:
@@ -99,10 +178,19 @@ def test_rows(dimensions: int, data: str) -> None:
         point = [corners[2], inside, high][trial % 3]
         query, edge = as_row(point, point, 0), as_row(point, point, 1)
         with np.errstate(over="ignore"):
-            expected = vector.box_gap_plain(box, 3, query, row)
-            assert same_bits(gap(box, 3, query, row), expected)
             outside = np.any((point < low) | (point > high))
-            assert (expected > 0) == outside
+            assert (vector.box_gap_plain(box, 3, query, row) > 0) == outside
+            total_gap = 0.0
+            for start, n in [(16 * g, 8) for g in range(row.groups)] + [
+                (16 * row.groups, row.tail)
+            ]:
+                if n:
+                    found = group_gap(box, 3, query, start, n)
+                    assert found == vector.group_gap_plain(box, 3, query, start, n)
+                    total_gap += found
+            wide = [side.astype(np.float64) for side in (low, high, point)]
+            exact = np.maximum(np.maximum(wide[0] - wide[2], wide[2] - wide[1]), 0).sum()
+            assert total_gap == pytest.approx(exact, rel=1e-12, abs=0)
 
             other = as_row(np.minimum(*corners[2:]), np.maximum(*corners[2:]), 0)
             ours, theirs = np.full((2, row.width + 5), 9, np.float32)
@@ -126,41 +214,56 @@ def test_one_face_reached_is_enough(dimensions: int) -> None:
     low, high = np.full(dimensions, -2, np.float32), np.full(dimensions, 3, np.float32)
     box = as_row(low, high, 0)
     for i in range(dimensions):
-        for value, gap_there in ((0.5, 0), (-2, 0), (3, 0), (-4, 2), (4, 1)):
+        for value, gap in ((0.5, 0), (-2, 0), (3, 0), (-4, 2), (4, 1)):
             point = np.zeros(dimensions, np.float32)
             point[i] = value
             assert touches(box, 0, as_row(point, point, 1), row) == (value != 0.5)
-            assert gap(box, 0, as_row(point, point, 0), row) == gap_there
+            assert vector.box_gap_plain(box, 0, as_row(point, point, 0), row) == gap
 
 
-@pytest.mark.parametrize("trees", [1, 3, 8, 9, 20])
-def test_descent(trees: int) -> None:
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 16, 17, 21, 30, 48])
+@pytest.mark.parametrize("trees", [1, 8, 11])
+def test_descents_and_folds(trees: int, dimensions: int) -> None:
+    """Paths, scores and chances of real forests; queries inside, outside and on their points."""
     random = np.random.default_rng(trees)
-    forest = Forest(3, trees=trees, sample_size=60, seed=trees)
-    forest.update(np.round(random.normal(size=(400, 3)) * 2) / 2)
-    block = open_block(forest.block)
-    stride = 2 * forest.shape.pairs
-    for _ in range(30):
-        point = random.normal(size=3).astype(np.float32)
+    forest = Forest(dimensions, trees=trees, sample_size=60, seed=trees)
+    points = np.round(random.normal(size=(400, dimensions)) * 2) / 2
+    forest.update(points)
+    block, row, pairs = open_block(forest.block), forest.shape.row, forest.shape.pairs
+    for trial in range(12):
+        point = random.normal(size=dimensions) * 10.0 ** (trial % 3 - 1)
+        point = (points[-1 - trial] if trial % 4 == 3 else point).astype(np.float32)
         keys = np.array([key_of(x) for x in point], np.int64)
+        query = as_row(point, point, 0)
         for first in range(0, trees, vector.LANES):
-            outs, steps = [], []
-            for function in (walk, walk_plain):
-                out = (
-                    np.zeros(8 * stride, np.uint16),
-                    np.zeros(8 * stride, np.float32),
-                    np.zeros(8 * stride, np.float32),
-                    np.zeros(8, np.int64),
-                )
-                lanes = (first, stride, trees - 1)
-                steps.append(function(block.nodes, block.masses, lanes, keys, out))
-                outs.append(out)
-            assert np.array_equal(outs[0][3], outs[1][3])
-            assert min(steps) > outs[0][3].max()
-            for lane in range(vector.LANES):
-                places = 8 * np.arange(outs[0][3][lane] + 1) + lane
-                for ours, theirs in zip(outs[0][:3], outs[1][:3], strict=True):
-                    assert ours[places].tobytes() == theirs[places].tobytes()
+            eight = Trees(
+                block.nodes, block.masses, block.boxes, block.ranges, first, pairs, trees - 1
+            )
+            both = []
+            for descend, climb in ((walk, fold), (walk_plain, fold_plain)):
+                paths = empty_paths(pairs)
+                steps = descend(eight, keys, trial % 3, paths)
+                assert steps > paths.depths.max()
+                paths.values[:] = np.arange(8) / 7 + 1
+                # A lane whose leaf equals the query is not folded.
+                paths.tops[:] = paths.depths + (np.arange(8) == trial % 9)
+                climb(eight, query, paths, row)
+                both.append(paths)
+            same_paths(*both)
+
+
+def same_paths(ours: Paths, theirs: Paths) -> None:
+    for name in ("depths", "values", "tops"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    for lane in range(vector.LANES):
+        depth, top = int(ours.depths[lane]), int(ours.tops[lane])
+        for name, n in (
+            *((name, depth + 1) for name in ("nodes", "masses", "ratios", "unseen")),
+            ("chances", max(0, depth - top)),
+        ):
+            places = 8 * np.arange(n) + lane
+            a, b = getattr(ours, name)[places], getattr(theirs, name)[places]
+            assert a.tobytes() == b.tobytes(), f"{name} of lane {lane}"
 
 
 def test_find_equal() -> None:
@@ -172,6 +275,22 @@ def test_find_equal() -> None:
             assert find(values, start, 160, wanted) == plain
             hits = np.flatnonzero(values[start:] == wanted)
             assert plain == (start + hits[0] if len(hits) else -1)
+
+
+def test_largest_bits() -> None:
+    random = np.random.default_rng(2)
+    for values in (
+        random.integers(-(2**31), 2**31, 160).astype(np.int32),
+        np.where(random.random(160) < 0.3, -1, random.exponential(size=160)).astype(np.float32),
+        np.full(160, -1, np.float32),
+    ):
+        for start in range(0, 160, 16):
+            for stop in range(start + 16, 161, 16):
+                found = largest(values, start, stop)
+                assert found == vector.largest_bits_plain(values, start, stop)
+                best = values[start:stop].max()
+                assert find(values, start, stop, found) == start + values[start:stop].argmax()
+                assert np.int32(found).view(values.dtype) == best
 
 
 def test_float_bits_sort_like_the_floats() -> None:

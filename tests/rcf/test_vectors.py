@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcf import Forest
-from rcf.threshold import WORDS, Rule, judge
+from rcf.threshold import COUNT, WORDS, Rule, grade_of, judge, limits
 
 
 def forest_of(points: list[float], score: str, trees: int = 13) -> Forest:
@@ -104,11 +104,12 @@ def rule(overlapping: bool, normalized: bool) -> Rule:
 
 
 def judged(of: Rule, score: float, before: int = 100) -> tuple[float, float]:
-    """(threshold, grade) of a score after `before` scores cycling 0.9, 1, 1.1, 1."""
+    """AWS's (threshold, grade) of a score after `before` scores cycling 0.9, 1, 1.1, 1."""
     state = np.zeros(WORDS)
     for i in range(before):
         judge(state, of, (0.9, 1.0, 1.1, 1.0)[i % 4])
-    threshold, grade = judge(state, of, score)
+    threshold, width = limits(state, of)
+    grade = grade_of(score, threshold, width, state[COUNT] >= 10, of.lower_threshold)
     return float(threshold), float(grade)
 
 
