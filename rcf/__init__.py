@@ -32,7 +32,11 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {"Forest": "rcf.forest", "Detector": "rcf.detector", "Judgements": "rcf.detector"}
+_HOMES = {
+    "Forest": "rcf.forest",
+    "Detector": "rcf.detector",
+    "Judgements": "rcf.detector",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,15 +7,15 @@ import numpy as np
 from rcf.jit import kernel
 from rcf.rng import uniform
 from rcf.row import RowShape
-from rcf.state import F32, U64
-from rcf.vector import float_bits
+from rcf.state import F32, U64, Int
+from rcf.vector import float_bits, group_gap
 
 #: Cuts from here up are leaves: the order-preserving key of +infinity.
 LEAF_CUT = 0x7F800000
 
 
 @kernel
-def sort_key(bits: int) -> int:
+def sort_key(bits: Int) -> Int:
     """Order-preserving integer of a float32 given by its bits as int32; its own inverse.
 
     Negative floats sort backwards as integers; flipping all but their sign mends that.
@@ -24,53 +24,37 @@ def sort_key(bits: int) -> int:
 
 
 @kernel
-def key_of(value: np.float32) -> int:
+def key_of(value: np.float32) -> Int:
     """Order-preserving integer of a finite float32."""
     return sort_key(float_bits(value))
 
 
 @kernel
-def branch_word(cut: int, dimension: int, left: int) -> int:
+def branch_word(cut: Int, dimension: Int, left: Int) -> Int:
     """Word of a branch: points with key(x[dimension]) <= cut go to node `left`, others beside."""
     return (np.int64(cut) << 32) | (np.int64(dimension) << 16) | np.int64(left)
 
 
 @kernel
-def leaf_word(slot: int, node: int) -> int:
+def leaf_word(slot: Int, node: Int) -> Int:
     """Word of the leaf at `node` that holds the point of reservoir slot `slot`."""
     return (np.int64(LEAF_CUT + slot) << 32) | np.int64(node)
 
 
 @kernel
-def leaf_slot(word: int) -> int:
+def leaf_slot(word: Int) -> Int:
     """Reservoir slot of a leaf's word."""
     return (word >> 32) - LEAF_CUT
 
 
 @kernel
-def left_child(word: int) -> int:
+def left_child(word: Int) -> Int:
     """Left child of a branch; a leaf's own node."""
     return word & 0xFFFF
 
 
 @kernel
-def side_of(index: int, row: RowShape) -> tuple[int, int, bool]:
-    """(dimension, place of its opposite side, whether it is a low side) of a row's float."""
-    if index < 16 * row.groups:
-        group, lane = index >> 4, index & 15
-        low = lane < 8
-        return group * 8 + (lane & 7), index + (8 if low else -8), low
-    lane = index - 16 * row.groups
-    low = lane < row.tail
-    return (
-        row.groups * 8 + (lane if low else lane - row.tail),
-        index + (row.tail if low else -row.tail),
-        low,
-    )
-
-
-@kernel
-def separation_wide(boxes: F32, at: int, query: F32, width: int) -> float:
+def separation_wide(boxes: F32, at: Int, query: F32, width: Int) -> float:
     """Delta / (range + Delta) in float64: for boxes whose float32 sums overflow."""
     gap, sides = 0.0, 0.0
     for i in range(width):
@@ -83,9 +67,15 @@ def separation_wide(boxes: F32, at: int, query: F32, width: int) -> float:
 
 
 @kernel
+def group_at(group: Int, row: RowShape) -> tuple[Int, Int]:
+    """(start in the row, dimensions) of a group, the tail being the last."""
+    return 16 * group, 8 if group < row.groups else row.tail
+
+
+@kernel
 def draw_separating_cut(
-    boxes: F32, at: int, query: F32, row: RowShape, rng: U64, tree: int
-) -> tuple[int, int, bool]:
+    boxes: F32, at: Int, query: F32, row: RowShape, rng: U64, tree: Int
+) -> tuple[Int, Int, bool]:
     """Draw a cut of the box grown to hold the query, given that it separates the two.
 
     A cut is uniform over the sides laid end to end (Guha et al. 2016, Definition 1); given that it
@@ -93,38 +83,68 @@ def draw_separating_cut(
     stretch and the place in it.
 
     Args:
-        boxes: float32 rows. at: Where the box's row starts.
+        boxes: float32 rows.
+        at: Where the box's row starts.
         query: float32 row of the query, outside the box.
         row: Shape of a row.
         rng: uint64 (trees,); one draw of `tree` is used.
+        tree: Index of the tree.
 
     Returns:
         (dimension, sort key of the cut, whether the query goes left). The cut lies in
         [lower, upper), so that the lower of the two goes left.
     """
-    width = row.width
+    parts = row.groups + (1 if row.tail > 0 else 0)
     total = 0.0
-    for i in range(width):
-        beyond = np.float64(boxes[at + i]) - np.float64(query[i])
-        if beyond > 0.0:
-            total += beyond
+    for group in range(parts):
+        begin, count = group_at(group, row)
+        total += group_gap(boxes, at, query, begin, count)
     place = uniform(rng, tree) * total
-    side = -1
-    for i in range(width):
-        beyond = np.float64(boxes[at + i]) - np.float64(query[i])
-        if beyond > 0.0:
-            side = i
-            if place < beyond:
+    chosen, ahead = 0, 0.0
+    for group in range(parts):
+        begin, count = group_at(group, row)
+        gap = group_gap(boxes, at, query, begin, count)
+        if gap > 0.0:
+            chosen, ahead = group, place
+            if place < gap:
                 break
-            place -= beyond
-    dimension, _, query_left = side_of(side, row)
+            place -= gap
+    begin, count = group_at(chosen, row)
+    lane, offset = stretch_of(boxes, at + begin, query, begin, count, ahead)
+    low = at + begin + lane
+    query_left = boxes[low] > query[begin + lane]
     # A low side: query < low, so the cut lies in [query, low). A high side is stored with its sign
     # turned: high < query, so the cut lies in [high, query).
     if query_left:
-        lower, upper = np.float64(query[side]), np.float64(boxes[at + side])
+        lower, upper = np.float64(query[begin + lane]), np.float64(boxes[low])
     else:
-        lower, upper = -np.float64(boxes[at + side]), -np.float64(query[side])
-    value = lower + place
+        lower = -np.float64(boxes[low + count])
+        upper = -np.float64(query[begin + count + lane])
     highest = key_of(np.float32(upper)) - 1
-    key = min(key_of(np.float32(min(value, upper))), highest)
-    return dimension, max(key, key_of(np.float32(lower))), query_left
+    key = min(key_of(np.float32(min(lower + offset, upper))), highest)
+    return 8 * chosen + lane, max(key, key_of(np.float32(lower))), query_left
+
+
+@kernel
+def stretch_of(
+    boxes: F32, at: Int, query: F32, begin: Int, count: Int, place: float
+) -> tuple[Int, float]:
+    """(dimension within a group, place in its stretch) of a place on the group's stretches.
+
+    Counts the stretches that end before the place instead of stopping at one that does not: half
+    of the sides have no stretch, which no branch predictor foresees.
+    """
+    end, start, lane, last, last_start = 0.0, 0.0, 0, 0, 0.0
+    for i in range(count):
+        below = np.float64(boxes[at + i]) - np.float64(query[begin + i])
+        above = np.float64(boxes[at + count + i]) - np.float64(query[begin + count + i])
+        gap = max(below, above, 0.0)
+        if gap > 0.0:
+            last, last_start = i, end
+        end += gap
+        if end <= place:
+            lane, start = i + 1, end
+    if lane < count:
+        return lane, place - start
+    # Rounding let the place fall behind the last stretch.
+    return last, place - last_start

@@ -16,6 +16,8 @@ from rcf.threshold import Rule, judge_rows, scale_for
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
+_SCORE_MEMORY = 0.01  # AWS's default
+
 
 class Judgements(NamedTuple):
     """What a detector says of records, one item each; NaN while warming.
@@ -45,8 +47,8 @@ class Detector:
         initial_accept_fraction: See `rcf.Forest`.
         z_factor: Deviations above the mean score that make the threshold, 2 to 100. Larger: fewer
             anomalies.
-        anomaly_rate: Share of anomalies expected, above 0 and up to 0.5: how fast the statistics of
-            score changes forget.
+        anomaly_rate: Share of records expected to begin an anomaly in the long run, above 0 and up to
+            0.5. Smaller: fewer anomalies.
         lower_threshold: Scores below it, on the scale of inverse depth, are never anomalies; 0.1
             to 10.
         ignore_relative: In a flat series, changes up to this share of the level are no anomalies;
@@ -72,7 +74,7 @@ class Detector:
         output_after: int | None = None,
         initial_accept_fraction: float = 0.125,
         z_factor: float = 3.0,
-        anomaly_rate: float = 0.01,
+        anomaly_rate: float = 0.001,
         lower_threshold: float = 0.8,
         ignore_relative: float = 1e-3,
         ignore_absolute: float = 1e-12,
@@ -133,11 +135,12 @@ class Detector:
         z_factor, anomaly_rate, lower_threshold = self._settings[:3].tolist()
         return Rule(
             decay=self._forest.time_decay,
+            memory=_SCORE_MEMORY,
             anomaly_rate=anomaly_rate,
             z_factor=z_factor,
             lower_threshold=lower_threshold,
             initial_threshold=1.5,
-            overlapping=bool(header[state.SHINGLE] > 1),
+            shingle_size=int(header[state.SHINGLE]),
             normalized=False,
             offset=offset,
             scale=scale,

@@ -1,12 +1,12 @@
 """The guard of flat series: a forest that has seen one value panics at any other.
 
 After constant data every change, however small, gets the largest score there is. So where all
-features have been flat, a record within a tolerance of their level gets grade 0. Flat means that the
-deviation over the last hundred records or so is within the tolerance, which is the largest of
+features have been flat, a record within a tolerance of their level gets grade 0. Flat means that
+the deviation over the last hundred records or so is within the tolerance, the largest of
 
     * `relative` times the level's magnitude,
-    * the smallest step that the feature has been seen to make, if that is a small share of the level
-      (a sensor that flickers between two readings), and
+    * the smallest step that the feature has been seen to make, if that is a small share of the
+      level (a sensor that flickers between two readings), and
     * `absolute`.
 
 A real change, beyond the tolerance, keeps its grade.

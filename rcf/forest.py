@@ -65,7 +65,9 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     if bad >= 0:
         row, feature = divmod(bad, features)
         raise InvalidParameter(
-            f"values[{row}][{feature}]", float(rows[row, feature]), "a finite number within ±3.4e38"
+            f"values[{row}][{feature}]",
+            float(rows[row, feature]),
+            "a finite number within ±3.4e38",
         )
     return rows
 
@@ -73,18 +75,18 @@ def as_rows(values: ArrayLike, features: int) -> F64:
 class Forest:
     """A streaming random cut forest: scores each record, then learns it.
 
-    A point is a shingle, the last `shingle_size` records end to end. Each tree holds a sample of the
-    points seen, the newer the likelier. A score is the mean over the trees of what the point's
+    A point is a shingle, the last `shingle_size` records end to end. Each tree holds a sample of
+    the points seen, the newer the likelier. A score is the mean over the trees of what the point's
     insertion would do, found without inserting it. Not safe for use from two threads at once;
     kernels release the GIL.
 
     Args:
         features: Values a record, 1 to 65535 / shingle_size.
         shingle_size: Records a point, at least 1.
-        trees: Trees, 1 to 10000. More trees, less noise: the standard error falls as 1 / sqrt(trees).
+        trees: Trees, 1 to 10000. More trees, less noise: the error falls as 1 / sqrt(trees).
         sample_size: Points a tree, 1 to 32766. What is rarer than 1 / sample_size is an anomaly.
-        time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age of
-            sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0 is a uniform sample.
+        time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
+            of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
         score: "codisp" (expected collusive displacement), "disp" (expected displacement) or "depth"
             (AWS's expected inverse depth); `rcf.score` has the formulas.
         output_after: Points to learn before the first score; NaN until then. Default a quarter of
@@ -128,7 +130,12 @@ class Forest:
 
         ring = _ring_records(shingle_size, sample_size, decay)
         shape = Shape(
-            features, shingle_size, trees, sample_size, ring, 16 + trees * sample_size // 64
+            features,
+            shingle_size,
+            trees,
+            sample_size,
+            ring,
+            16 + trees * sample_size // 64,
         )
         if shape.ring_floats + trees * sample_size * shape.dimensions >= 2**31:
             raise InvalidParameter(
@@ -169,7 +176,7 @@ class Forest:
         return scores
 
     def score(self, values: ArrayLike) -> F64:
-        """Score records as `process` would if it did not learn; nothing changes. Arguments alike."""
+        """Score records as `process` would if it did not learn; nothing changes."""
         rows = as_rows(values, self._features)
         scores = np.empty(len(rows), np.float64)
         step.score_rows(self._block, rows, scores)

@@ -14,6 +14,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -22,9 +23,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core import config
+from numba.core import config as _config
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+config: Any = _config  # its attributes are made at run time
 
 #: True where NUMBA_DISABLE_JIT=1 runs the kernels as plain Python (coverage, debugging).
 INTERPRETED: bool = bool(config.DISABLE_JIT)
@@ -58,10 +61,8 @@ def _candidates() -> list[Path]:
     if home_cache:
         folders.append(Path(home_cache) / "rcf-stream")
     else:
-        try:
+        with contextlib.suppress(RuntimeError):  # a user id without an entry in the password file
             folders.append(Path.home() / ".cache" / "rcf-stream")
-        except RuntimeError:  # a user id without an entry in the password file
-            pass
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     folders.append(Path(tempfile.gettempdir()) / f"rcf-stream-{owner}")
     return folders

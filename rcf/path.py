@@ -10,7 +10,7 @@ from rcf.cut import key_of
 from rcf.jit import kernel
 from rcf.pointer import pointer
 from rcf.points import write_row
-from rcf.state import F32, F64, I64, U8, U16, Forest
+from rcf.state import F32, F64, I64, U8, U16, Forest, Int
 from rcf.vector import LANES, descend
 
 
@@ -31,15 +31,20 @@ class Query(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """Paths of a query through eight trees, step by step from the root; lane i of step s at 8 s + i.
+    """Paths of a query through eight trees, from the root; step s of lane i is at 8 s + i.
 
     Attributes:
         nodes: uint16, the node; a leaf repeats until the deepest lane has ended.
         masses: float32, its mass.
         ratios: float32, largest mass of a sibling over (mass + 1) on the way to it.
         depths: int64 (8,), depth of each lane's leaf.
-        chances: float64, chance that a cut separates the query from each node of one tree's path.
-        row: float32 (width,), room for a point's row, padding 0.
+        unseen: float32, score of a query that becomes its sibling (x_j in `rcf.score`).
+        chances: float32, chance that a cut separates the query from the node s steps above the
+            leaf's parent.
+        values: float64 (8,), each lane's score.
+        tops: int64 (8,), depth of the highest node whose box does not contain the query; one more
+            than the leaf's depth where the leaf holds an equal point.
+        row, other: float32 (width,), room for points' rows, padding 0.
         edge: float32 (width,), the same with padding 1 (see `box_touches`).
     """
 
@@ -47,24 +52,24 @@ class Walk(NamedTuple):
     masses: F32
     ratios: F32
     depths: I64
-    chances: F64
+    unseen: F32
+    chances: F32
+    values: F64
+    tops: I64
     row: F32
+    other: F32
     edge: F32
 
 
 @kernel
-def room_bytes(forest: Forest) -> int:
+def room_bytes(forest: Forest) -> Int:
     """Bytes that `make_query` and `make_walk` need together."""
-    return (
-        64 * 8
-        + room_of_query(forest)
-        + (forest.pairs + 2) * (LANES * 10 + 8)
-        + forest.row.width * 8
-    )
+    steps = (forest.pairs + 2) * LANES
+    return room_of_query(forest) + 64 + 3 * LANES * 8 + steps * 18 + forest.row.width * 12
 
 
 @kernel
-def room_of_query(forest: Forest) -> int:
+def room_of_query(forest: Forest) -> Int:
     """Bytes that `make_query` needs."""
     return 128 + forest.dimensions * 8 + forest.row.width * 4
 
@@ -89,29 +94,39 @@ def make_walk(forest: Forest, room: U8) -> Walk:
     steps = (forest.pairs + 2) * LANES
     # Wide items first, so that all are aligned.
     depths = (room_of_query(forest) + 63) // 64 * 64
-    chances = depths + LANES * 8
-    masses = chances + (forest.pairs + 2) * 8
+    tops = depths + LANES * 8
+    values = tops + LANES * 8
+    masses = values + LANES * 8
     ratios = masses + steps * 4
-    row = ratios + steps * 4
+    unseen = ratios + steps * 4
+    chances = unseen + steps * 4
+    row = chances + steps * 4
     edge = row + forest.row.width * 4
-    nodes = edge + forest.row.width * 4
+    other = edge + forest.row.width * 4
+    nodes = other + forest.row.width * 4
     row_view = room[row:edge].view(np.float32)
-    edge_view = room[edge:nodes].view(np.float32)
+    edge_view = room[edge:other].view(np.float32)
+    other_view = room[other:nodes].view(np.float32)
     row_view[:] = 0.0
     edge_view[:] = 1.0
+    other_view[:] = 0.0
     return Walk(
         pointer(room[nodes : nodes + steps * 2].view(np.uint16)),
         pointer(room[masses:ratios].view(np.float32)),
-        pointer(room[ratios:row].view(np.float32)),
-        pointer(room[depths:chances].view(np.int64)),
-        pointer(room[chances:masses].view(np.float64)),
+        pointer(room[ratios:unseen].view(np.float32)),
+        pointer(room[depths:tops].view(np.int64)),
+        pointer(room[unseen:chances].view(np.float32)),
+        pointer(room[chances:row].view(np.float32)),
+        pointer(room[values:masses].view(np.float64)),
+        pointer(room[tops:values].view(np.int64)),
         pointer(row_view),
+        pointer(other_view),
         pointer(edge_view),
     )
 
 
 @kernel
-def set_query(forest: Forest, query: Query, at: int) -> None:
+def set_query(forest: Forest, query: Query, at: Int) -> None:
     """Point the query at the coordinates that start at `query.values[at]`."""
     dimensions = forest.dimensions
     query.at[0] = at
@@ -121,17 +136,19 @@ def set_query(forest: Forest, query: Query, at: int) -> None:
 
 
 @kernel
-def walk_trees(forest: Forest, query: Query, walk: Walk, first: int, last: int) -> int:
-    """Walk trees `first` … `first + 7`, none beyond `last`, down to their leaves."""
+def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int) -> Int:
+    """Walk trees `first` … `first + 7`, none beyond the last, down to their leaves."""
     return descend(
         forest.nodes,
         forest.masses,
         first,
         2 * forest.pairs,
-        last,
+        forest.trees - 1,
         query.keys,
+        score,
         walk.nodes,
         walk.masses,
         walk.ratios,
+        walk.unseen,
         walk.depths,
     )

@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rcf.jit import INTERPRETED, kernel
+from rcf.jit import INTERPRETED, config, kernel
 
 
 @intrinsic

@@ -9,7 +9,7 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.row import RowShape
-from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest
+from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest, Int
 from rcf.vector import find_equal
 
 
@@ -24,7 +24,7 @@ def has_room(forest: Forest) -> bool:
 
 
 @kernel
-def write_record(forest: Forest, values: F32, at: int) -> None:
+def write_record(forest: Forest, values: F32, at: Int) -> None:
     """Write the record at `values[at:]` to the ring; keep the point that it overwrites, if used.
 
     `has_room` must hold. Counts the record.
@@ -44,7 +44,7 @@ def write_record(forest: Forest, values: F32, at: int) -> None:
 
 
 @kernel
-def keep_point(forest: Forest, place: int) -> None:
+def keep_point(forest: Forest, place: Int) -> None:
     """Copy the point that starts at ring record `place` behind the ring, for every tree."""
     header = forest.header
     dimensions = forest.dimensions
@@ -70,7 +70,7 @@ def keep_point(forest: Forest, place: int) -> None:
 
 
 @kernel
-def newest_point(forest: Forest) -> int:
+def newest_point(forest: Forest) -> Int:
     """Where the shingle that ends with the newest record starts in `store`."""
     header = forest.header
     start = (header[RECORDS] - forest.shingle_size) % forest.ring
@@ -78,14 +78,14 @@ def newest_point(forest: Forest) -> int:
 
 
 @kernel
-def hold(forest: Forest, slot: int, origin: int) -> None:
+def hold(forest: Forest, slot: Int, origin: Int) -> None:
     """Let reservoir slot `slot` (counted over all trees) hold the ring's point at `origin`."""
     forest.origins[slot] = origin
     forest.ring_uses[origin // forest.features] += 1
 
 
 @kernel
-def release(forest: Forest, slot: int) -> None:
+def release(forest: Forest, slot: Int) -> None:
     """Let a slot go of its point; a kept point that nobody holds makes room."""
     header = forest.header
     origin = np.int64(forest.origins[slot])
@@ -101,7 +101,7 @@ def release(forest: Forest, slot: int) -> None:
 
 
 @kernel
-def write_row(out: F32, to: int, values: F32, at: int, dimensions: int, row: RowShape) -> None:
+def write_row(out: F32, to: Int, values: F32, at: Int, dimensions: Int, row: RowShape) -> None:
     """Write the point at `values[at:]` to `out[to:]` as the box ``[x | -x]``; padding stays."""
     whole = dimensions >> 3
     for group in range(whole):
@@ -118,7 +118,7 @@ def write_row(out: F32, to: int, values: F32, at: int, dimensions: int, row: Row
 
 
 @kernel
-def same_point(a: F32, at_a: int, b: F32, at_b: int, dimensions: int) -> bool:
+def same_point(a: F32, at_a: Int, b: F32, at_b: Int, dimensions: Int) -> bool:
     """Whether two points are equal in every coordinate."""
     for i in range(dimensions):
         if a[at_a + i] != b[at_b + i]:

@@ -4,9 +4,9 @@ Item t with u ~ U(0, 1) gets key E_t exp(-decay t), E_t = -ln u, and the smalles
 (Efraimidis and Spirakis 2006, A-Res, with weights exp(decay t); its logarithm is the key of AWS).
 Once a reservoir is full with largest key L, item t is accepted exactly if E_t < h_t with
 h_t = L exp(decay t), and no item of t + 1 … t + n is accepted with probability
-exp(-(h_{t+1} + … + h_{t+n})), a geometric sum. So the next acceptance is drawn in closed form when L
-changes, and a tree that accepts nothing costs one comparison of integers. At the acceptance, E_t is
-an exponential variable given E_t < h_t.
+exp(-(h_{t+1} + … + h_{t+n})), a geometric sum. So the next acceptance is drawn in closed form
+when L changes, and a tree that accepts nothing costs one comparison of integers. At the acceptance,
+E_t is an exponential variable given E_t < h_t.
 
 Keys are kept relative to an epoch that follows the stream, so float32 holds them however long it
 runs.
@@ -20,30 +20,22 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.rng import uniform
-from rcf.state import (
-    DECAY,
-    INITIAL_ACCEPT,
-    KEY_EPOCH,
-    POINTS,
-    U64,
-    Forest,
-)
-from rcf.vector import float_bits
+from rcf.state import BLOCK, DECAY, INITIAL_ACCEPT, KEY_EPOCH, POINTS, U64, Forest, Int
+from rcf.vector import find_equal, largest_bits
 
 #: Largest decay times age before keys are moved to a later epoch: e^16 leaves float32 ample room.
 _EPOCH_SPAN = 16.0
 _NEVER = 1 << 62
-_BLOCK = 16
 
 
 @kernel
-def exponential(rng: U64, tree: int) -> float:
+def exponential(rng: U64, tree: Int) -> float:
     """-ln(1 - u), u uniform on [0, 1): standard exponential, finite, may be 0."""
     return -math.log1p(-uniform(rng, tree))
 
 
 @kernel
-def exponential_below(rng: U64, tree: int, bound: float) -> float:
+def exponential_below(rng: U64, tree: Int, bound: float) -> float:
     """Standard exponential variable given that it is below `bound` > 0.
 
     Rejection from a uniform where that succeeds at least every third time; inversion above.
@@ -59,49 +51,49 @@ def exponential_below(rng: U64, tree: int, bound: float) -> float:
 
 
 @kernel
-def largest_slot(forest: Forest, tree: int) -> int:
+def largest_slot(forest: Forest, tree: Int) -> Int:
     """Slot of the largest key of a tree."""
-    slots = forest.slots
-    first = tree * slots // _BLOCK
-    best, block = forest.peaks[first], np.int64(0)
-    for i in range(1, slots // _BLOCK):
-        if forest.peaks[first + i] > best:
-            best, block = forest.peaks[first + i], i
-    at = tree * slots + block * _BLOCK
-    for i in range(_BLOCK):
-        if float_bits(forest.keys[at + i]) == best:
-            return block * _BLOCK + i
-    return -1
+    peaks = tree * forest.peaks_stride
+    best = largest_bits(forest.peaks, peaks, peaks + forest.peaks_stride)
+    block = find_equal(forest.peaks, peaks, peaks + forest.peaks_stride, best) - peaks
+    slots = tree * forest.slots
+    at = slots + block * BLOCK
+    return find_equal(forest.keys, at, at + BLOCK, best) - slots
 
 
 @kernel
-def set_key(forest: Forest, tree: int, slot: int, key: float) -> None:
+def set_key(forest: Forest, tree: Int, slot: Int, key: float) -> None:
     """Store a key, -1 for a free slot, and its block's largest.
 
     Bits of non-negative floats sort like the floats, and those of -1 below them.
     """
-    slots = forest.slots
-    forest.keys[tree * slots + slot] = key
-    set_peak(forest, tree * slots // _BLOCK + slot // _BLOCK)
+    forest.keys[tree * forest.slots + slot] = key
+    set_peak(forest, tree, slot // BLOCK)
 
 
 @kernel
-def set_peak(forest: Forest, block: int) -> None:
-    """Recompute the largest key of a block."""
-    best = float_bits(forest.keys[block * _BLOCK])
-    for i in range(1, _BLOCK):
-        best = max(best, float_bits(forest.keys[block * _BLOCK + i]))
-    forest.peaks[block] = best
+def set_peak(forest: Forest, tree: Int, block: Int) -> None:
+    """Recompute the largest key of a block of slots."""
+    at = tree * forest.slots + block * BLOCK
+    forest.peaks[tree * forest.peaks_stride + block] = largest_bits(forest.keys, at, at + BLOCK)
 
 
 @kernel
-def growth(forest: Forest, sequence: int) -> float:
-    """exp(decay x age of the epoch) at a sequence number: a stored key times it is the key at it."""
+def set_peaks(forest: Forest) -> None:
+    """Recompute the largest keys of all blocks."""
+    for tree in range(forest.trees):
+        for block in range(forest.slots // BLOCK):
+            set_peak(forest, tree, block)
+
+
+@kernel
+def growth(forest: Forest, sequence: Int) -> float:
+    """exp(decay x age of the epoch): what turns a stored key into the key at `sequence`."""
     return math.exp(forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]))
 
 
 @kernel
-def schedule(forest: Forest, tree: int, sequence: int) -> None:
+def schedule(forest: Forest, tree: Int, sequence: Int) -> None:
     """Draw when a full reservoir accepts next, after `sequence`."""
     slot = largest_slot(forest, tree)
     bound = np.float64(forest.keys[tree * forest.slots + slot]) * growth(forest, sequence + 1)
@@ -118,7 +110,7 @@ def schedule(forest: Forest, tree: int, sequence: int) -> None:
 
 
 @kernel
-def offer_full(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
+def offer_full(forest: Forest, tree: Int, sequence: Int) -> tuple[float, Int]:
     """(key, slot to evict) of the item that a full reservoir accepts at `sequence`."""
     slot = largest_slot(forest, tree)
     scale = growth(forest, sequence)
@@ -127,7 +119,7 @@ def offer_full(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
 
 
 @kernel
-def offer_filling(forest: Forest, tree: int, sequence: int) -> tuple[float, int]:
+def offer_filling(forest: Forest, tree: Int, sequence: Int) -> tuple[float, Int]:
     """(key, slot to evict) for a reservoir that is not full.
 
     Up to the initial acceptance fraction every item is added; beyond it with a chance that falls to
@@ -150,20 +142,19 @@ def offer_filling(forest: Forest, tree: int, sequence: int) -> tuple[float, int]
 
 
 @kernel
-def move_epoch(forest: Forest, sequence: int) -> None:
+def move_epoch(forest: Forest, sequence: Int) -> None:
     """Express all keys relative to `sequence`."""
     header = forest.header
     scale = growth(forest, sequence)
     for i in range(forest.trees * forest.slots):
         if forest.keys[i] >= 0.0:
             forest.keys[i] = forest.keys[i] * scale
-    for block in range(forest.trees * forest.slots // _BLOCK):
-        set_peak(forest, block)
+    set_peaks(forest)
     header[KEY_EPOCH] = sequence
 
 
 @kernel
-def keep_epoch(forest: Forest, sequence: int) -> None:
+def keep_epoch(forest: Forest, sequence: Int) -> None:
     """Move the epoch when keys have become small relative to it."""
     if forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]) > _EPOCH_SPAN:
         move_epoch(forest, sequence)

@@ -6,9 +6,12 @@ figure 17). Period 2^64 per tree; seeds of trees are outputs of one splitmix64 s
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rcf.jit import kernel
+from rcf.state import U64, Int
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -17,7 +20,7 @@ _DOUBLE = 2.0**-53
 
 
 @kernel
-def next_u64(states, tree):
+def next_u64(states: U64, tree: Int) -> Any:
     """Advance `states[tree]` and return 64 random bits.
 
     Args:
@@ -32,12 +35,12 @@ def next_u64(states, tree):
 
 
 @kernel
-def uniform(states, tree):
+def uniform(states: U64, tree: Int) -> float:
     """Uniform on [0, 1), 53 bits."""
     return np.float64(next_u64(states, tree) >> np.uint64(11)) * _DOUBLE
 
 
-def seed_states(seed: int, trees: int) -> np.ndarray:
+def seed_states(seed: int, trees: int) -> U64:
     """Independent states for `trees` trees from one seed in [0, 2^64). uint64 (trees,)."""
     mask = (1 << 64) - 1
     state, out = seed & mask, []

@@ -6,7 +6,6 @@ each fixed row is a compilation of its own. The bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from numba import types
@@ -30,7 +29,7 @@ class RowShape(NamedTuple):
     width: int
 
 
-class FixedRow(types.Type):  # type: ignore[misc]  # numba is untyped
+class FixedRow(types.Type):
     """Type of a row whose shape is part of the type; its values carry nothing."""
 
     def __init__(self, groups: int, tail: int) -> None:
@@ -42,8 +41,9 @@ register_model(FixedRow)(OpaqueModel)
 
 
 def _attribute(name: str) -> None:
+    # Numba compares this signature with the implementation's, which has no annotations.
     @overload_attribute(FixedRow, name)
-    def constant(row: Any) -> Callable[[Any], int]:
+    def constant(row):  # type: ignore[no-untyped-def]
         value = getattr(row.shape, name)
         return lambda row: value
 

@@ -1,13 +1,13 @@
 """Folds: from a path and its boxes to a score, without insertion.
 
-Let v_0 (root) … v_K (leaf) be the path of query q, M_j the mass of v_j, p_j the chance that a cut of
-v_j's box grown to hold q isolates q from it, p_K = 1. Were q inserted, it would become the sibling
-of v_j with chance W_j = p_j (1 - p_0) … (1 - p_{j-1}), so a score's expectation is sum_j W_j x_j,
-folded from the leaf up as ``s = p_j x_j + (1 - p_j) s`` and finished at the first box that contains
-q: boxes are nested, so every p above it is 0.
+Let v_0 (root) … v_K (leaf) be the path of query q, M_j the mass of v_j, p_j the chance that a cut
+of v_j's box grown to hold q isolates q from it, p_K = 1. Were q inserted, it would become the
+sibling of v_j with chance W_j = p_j (1 - p_0) … (1 - p_{j-1}), so a score's expectation is
+sum_j W_j x_j, folded from the leaf up as ``s = p_j x_j + (1 - p_j) s`` and finished at the first
+box that contains q: boxes are nested, so every p above it is 0.
 
     score    x_j                                          source
-    codisp   max(M_j, largest ratio above v_j)             Guha et al. 2016, Definition 4, on the path
+    codisp   max(M_j, largest ratio above v_j)             Guha et al. 2016, Definition 4, on a path
     disp     M_j                                           Guha et al. 2016, Definition 2
     depth    1 / (j + 1), times log2(N + 1) at the end     AWS's expected inverse depth
 
@@ -26,40 +26,15 @@ from rcf.cut import leaf_slot, left_child, separation_wide
 from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import same_point
-from rcf.state import Forest
-from rcf.vector import LANES, box_gap
+from rcf.state import Forest, Int
+from rcf.vector import LANES, fold_paths
 
 CODISP, DISP, DEPTH = range(3)  #: header word SCORE
 NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH}
 
-_LARGEST = np.float32(3.0e38)
-
 
 @kernel
-def separation_probability(forest: Forest, query: Query, box: int) -> float:
-    """Chance that a random cut of a box grown to hold the query isolates the query from it.
-
-    Args:
-        forest: The sections.
-        query: The point.
-        box: Number of the box over all trees.
-
-    Returns:
-        Delta / (range + Delta) in [0, 1], exactly 0 inside the box.
-        Source: Guha et al. 2016, Definition 1.
-    """
-    at = box * forest.row.width
-    gap = box_gap(forest.boxes, at, query.row, forest.row)
-    if gap == 0.0:
-        return 0.0
-    total = forest.ranges[box] + gap
-    if total < _LARGEST:
-        return np.float64(gap) / np.float64(total)
-    return separation_wide(forest.boxes, at, query.row, forest.row.width)
-
-
-@kernel
-def seen_value(score: int, walk: Walk, lane: int, depth: int) -> float:
+def seen_value(score: Int, walk: Walk, lane: Int, depth: Int) -> float:
     """Score of a query that equals the point of the leaf at `depth`."""
     leaf = LANES * depth + lane
     if score == CODISP:
@@ -72,50 +47,83 @@ def seen_value(score: int, walk: Walk, lane: int, depth: int) -> float:
 
 
 @kernel
-def unseen_value(score: int, walk: Walk, lane: int, depth: int) -> float:
-    """Score of a query that becomes the sibling of the path's node at `depth`."""
-    node = LANES * depth + lane
-    if score == CODISP:
-        return np.float64(max(walk.masses[node], walk.ratios[node]))
-    if score == DISP:
-        return np.float64(walk.masses[node])
-    return 1.0 / (depth + 1.0)
-
-
-@kernel
-def scale_of(score: int, mass: float) -> float:
+def scale_of(score: Int, mass: float) -> float:
     """What a tree's score is multiplied with, for a tree of `mass` points."""
     return math.log2(mass + 1.0) if score == DEPTH else 1.0
 
 
 @kernel
-def fold_score(
-    forest: Forest, query: Query, walk: Walk, tree: int, lane: int, score: int
-) -> tuple[float, int]:
-    """Fold the path of one tree, leaf to root, and note the chances on the way.
+def start_folds(forest: Forest, query: Query, walk: Walk, first: Int, score: Int) -> None:
+    """Set each lane's value at its leaf, and its top.
 
-    Returns:
-        (score, top): `top` is the depth of the highest node whose box does not contain the query;
-        one more than the leaf's depth where the leaf holds an equal point. `walk.chances` holds the
-        separation probabilities from `top` to the leaf.
+    The top is the leaf's depth, or one more where the leaf holds a point equal to the query, so
+    that nothing is to be folded.
     """
-    depth = walk.depths[lane]
-    pairs = tree * forest.pairs
-    leaf = np.int64(walk.nodes[LANES * depth + lane])
-    slot = leaf_slot(forest.nodes[2 * pairs + leaf])
-    origin = np.int64(forest.origins[tree * forest.slots + slot])
-    if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
-        return seen_value(score, walk, lane, depth), depth + 1
-    value = unseen_value(score, walk, lane, depth)
-    walk.chances[depth] = 1.0
-    top = depth
-    while top > 0:
-        node = np.int64(walk.nodes[LANES * (top - 1) + lane])
-        box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
-        chance = separation_probability(forest, query, box)
+    for lane in range(LANES):
+        tree = min(first + lane, forest.trees - 1)
+        depth = walk.depths[lane]
+        leaf = np.int64(walk.nodes[LANES * depth + lane])
+        slot = leaf_slot(forest.nodes[2 * tree * forest.pairs + leaf])
+        origin = np.int64(forest.origins[tree * forest.slots + slot])
+        if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
+            walk.values[lane] = seen_value(score, walk, lane, depth)
+            walk.tops[lane] = depth + 1
+        else:
+            walk.values[lane] = walk.unseen[LANES * depth + lane]
+            walk.tops[lane] = depth
+
+
+@kernel
+def fold_trees(
+    forest: Forest, query: Query, walk: Walk, first: Int, score: Int, wide: bool
+) -> None:
+    """Fold the paths of the eight trees from `first`: `walk.values`, `walk.tops`, `walk.chances`.
+
+    Args:
+        forest: The sections.
+        query: The point.
+        walk: Its paths.
+        first: First of the eight trees.
+        score: CODISP, DISP or DEPTH.
+        wide: Whether float32 sums of sides may overflow; float64 ones are slower.
+    """
+    start_folds(forest, query, walk, first, score)
+    if wide:
+        for lane in range(LANES):
+            fold_wide(forest, query, walk, min(first + lane, forest.trees - 1), lane)
+        return
+    fold_paths(
+        forest.boxes,
+        forest.ranges,
+        first,
+        forest.pairs,
+        forest.trees - 1,
+        query.row,
+        walk.nodes,
+        walk.unseen,
+        walk.depths,
+        walk.chances,
+        walk.values,
+        walk.tops,
+        forest.row,
+    )
+
+
+@kernel
+def fold_wide(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int) -> None:
+    """`fold_paths` for one tree, with sums of sides in float64."""
+    width = forest.row.width
+    if walk.tops[lane] > walk.depths[lane]:
+        return
+    value = walk.values[lane]
+    while walk.tops[lane] > 0:
+        level = walk.tops[lane] - 1
+        node = np.int64(walk.nodes[LANES * level + lane])
+        box = tree * forest.pairs + (left_child(forest.nodes[2 * tree * forest.pairs + node]) >> 1)
+        chance = separation_wide(forest.boxes, box * width, query.row, width)
         if chance == 0.0:
             break
-        top -= 1
-        walk.chances[top] = chance
-        value = chance * unseen_value(score, walk, lane, top) + (1.0 - chance) * value
-    return value, top
+        walk.chances[LANES * (walk.depths[lane] - 1 - level) + lane] = chance
+        value = chance * walk.unseen[LANES * level + lane] + (1.0 - chance) * value
+        walk.tops[lane] = level
+    walk.values[lane] = value

@@ -17,7 +17,7 @@ holds the sizes and the place of every section, and kernels open the sections as
     masses     points below a node, repeats counted        uint16 (trees, 2 pairs)
     parents    node above each pair; or the free list      uint16 (trees, pairs)
     keys       reservoir keys, the largest leaves first    float32 (trees, slots)
-    peaks      largest key of 16 slots, as bits            int32 (trees, slots / 16)
+    peaks      largest key of 16 slots, as bits            int32 (trees, peaks_stride)
     origins    where a slot's point starts in `store`      int32 (trees, slots)
     leaves     node that holds a slot's point              uint16 (trees, slots)
     ring_uses  reservoir slots that start at a record      uint16 (ring,)
@@ -31,20 +31,20 @@ branch to itself that never goes right: its "cut" lies above every finite number
 payload names the reservoir slot) and its child is the leaf's own number. So a descent needs no test
 for leaves: it just stays.
 
-What belongs to a branch (box, range, parent) is filed under the pair of its children. When a subtree
-moves to another node, because a sibling was spliced in above it or removed beside it, only its word
-moves; the box stays.
+What belongs to a branch (box, range, parent) is filed under the pair of its children. When a
+subtree moves to another node, because a sibling was spliced in above it or removed beside it, only
+its word moves; the box stays.
 
 **The store** is a ring of the last `ring` records, each `features` floats, with its first
 ``shingle_size - 1`` records repeated behind its end. A point is where its shingle starts, so
-shingles that overlap share their floats and are never copied. A point that is still sampled when the
-ring comes round is copied behind the ring, once for all trees, and kept there until no tree
+shingles that overlap share their floats and are never copied. A point that is still sampled when
+the ring comes round is copied behind the ring, once for all trees, and kept there until no tree
 holds it: nothing is lost, whatever the decay.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,14 +59,20 @@ U8: TypeAlias = NDArray[np.uint8]
 U16: TypeAlias = NDArray[np.uint16]
 U64: TypeAlias = NDArray[np.uint64]
 
+#: A machine integer of a kernel: int where Python runs it, any width where it is compiled.
+Int: TypeAlias = Any
+
 #: Pairs, and so leaves, are numbered with 16 bits; dimensions too.
 MAX_SAMPLE_SIZE = 32_766
 MAX_DIMENSIONS = 65_535
 
+BLOCK = 16  #: slots whose largest key is known
+
 # Words of the header.
 FEATURES, SHINGLE, DIMENSIONS, TREES, SAMPLE, PAIRS, SLOTS, GROUPS, TAIL, WIDTH = range(10)
 RING, KEPT, KEPT_USED, KEPT_FREE, RING_FLOATS = range(10, 15)
-RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE = range(15, 20)
+RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE, WIDE = range(15, 21)
+PEAKS_STRIDE = 21
 PLACES = 24  #: the places of the sections start here, in bytes
 HEADER = 64
 
@@ -107,7 +113,12 @@ class Shape(NamedTuple):
     @property
     def slots(self) -> int:
         """Reservoir slots a tree, one of them free, rounded up to blocks of 16."""
-        return (self.sample_size + 1 + 15) // 16 * 16
+        return -(-(self.sample_size + 1) // BLOCK) * BLOCK
+
+    @property
+    def peaks_stride(self) -> int:
+        """Blocks of slots a tree, rounded up likewise."""
+        return -(-self.slots // BLOCK**2) * BLOCK
 
     @property
     def row(self) -> RowShape:
@@ -132,6 +143,7 @@ class Forest(NamedTuple):
     sample_size: int
     pairs: int
     slots: int
+    peaks_stride: int
     ring: int
     ring_floats: int
     row: RowShape
@@ -173,7 +185,7 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "masses": (np.uint16, trees * 2 * pairs),
         "parents": (np.uint16, trees * pairs),
         "keys": (np.float32, trees * slots),
-        "peaks": (np.int32, trees * slots // 16),
+        "peaks": (np.int32, trees * shape.peaks_stride),
         "origins": (np.int32, trees * slots),
         "leaves": (np.uint16, trees * slots),
         "ring_uses": (np.uint16, shape.ring),
@@ -211,6 +223,7 @@ def open_block(block: U8) -> Forest:
         shape.sample_size,
         shape.pairs,
         shape.slots,
+        shape.peaks_stride,
         shape.ring,
         shape.ring_floats,
         shape.row,
@@ -240,6 +253,7 @@ def allocate(shape: Shape) -> U8:
         (SAMPLE, shape.sample_size),
         (PAIRS, shape.pairs),
         (SLOTS, shape.slots),
+        (PEAKS_STRIDE, shape.peaks_stride),
         (GROUPS, row.groups),
         (TAIL, row.tail),
         (WIDTH, row.width),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.jit import kernel
-from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
+from rcf.path import (
+    Query,
+    Walk,
+    make_query,
+    make_walk,
+    room_bytes,
+    set_query,
+    walk_trees,
+)
 from rcf.pointer import keep_alive, pointer
 from rcf.points import has_room, hold, newest_point, rebuild_uses, release, write_record
 from rcf.reservoir import (
@@ -15,10 +23,10 @@ from rcf.reservoir import (
     offer_full,
     schedule,
     set_key,
-    set_peak,
+    set_peaks,
 )
 from rcf.row import RowShape, fixed_row
-from rcf.score import fold_score, scale_of
+from rcf.score import fold_trees, scale_of
 from rcf.state import (
     DIMENSIONS,
     F32,
@@ -28,6 +36,7 @@ from rcf.state import (
     HEADER,
     OUTPUT_AFTER,
     PAIRS,
+    PEAKS_STRIDE,
     PLACES,
     POINTS,
     RECORDS,
@@ -40,8 +49,10 @@ from rcf.state import (
     TAIL,
     TREES,
     U8,
+    WIDE,
     WIDTH,
     Forest,
+    Int,
 )
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
@@ -70,6 +81,7 @@ def open_forest(block: U8, row: RowShape) -> Forest:
         header[SAMPLE],
         header[PAIRS],
         header[SLOTS],
+        header[PEAKS_STRIDE],
         header[RING],
         header[RING_FLOATS],
         row,
@@ -100,13 +112,13 @@ def accept(
     forest: Forest,
     query: Query,
     walk: Walk,
-    tree: int,
-    lane: int,
-    top: int,
-    origin: int,
-    sequence: int,
+    tree: Int,
+    lane: Int,
+    top: Int,
+    origin: Int,
+    sequence: Int,
 ) -> None:
-    """Offer the newest point to a tree whose turn it is, and give the tree the point if accepted."""
+    """Offer the newest point to a tree whose turn it is; insert it if it is accepted."""
     full = forest.sizes[tree] == forest.sample_size
     if full:
         key, evicted = offer_full(forest, tree, sequence)
@@ -133,7 +145,7 @@ def accept(
 
 
 @kernel
-def plant_all(forest: Forest, origin: int, sequence: int) -> None:
+def plant_all(forest: Forest, origin: Int, sequence: Int) -> None:
     """Give every tree its first point, with a key of the reservoir's law."""
     for tree in range(forest.trees):
         key, _ = offer_filling(forest, tree, sequence)
@@ -149,28 +161,44 @@ def plant_all(forest: Forest, origin: int, sequence: int) -> None:
 
 @kernel
 def visit(
-    forest: Forest, query: Query, walk: Walk, score: int, learn: bool, origin: int, sequence: int
+    forest: Forest,
+    query: Query,
+    walk: Walk,
+    learn: bool,
+    wide: bool,
+    origin: Int,
+    sequence: Int,
 ) -> float:
     """Score the query in every tree and, if `learn`, offer it to the trees whose turn it is.
 
     Returns:
         Mean score over the trees. Each tree scores before it learns.
     """
-    trees = forest.trees
+    score = forest.header[SCORE]
     total = 0.0
-    for first in range(0, trees, LANES):
-        walk_trees(forest, query, walk, first, trees - 1)
-        for lane in range(min(LANES, trees - first)):
+    for first in range(0, forest.trees, LANES):
+        walk_trees(forest, query, walk, first, score)
+        fold_trees(forest, query, walk, first, score, wide)
+        for lane in range(min(LANES, forest.trees - first)):
             tree = first + lane
-            value, top = fold_score(forest, query, walk, tree, lane, score)
-            total += value * scale_of(score, np.float64(walk.masses[lane]))
+            total += walk.values[lane] * scale_of(score, np.float64(walk.masses[lane]))
             if learn and forest.due[tree] == sequence:
-                accept(forest, query, walk, tree, lane, top, origin, sequence)
-    return total / trees
+                accept(forest, query, walk, tree, lane, walk.tops[lane], origin, sequence)
+    return total / forest.trees
 
 
 @kernel
-def first_invalid(values: F64) -> int:
+def is_wide(forest: Forest, values: F32, at: Int, count: Int) -> bool:
+    """Whether values are so large that a float32 sum of sides may overflow."""
+    limit = np.float32(LARGEST / (4.0 * forest.dimensions))
+    for i in range(count):
+        if abs(values[at + i]) > limit:
+            return True
+    return False
+
+
+@kernel
+def first_invalid(values: F64) -> Int:
     """Flat index of the first value that is no finite float32, or -1. float64 (n, features)."""
     flat = values.reshape(-1)
     for i in range(len(flat)):
@@ -200,7 +228,7 @@ def make_window(forest: Forest, values: F64) -> F32:
 
 
 @kernel
-def process(block: U8, values: F64, scores: F64, row: RowShape) -> int:
+def process(block: U8, values: F64, scores: F64, row: RowShape) -> Int:
     """`process_rows` for one shape of box rows."""
     forest = open_forest(block, row)
     header = forest.header
@@ -213,7 +241,10 @@ def process(block: U8, values: F64, scores: F64, row: RowShape) -> int:
             done = i
             break
         scores[i] = np.nan
-        write_record(forest, query.values, (i + forest.shingle_size - 1) * forest.features)
+        newest = (i + forest.shingle_size - 1) * forest.features
+        write_record(forest, query.values, newest)
+        if is_wide(forest, query.values, newest, forest.features):
+            header[WIDE] = 1
         if header[RECORDS] < forest.shingle_size:
             continue
         header[POINTS] += 1
@@ -224,7 +255,7 @@ def process(block: U8, values: F64, scores: F64, row: RowShape) -> int:
             plant_all(forest, origin, sequence)
             continue
         set_query(forest, query, i * forest.features)
-        value = visit(forest, query, walk, header[SCORE], True, origin, sequence)
+        value = visit(forest, query, walk, True, header[WIDE] != 0, origin, sequence)
         if sequence > header[OUTPUT_AFTER]:
             scores[i] = value
     keep_alive(window)
@@ -233,7 +264,7 @@ def process(block: U8, values: F64, scores: F64, row: RowShape) -> int:
 
 
 @kernel
-def process_rows(block: U8, values: F64, scores: F64) -> int:
+def process_rows(block: U8, values: F64, scores: F64) -> Int:
     """Score each record, then learn it.
 
     Args:
@@ -248,19 +279,19 @@ def process_rows(block: U8, values: F64, scores: F64) -> int:
 
 
 @kernel
-def process_rows_8(block: U8, values: F64, scores: F64) -> int:
+def process_rows_8(block: U8, values: F64, scores: F64) -> Int:
     """`process_rows` for 5 to 8 dimensions."""
     return process(block, values, scores, fixed_row(1, 0))
 
 
 @kernel
-def process_rows_1(block: U8, values: F64, scores: F64) -> int:
+def process_rows_1(block: U8, values: F64, scores: F64) -> Int:
     """`process_rows` for 5 to 8 dimensions."""
     return process(block, values, scores, fixed_row(0, 1))
 
 
 @kernel
-def process_rows_48(block: U8, values: F64, scores: F64) -> int:
+def process_rows_48(block: U8, values: F64, scores: F64) -> Int:
     """`process_rows` for 5 to 8 dimensions."""
     return process(block, values, scores, fixed_row(6, 0))
 
@@ -277,8 +308,10 @@ def score_rows(block: U8, values: F64, scores: F64) -> None:
         if header[POINTS] < header[OUTPUT_AFTER] or header[RECORDS] + i + 1 < forest.shingle_size:
             scores[i] = np.nan
             continue
-        set_query(forest, query, i * forest.features)
-        scores[i] = visit(forest, query, walk, header[SCORE], False, 0, 0)
+        at = i * forest.features
+        set_query(forest, query, at)
+        wide = header[WIDE] != 0 or is_wide(forest, query.values, at, forest.dimensions)
+        scores[i] = visit(forest, query, walk, False, wide, 0, 0)
     keep_alive(window)
     keep_alive(room)
 
@@ -302,8 +335,7 @@ def rebuild(block: U8) -> None:
     room = np.empty(room_bytes(forest), np.uint8)
     walk = make_walk(forest, room)
     rebuild_uses(forest)
-    for peak in range(forest.trees * forest.slots // 16):
-        set_peak(forest, peak)
+    set_peaks(forest)
     for tree in range(forest.trees):
         rebuild_tree(forest, walk, tree)
     keep_alive(room)

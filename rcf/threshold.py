@@ -1,9 +1,14 @@
 """From scores to thresholds and grades, one stream of scores at a time.
 
-The rule is AWS's basic thresholder (random-cut-forest-by-aws 4.3.0, BasicThresholder), which knows
-inverse-depth scores: 0.5 for a repeated value, about 1 for ordinary ones, log2(N + 1) at most.
-Displacement scores run from 0 to N; `scale_for` lays that range over the other, ends on ends, so one
-rule serves every score. Thresholds are reported in the unit of the score.
+A score must pass two bars. The first is AWS's basic thresholder (random-cut-forest-by-aws 4.3.0,
+BasicThresholder), which knows inverse-depth scores: 0.5 for a repeated value, about 1 for ordinary
+ones, log2(N + 1) at most. It takes the scores of a calm stream for normal; the scores of many real
+streams have long tails and pass it every twentieth time. So the second bar is the score that only a
+share `anomaly_rate` of the stream's own scores exceeds, followed step by step: up by (1 - rate)
+where a score exceeds it, down by the rate where not (Robbins and Monro 1951, on the logarithm).
+
+Displacement scores run from 0 to N; `scale_for` lays that range over the other, ends on ends, so
+one rule serves every score. Thresholds are reported in the unit of the score.
 """
 
 from __future__ import annotations
@@ -22,34 +27,39 @@ class Rule(NamedTuple):
 
     Attributes:
         decay: Discount a score of the long-run statistics, 0 to 1.
-        anomaly_rate: Discount of the statistics of score differences.
+        memory: Discount of the statistics of score differences (AWS: anomalyRate).
+        anomaly_rate: Share of scores expected to begin an anomaly in the long run.
         z_factor: Deviations above the mean that make a threshold, at least 2.
         lower_threshold: No score below it is an anomaly.
         initial_threshold: Threshold until ten scores are known.
-        overlapping: Whether points overlap (a shingle of more than one record).
+        shingle_size: Records a point; points overlap where it is above 1.
         normalized: Whether values were normalised before the forest saw them.
         offset, scale: A raw score s stands for offset + scale s.
     """
 
     decay: float
+    memory: float
     anomaly_rate: float
     z_factor: float
     lower_threshold: float
     initial_threshold: float
-    overlapping: bool
+    shingle_size: int
     normalized: bool
     offset: float
     scale: float
 
 
-#: Words of the state: weight, sum and sum of squares of three statistics, scores seen, last score.
-LEVEL, STEP, BELOW, COUNT, LAST = 0, 3, 6, 9, 10
-WORDS = 11
+#: Words of the state: weight, sum and sum of squares of three statistics, scores seen, last score,
+#: logarithm of the score that a share of `anomaly_rate` exceeds, records that echo the last one.
+LEVEL, STEP, BELOW, COUNT, LAST, TAIL, ECHO = 0, 3, 6, 9, 10, 11, 12
+WORDS = 13
 
 _CAP = 2.0
 _FEW, _ENOUGH = 10.0, 20.0
 _FLOOR = 0.9
 _DIFFERENCING = 0.5
+_HIGHEST_TAIL = math.log(5.0)  # a score five times the ordinary one is always an anomaly
+_TAIL_STEP = 0.05  # 5 % a score: a burst is learnt within a day of minutes, forgotten in days
 
 
 def scale_for(score: str, sample_size: int) -> tuple[float, float]:
@@ -95,7 +105,7 @@ def limits(state: F64, rule: Rule) -> tuple[float, float]:
     if rule.normalized and average < _FLOOR:
         factor = max(2.0, factor * average / _FLOOR)
     long_run = min(math.sqrt(2.0) * below, level)
-    if rule.overlapping:
+    if rule.shingle_size > 1:
         spread = min(level, max(step, math.sqrt(2.0) * below))
         long_run = _DIFFERENCING * spread + (1.0 - _DIFFERENCING) * step
     width = (factor - 1.0) * long_run + level
@@ -122,10 +132,30 @@ def grade_of(score: float, threshold: float, width: float, ready: bool, lowest: 
 
 
 @kernel
+def follow_tail(state: F64, rule: Rule, value: float) -> None:
+    """Move the bar that a share `anomaly_rate` of scores exceeds.
+
+    A record stays in the shingle after it has exceeded the bar; these echoes are not counted.
+    """
+    if state[ECHO] > 0.0:
+        state[ECHO] -= 1.0
+        return
+    if value > math.exp(state[TAIL]):
+        state[TAIL] += _TAIL_STEP * (1.0 - rule.anomaly_rate)
+        state[ECHO] = rule.shingle_size - 1.0
+    else:
+        state[TAIL] -= _TAIL_STEP * rule.anomaly_rate
+    state[TAIL] = min(state[TAIL], _HIGHEST_TAIL)
+
+
+@kernel
 def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     """(threshold, grade) of a raw score, in its own unit; the state then learns it."""
     value = rule.offset + rule.scale * score
+    if state[COUNT] == 0.0:
+        state[TAIL] = math.log(rule.initial_threshold)
     threshold, width = limits(state, rule)
+    threshold = max(threshold, math.exp(state[TAIL]))
     grade = grade_of(value, threshold, width, state[COUNT] >= _FEW, rule.lower_threshold)
     if value >= threshold and grade == 0.0:
         threshold = value
@@ -134,7 +164,13 @@ def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     if state[COUNT] > 0.0 and gap > 0.0:
         add(state, BELOW, rule.decay / 2.0, gap)
     add(state, LEVEL, rule.decay, capped)
-    add(state, STEP, rule.anomaly_rate, value - (state[LAST] if rule.overlapping else 0.0))
+    add(
+        state,
+        STEP,
+        rule.anomaly_rate,
+        value - (state[LAST] if rule.shingle_size > 1 else 0.0),
+    )
+    follow_tail(state, rule, value)
     state[LAST] = value
     state[COUNT] += 1.0
     return (threshold - rule.offset) / rule.scale, grade

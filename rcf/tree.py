@@ -13,12 +13,12 @@ from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import write_row
 from rcf.rng import uniform
-from rcf.state import F32, Forest
+from rcf.state import F32, Forest, Int
 from rcf.vector import LANES, box_touches, box_union
 
 
 @kernel
-def plant(forest: Forest, tree: int, slot: int) -> None:
+def plant(forest: Forest, tree: Int, slot: Int) -> None:
     """Make the point of `slot` the root of an empty tree."""
     base = tree * 2 * forest.pairs
     forest.nodes[base] = leaf_word(slot, 0)
@@ -28,7 +28,7 @@ def plant(forest: Forest, tree: int, slot: int) -> None:
 
 @kernel
 def insert_point(
-    forest: Forest, query: Query, walk: Walk, tree: int, lane: int, top: int, slot: int
+    forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int, top: Int, slot: Int
 ) -> None:
     """Insert the query, whose path and chances the walk holds, as the point of `slot`.
 
@@ -41,7 +41,10 @@ def insert_point(
         join_leaf(forest, walk, tree, lane, slot)
         return
     level = top
-    while level < depth and uniform(forest.rng, tree) >= walk.chances[level]:
+    while (
+        level < depth
+        and uniform(forest.rng, tree) >= walk.chances[LANES * (depth - 1 - level) + lane]
+    ):
         level += 1
     node = np.int64(walk.nodes[LANES * level + lane])
     splice(forest, query, walk, tree, node, level == depth, slot)
@@ -53,7 +56,7 @@ def insert_point(
 
 
 @kernel
-def join_leaf(forest: Forest, walk: Walk, tree: int, lane: int, slot: int) -> None:
+def join_leaf(forest: Forest, walk: Walk, tree: Int, lane: Int, slot: Int) -> None:
     """Add the point of `slot` to the leaf of the path, which holds an equal one.
 
     The leaf then names the newest slot, because that is expected to stay longest.
@@ -69,7 +72,13 @@ def join_leaf(forest: Forest, walk: Walk, tree: int, lane: int, slot: int) -> No
 
 @kernel
 def splice(
-    forest: Forest, query: Query, walk: Walk, tree: int, node: int, is_leaf: bool, slot: int
+    forest: Forest,
+    query: Query,
+    walk: Walk,
+    tree: Int,
+    node: Int,
+    is_leaf: bool,
+    slot: Int,
 ) -> None:
     """Put a branch in the place of `node`, with that subtree and the query below it."""
     width = forest.row.width
@@ -102,7 +111,7 @@ def splice(
 
 
 @kernel
-def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
+def move_node(forest: Forest, tree: Int, source: Int, target: Int) -> None:
     """Move a node's word and mass to another number, and tell those who point to it."""
     pairs = tree * forest.pairs
     base = 2 * pairs
@@ -125,7 +134,7 @@ def move_node(forest: Forest, tree: int, source: int, target: int) -> None:
 
 
 @kernel
-def grow_box(forest: Forest, query: Query, tree: int, node: int) -> None:
+def grow_box(forest: Forest, query: Query, tree: Int, node: Int) -> None:
     """Grow the box of a branch to hold the query."""
     pairs = tree * forest.pairs
     box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
@@ -134,7 +143,7 @@ def grow_box(forest: Forest, query: Query, tree: int, node: int) -> None:
 
 
 @kernel
-def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
+def delete_point(forest: Forest, walk: Walk, tree: Int, slot: Int) -> None:
     """Take the point of `slot` out of its tree; the slot must not be the tree's only one."""
     pairs = tree * forest.pairs
     slots = tree * forest.slots
@@ -159,7 +168,7 @@ def delete_point(forest: Forest, walk: Walk, tree: int, slot: int) -> None:
 
 
 @kernel
-def leave_leaf(forest: Forest, tree: int, leaf: int, slot: int) -> None:
+def leave_leaf(forest: Forest, tree: Int, leaf: Int, slot: Int) -> None:
     """Take one of several equal points from a leaf, which must name a slot that stays."""
     pairs = tree * forest.pairs
     slots = tree * forest.slots
@@ -177,8 +186,10 @@ def leave_leaf(forest: Forest, tree: int, leaf: int, slot: int) -> None:
 
 
 @kernel
-def shrink_box(forest: Forest, walk: Walk, tree: int, node: int) -> bool:
-    """Recompute the box of a branch from its children if the deleted point (`walk.edge`) reaches it.
+def shrink_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> bool:
+    """Recompute the box of a branch from its children if the deleted point reaches it.
+
+    `walk.edge` is the deleted point.
 
     Returns:
         False if the box holds the point strictly inside; boxes above it then do so too.
@@ -189,31 +200,26 @@ def shrink_box(forest: Forest, walk: Walk, tree: int, node: int) -> bool:
     box = pairs + (left >> 1)
     if not box_touches(forest.boxes, box * width, walk.edge, forest.row):
         return False
-    child_row(forest, tree, left, forest.boxes, box * width)
-    child_row(forest, tree, left + 1, walk.row, 0)
-    forest.ranges[box] = box_union(
-        forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, forest.row
-    )
+    a, at_a = child_row(forest, tree, left, walk.row)
+    b, at_b = child_row(forest, tree, left + 1, walk.other)
+    forest.ranges[box] = box_union(forest.boxes, box * width, a, at_a, b, at_b, forest.row)
     return True
 
 
 @kernel
-def child_row(forest: Forest, tree: int, node: int, out: F32, at: int) -> None:
-    """Copy the box of a node, a leaf's being its point, to the row at `out[at:]`."""
-    width = forest.row.width
+def child_row(forest: Forest, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
+    """Where the box of a node is: among the boxes, or, a leaf's being its point, in `room`."""
     pairs = tree * forest.pairs
     word = forest.nodes[2 * pairs + node]
     if left_child(word) == node:
         origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
-        write_row(out, at, forest.store, origin, forest.dimensions, forest.row)
-        return
-    source = (pairs + (left_child(word) >> 1)) * width
-    for i in range(width):
-        out[at + i] = forest.boxes[source + i]
+        write_row(room, 0, forest.store, origin, forest.dimensions, forest.row)
+        return room, 0
+    return forest.boxes, (pairs + (left_child(word) >> 1)) * forest.row.width
 
 
 @kernel
-def rebuild_tree(forest: Forest, walk: Walk, tree: int) -> None:
+def rebuild_tree(forest: Forest, walk: Walk, tree: Int) -> None:
     """Recompute masses, boxes and ranges of a tree from its words, parents and points."""
     width = forest.row.width
     pairs = tree * forest.pairs
@@ -235,5 +241,11 @@ def rebuild_tree(forest: Forest, walk: Walk, tree: int) -> None:
                 for i in range(width):
                     forest.boxes[box * width + i] = walk.row[i]
             forest.ranges[box] = box_union(
-                forest.boxes, box * width, forest.boxes, box * width, walk.row, 0, forest.row
+                forest.boxes,
+                box * width,
+                forest.boxes,
+                box * width,
+                walk.row,
+                0,
+                forest.row,
             )

@@ -20,6 +20,11 @@ BLANK = b" \t\r\n"
 SHORT = 100
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no such JSON: besides its own errors, for broken UTF-8
+inside a name and for too deep a nesting."""
+
+
 class _Flat(msgspec.Struct, gc=False):
     values: list[float] | dict[str, float]
     key: str | None = None
@@ -50,7 +55,7 @@ class JsonDecoder:
             else:
                 key, time = None, None
                 values = _decode_array(value) if first == ARRAY else [_decode_number(value)]
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._explain(value, error)
         if isinstance(values, dict):
             values = self._ordered(values)
@@ -82,7 +87,7 @@ class JsonDecoder:
         """Read a refused record loosely and raise what is wrong with it."""
         try:
             loose = msgspec.json.decode(value)
-        except msgspec.MsgspecError as broken:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
             text = _cut(value[: SHORT * 4].decode("utf-8", "replace"))
             raise InvalidRecord("", text, f"not JSON: {broken}") from None
         except RecursionError:

@@ -79,7 +79,7 @@ class StreamConfig:
     partitions: int = _field("never", 1, _whole(1, 256), "a whole number from 1 to 256")
     shingle_size: int = _field("model", 8, _whole(1, 1000), "a whole number from 1 to 1000")
     trees: int = _field("model", 50, _whole(1, 1000), "a whole number from 1 to 1000")
-    sample_size: int = _field("model", 256, _whole(2, 65536), "a whole number from 2 to 65536")
+    sample_size: int = _field("model", 256, _whole(2, 32766), "a whole number from 2 to 32766")
     time_decay: float | None = _field(
         "model", None, _is_decay, "a number of at least 0 and below 1, or null"
     )

@@ -12,7 +12,9 @@ EARLIEST_MS = -62_135_596_800_000
 """0001-01-01T00:00:00.000Z, the first moment that RFC 3339 writes and Python knows."""
 LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z."""
-ALLOWED = "RFC 3339 text with a zone, such as 2026-01-31T12:00:00Z, or milliseconds since 1970 UTC"
+LEAST_MS = 1e11
+"""Numbers from here on are milliseconds, not seconds."""
+ALLOWED = "RFC 3339 text, or seconds or milliseconds since 1970"
 _MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 
@@ -27,20 +29,25 @@ def format_ms(timestamp_ms: int) -> str:
 
 
 def parse_time(value: str | float) -> int:
-    """Read RFC 3339 text, or a number of milliseconds since 1970, as whole milliseconds.
+    """Read RFC 3339 text, or a number of seconds or milliseconds since 1970, as milliseconds.
 
-    Text without a zone counts as UTC.
+    Text without a zone counts as UTC. Numbers from 1e11 on are milliseconds (as seconds they would
+    lie beyond the year 5000), smaller ones seconds.
 
     Raises:
         InvalidRecord: it is neither, or lies outside the years 1 to 9999.
     """
     try:
-        timestamp_ms = _parse_text(value) if isinstance(value, str) else int(value)
+        timestamp_ms = _parse_text(value) if isinstance(value, str) else _parse_number(value)
     except (ValueError, OverflowError):
         raise InvalidRecord("timestamp", str(value)[:100], f"not a time; use {ALLOWED}") from None
     if not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
         raise InvalidRecord("timestamp", str(value)[:100], "outside the years 1 to 9999")
     return timestamp_ms
+
+
+def _parse_number(value: float) -> int:
+    return round(value if abs(value) >= LEAST_MS else value * 1000)
 
 
 def _parse_text(text: str) -> int:

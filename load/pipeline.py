@@ -1,0 +1,109 @@
+"""Records a second through the engine and its embedded log, without network.
+
+Appends batches as the HTTP door does, waits until the last record's result is committed, and says
+how much of the time was the forest's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import rcf
+from load.report import Row, publish
+from load.streams import seasonal
+from service.engine.config import StreamConfig
+from service.engine.errors import Backpressure
+from service.engine.records import NewRecord, Position
+from service.settings import Settings
+from service.wiring import build_engine, build_metrics
+
+BATCH = 1_000
+WAIT_S = 120.0
+
+
+def encoded(records: int, keys: int) -> list[NewRecord]:
+    """A stream of `keys` series in turns, as it is posted."""
+    values = seasonal(records, 1, seed=2).values[:, 0].tolist()
+    encode = msgspec.json.Encoder().encode
+    return [
+        NewRecord(encode({"values": [value]}), f"series-{i % keys}", 1_000 * i)
+        for i, value in enumerate(values)
+    ]
+
+
+async def run(config: StreamConfig, records: list[NewRecord], folder: Path) -> float:
+    """Seconds from the first append to the last committed result."""
+    engine = build_engine(Settings(data_dir=folder), build_metrics())
+    await engine.start()
+    try:
+        await engine.create_stream(config)
+        began = time.perf_counter()
+        last: list[Position] = []
+        for start in range(0, len(records), BATCH):
+            while True:
+                try:
+                    last = await engine.append(config.name, records[start : start + BATCH])
+                    break
+                except Backpressure as slow_down:
+                    await asyncio.sleep(slow_down.retry_after_s)
+        await engine.results_at(config.name, last, WAIT_S)
+        return time.perf_counter() - began
+    finally:
+        await engine.stop()
+
+
+def forest_alone(config: StreamConfig, records: int, keys: int) -> float:
+    """Seconds that the detectors need for the same records in the same batches."""
+    values = seasonal(records, 1, seed=2).values
+    detectors = [
+        rcf.Detector(
+            features=1,
+            shingle_size=config.shingle_size,
+            trees=config.trees,
+            sample_size=config.sample_size,
+            seed=key,
+        )
+        for key in range(keys)
+    ]
+    began = time.perf_counter()
+    for start in range(0, records, BATCH):
+        for key, detector in enumerate(detectors):
+            detector.process(values[start : start + BATCH][key::keys])
+    return time.perf_counter() - began
+
+
+def measure(trees: int, keys: int, partitions: int, records: int) -> Row:
+    """One line of the table."""
+    config = StreamConfig(
+        name="load", features=("value",), partitions=partitions, shingle_size=8, trees=trees
+    )
+    posted = encoded(records, keys)
+    forest_alone(config, BATCH, keys)  # loads the kernels
+    with tempfile.TemporaryDirectory(prefix="rcf-load-") as folder:
+        total = asyncio.run(run(config, posted, Path(folder)))
+    forest = forest_alone(config, records, keys)
+    return {
+        "trees": trees,
+        "series": keys,
+        "partitions": partitions,
+        "records": records,
+        "records/s": records / total,
+        "µs a record": 1e6 * total / records,
+        "forest alone µs": 1e6 * forest / records,
+    }
+
+
+def main(records: int = 100_000) -> None:
+    """Measure and publish."""
+    np.seterr(all="raise")
+    rows = [
+        measure(trees, keys, partitions, records)
+        for trees, keys, partitions in ((1, 10, 1), (50, 10, 1), (50, 10, 2), (50, 1_000, 2))
+    ]
+    publish("pipeline: log to committed result, no network", rows, batch=BATCH, log="SQLite FULL")

@@ -1,0 +1,67 @@
+"""One table for people on the terminal, one JSON line for machines on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.table import Table
+
+Row = Mapping[str, str | float | int]
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures depend on besides the code."""
+    facts: dict[str, str | int] = {
+        "python": platform.python_version(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 0,
+    }
+    for name in ("rcf-stream", "numba", "numpy", "krcf"):
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "absent"
+    return facts
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def publish(title: str, rows: Iterable[Row], **settings: object) -> None:
+    """Show rows as a table on stderr and print them as one JSON line on stdout.
+
+    Args:
+        title: Name of the report.
+        rows: One mapping a line; the first one names the columns.
+        settings: What the figures were measured with.
+    """
+    rows = list(rows)
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    Console(stderr=True).print(table)
+    report = {"report": title, "machine": machine(), "settings": settings, "rows": rows}
+    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.flush()
+
+
+def _shown(value: str | float) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else value
