@@ -159,7 +159,9 @@ def test_parameters_do_what_they_say() -> None:
     random = np.random.default_rng(9)
     rows = random.normal(size=4000) + 4 * (random.random(4000) < 0.02)
     counts = [len(anomalies(detector(z_factor=z), rows)) for z in (2.0, 3.0, 5.0, 100.0)]
-    assert counts[0] > counts[1] > counts[2] >= counts[3]
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[3]
+    rates = [len(anomalies(detector(anomaly_rate=r), rows)) for r in (0.05, 0.005, 0.0005)]
+    assert rates == sorted(rates, reverse=True) and rates[0] > rates[2]
     # No inverse depth reaches 10 with a sample of 128.
     assert len(anomalies(detector(score="depth", lower_threshold=10.0), rows)) == 0
     flat = np.full(500, 10.0)

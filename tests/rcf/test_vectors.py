@@ -89,14 +89,15 @@ def test_the_middle_of_three_points() -> None:
     assert seen == {round(low, 6), round(high, 6)}
 
 
-def rule(overlapping: bool, normalized: bool) -> Rule:
+def rule(shingle_size: int, normalized: bool) -> Rule:
     return Rule(
         decay=1 / 2560,
+        memory=0.01,
         anomaly_rate=0.01,
         z_factor=3.0,
         lower_threshold=0.8,
         initial_threshold=1.5,
-        overlapping=overlapping,
+        shingle_size=shingle_size,
         normalized=normalized,
         offset=0.0,
         scale=1.0,
@@ -115,29 +116,29 @@ def judged(of: Rule, score: float, before: int = 100) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("score", "grade"), [(1.25, 0.1875), (1.3, 0.5), (1.4, 1.0), (1.0, 0.0)])
 def test_threshold_of_single_records(score: float, grade: float) -> None:
-    assert judged(rule(False, False), score) == (pytest.approx(1.212114, abs=1e-6), grade)
+    assert judged(rule(1, False), score) == (pytest.approx(1.212114, abs=1e-6), grade)
 
 
 @pytest.mark.parametrize(("score", "grade"), [(1.3, 0.125), (1.4, 0.625), (1.0, 0.0)])
 def test_threshold_of_overlapping_points(score: float, grade: float) -> None:
-    assert judged(rule(True, True), score) == (pytest.approx(1.262388, abs=1e-6), grade)
+    assert judged(rule(4, True), score) == (pytest.approx(1.262388, abs=1e-6), grade)
 
 
 @pytest.mark.parametrize("before", [0, 1, 9])
 def test_threshold_before_ten_scores(before: int) -> None:
-    assert judged(rule(False, False), 1.5, before) == (1.5, 1.0)
-    assert judged(rule(False, False), 1.49, before) == (1.5, 0.0)
+    assert judged(rule(1, False), 1.5, before) == (1.5, 1.0)
+    assert judged(rule(1, False), 1.49, before) == (1.5, 0.0)
 
 
 def test_threshold_from_ten_to_twenty_scores_moves_to_what_was_learnt() -> None:
-    thresholds = [judged(rule(False, False), 1.0, before)[0] for before in range(9, 22)]
+    thresholds = [judged(rule(1, False), 1.0, before)[0] for before in range(9, 22)]
     assert thresholds[0] == thresholds[1] == 1.5
     assert all(later < earlier for earlier, later in pairwise(thresholds[1:12]))
 
 
 def test_scores_on_another_scale_are_judged_alike() -> None:
     """A score s that stands for offset + scale s has threshold and grade of that number."""
-    plain, scaled = rule(False, False), rule(False, False)._replace(offset=0.5, scale=0.03)
+    plain, scaled = rule(1, False), rule(1, False)._replace(offset=0.5, scale=0.03)
     state, other = np.zeros(WORDS), np.zeros(WORDS)
     for i in range(200):
         score = (0.9, 1.0, 1.1, 1.0, 1.4)[i % 5]
