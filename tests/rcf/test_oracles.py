@@ -109,16 +109,20 @@ def krcf_scores(rows: np.ndarray, shingle_size: int, seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("features", "shingle_size"), [(1, 1), (1, 8), (5, 8), (10, 1)])
 def test_depth_scores_agree_with_aws(features: int, shingle_size: int) -> None:
-    """On one stream: mean ratio within 2 %, correlation above 0.95 or that of krcf with itself."""
+    """On one stream: mean ratio within 2 %, correlation above 0.95 or that of krcf with itself.
+
+    Means are over ten seeds of ours and three of krcf, as one seed's mean strays by 1 %.
+    """
     n, warm = 6000, 500
     rows = stream(features, n, 100 * features + shingle_size)
-    forest = Forest(
-        features, shingle_size=shingle_size, trees=50, sample_size=256, score="depth", seed=1
-    )
-    ours = forest.process(rows)[warm:]
-    theirs, again = (krcf_scores(rows, shingle_size, seed)[warm:] for seed in (1, 2))
-    ratio = ours.mean() / theirs.mean()
+    mine = [
+        Forest(features, shingle_size=shingle_size, score="depth", seed=seed).process(rows)[warm:]
+        for seed in range(10)
+    ]
+    aws = [krcf_scores(rows, shingle_size, seed)[warm:] for seed in (1, 2, 3)]
+    ratio = np.mean(mine) / np.mean(aws)
     assert abs(ratio - 1) < 0.02, f"ratio {ratio:.4f}"
+    ours, theirs, again = mine[0], aws[0], aws[1]
     r, itself = correlation(ours, theirs), correlation(theirs, again)
     assert r > min(0.95, itself - 0.01), f"correlation {r:.4f}, krcf with itself {itself:.4f}"
     top = [set(np.argsort(-scores)[:50].tolist()) for scores in (ours, theirs, again)]
