@@ -11,7 +11,7 @@ import pytest
 
 from rcf import Forest, vector
 from rcf.cut import key_of
-from rcf.row import RowShape
+from rcf.row import RowShape, fixed_row
 from rcf.state import Shape, open_block
 
 DIMENSIONS = [*range(1, 41), 47, 48, 64, 100, 129]
@@ -264,6 +264,53 @@ def same_paths(ours: Paths, theirs: Paths) -> None:
             places = 8 * np.arange(n) + lane
             a, b = getattr(ours, name)[places], getattr(theirs, name)[places]
             assert a.tobytes() == b.tobytes(), f"{name} of lane {lane}"
+
+
+@pytest.mark.parametrize(("groups", "tail"), [(0, 1), (0, 4), (1, 0), (2, 2)])
+def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -> None:
+    @numba.njit
+    def union_fixed(out: Any, to: int, boxes: tuple[Any, int, Any, int]) -> Any:
+        row = fixed_row(groups, tail)
+        return vector.box_union(out, to, boxes[0], boxes[1], boxes[2], boxes[3], row)
+
+    @numba.njit
+    def touches_fixed(boxes: Any, at: int, point: Any) -> Any:
+        return vector.box_touches(boxes, at, point, fixed_row(groups, tail))
+
+    @numba.njit
+    def fold_fixed(t: Trees, query: Any, p: Paths) -> None:
+        fold(t, query, p, fixed_row(groups, tail))
+
+    random = np.random.default_rng(groups)
+    dimensions = 8 * groups + tail
+    forest = Forest(dimensions, trees=8, sample_size=60, seed=3)
+    points = np.round(random.normal(size=(400, dimensions)) * 2) / 2
+    forest.update(points)
+    block, row, pairs = open_block(forest.block), forest.shape.row, forest.shape.pairs
+    assert (row.groups, row.tail) == (groups, tail)
+    eight = Trees(block.nodes, block.masses, block.boxes, block.ranges, 0, pairs, 7)
+    for trial in range(12):
+        a, b = (random.normal(size=dimensions).astype(np.float32) for _ in range(2))
+        box = as_row(np.minimum(a, b), np.maximum(a, b), 0)
+        point = (a if trial % 2 else random.normal(size=dimensions)).astype(np.float32)
+        query = as_row(point, point, 0)
+        ours, theirs = np.zeros((2, row.width), np.float32)
+        total = union(theirs, 0, (box, 0, query, 0), row)
+        assert same_bits(union_fixed(ours, 0, (box, 0, query, 0)), total)
+        assert np.array_equal(ours, theirs)
+        edge = as_row(point, point, 1)
+        assert touches_fixed(box, 0, edge) == touches(box, 0, edge, row)
+        both = []
+        for fixed in (False, True):
+            paths = empty_paths(pairs)
+            walk(eight, np.array([key_of(x) for x in point], np.int64), 0, paths)
+            paths.tops[:] = paths.depths
+            if fixed:
+                fold_fixed(eight, query, paths)
+            else:
+                fold(eight, query, paths, row)
+            both.append(paths)
+        same_paths(*both)
 
 
 def test_find_equal() -> None:
