@@ -47,8 +47,8 @@ class Detector:
         initial_accept_fraction: See `rcf.Forest`.
         z_factor: Deviations above the mean score that make the threshold, 2 to 100. Larger: fewer
             anomalies.
-        anomaly_rate: Share of records expected to begin an anomaly in the long run, above 0 and up to
-            0.5. Smaller: fewer anomalies.
+        anomaly_rate: Share of records expected to begin an anomaly in the long run, above 0 and up
+            to 0.5. Smaller: fewer anomalies.
         lower_threshold: Scores below it, on the scale of inverse depth, are never anomalies; 0.1
             to 10.
         ignore_relative: In a flat series, changes up to this share of the level are no anomalies;

@@ -12,6 +12,7 @@ from rcf import score as folds
 from rcf import state, step
 from rcf.errors import InvalidParameter
 from rcf.rng import seed_states
+from rcf.special import specialist
 from rcf.state import F64, U8, Shape
 
 #: The ring of the store spans this many mean lifetimes of a sampled point (1 / decay records):
@@ -21,6 +22,7 @@ _LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay i
 
 
 def whole(field: str, value: object, low: int, high: int) -> int:
+    """`value` as int; InvalidParameter unless it is a whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
     if not low <= value <= high:
@@ -29,6 +31,7 @@ def whole(field: str, value: object, low: int, high: int) -> int:
 
 
 def real(field: str, value: object, low: float, high: float) -> float:
+    """`value` as float; InvalidParameter unless it is a number from `low` to `high`."""
     allowed = f"a number from {low:g} to {high:g}"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InvalidParameter(field, value, allowed)
@@ -38,14 +41,14 @@ def real(field: str, value: object, low: float, high: float) -> float:
 
 
 def as_rows(values: ArrayLike, features: int) -> F64:
-    """Records as float64 (n, features), every value finite and within float32's range.
+    """Records as float64 (n, features), C order; values are not looked at.
 
     Args:
         values: (n, features); for one feature also (n,); for several also one record (features,).
         features: Values a record.
 
     Raises:
-        InvalidParameter: Wrong shape or type, NaN, infinity, or beyond +-3.4e38.
+        InvalidParameter: Wrong shape or type.
     """
     allowed = f"numbers in the shape (records, {features})"
     try:
@@ -61,14 +64,6 @@ def as_rows(values: ArrayLike, features: int) -> F64:
         rows = rows.reshape(-1, 1) if features == 1 else rows.reshape(1, -1)
     if rows.ndim != 2 or rows.shape[1] != features:
         raise InvalidParameter("values", f"of shape {np.shape(values)}", allowed)
-    bad = step.first_invalid(rows)
-    if bad >= 0:
-        row, feature = divmod(bad, features)
-        raise InvalidParameter(
-            f"values[{row}][{feature}]",
-            float(rows[row, feature]),
-            "a finite number within ±3.4e38",
-        )
     return rows
 
 
@@ -143,14 +138,20 @@ class Forest:
                 sample_size,
                 "trees x sample_size x features x shingle_size below 2^31",
             )
-        self._block = state.allocate(shape)
+        self._adopt(state.allocate(shape))
         forest = state.open_block(self._block)
         forest.rng[:] = seed_states(seed, trees)
         forest.header[state.OUTPUT_AFTER] = warmup
         forest.header[state.SCORE] = folds.NAMES[score]
         forest.reals[state.DECAY] = decay
         forest.reals[state.INITIAL_ACCEPT] = accepted
-        self._features = features
+
+    def _adopt(self, block: U8) -> None:
+        shape = state.shape_of(block[: state.HEADER * 8].view(np.int64))
+        self._block = block
+        self._features = shape.features
+        self._trees = shape.trees
+        self._specialist = specialist(shape.row)
 
     # --- what it does ---------------------------------------------------------------------------
 
@@ -167,20 +168,11 @@ class Forest:
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        rows = as_rows(values, self._features)
-        scores = np.empty(len(rows), np.float64)
-        done = step.process_rows(self._block, rows, scores)
-        while done < len(rows):
-            self._grow_store()
-            done += step.process_rows(self._block, rows[done:], scores[done:])
-        return scores
+        return self._run(as_rows(values, self._features), True)
 
     def score(self, values: ArrayLike) -> F64:
         """Score records as `process` would if it did not learn; nothing changes."""
-        rows = as_rows(values, self._features)
-        scores = np.empty(len(rows), np.float64)
-        step.score_rows(self._block, rows, scores)
-        return scores
+        return self._run(as_rows(values, self._features), False)
 
     def update(self, values: ArrayLike) -> None:
         """Learn records without looking at their scores. Arguments as for `process`."""
@@ -246,9 +238,25 @@ class Forest:
     def of_block(cls, block: U8) -> Forest:
         """A forest around a block of state, which it then owns."""
         forest = cls.__new__(cls)
-        forest._block = block
-        forest._features = state.open_block(block).header[state.FEATURES].item()
+        forest._adopt(block)
         return forest
+
+    def _run(self, rows: F64, learn: bool) -> F64:
+        scores = np.empty(len(rows), np.float64)
+        run = self._specialist.kernel
+        done = run(self._block, rows, scores, learn)
+        if done < 0:
+            row, feature = divmod(-1 - done, self._features)
+            raise InvalidParameter(
+                f"values[{row}][{feature}]",
+                float(rows[row, feature]),
+                "a finite number within ±3.4e38",
+            )
+        while done < len(rows):
+            self._grow_store()
+            done += run(self._block, rows[done:], scores[done:], learn)
+        self._specialist.note(len(rows), self._trees)
+        return scores
 
     def _grow_store(self) -> None:
         """Double the room for points that outlive the ring, up to one for every sampled point."""

@@ -1,7 +1,7 @@
 """Shapes of box rows: known while compiling (`FixedRow`) or only while running (`RowShape`).
 
 Kernels take either. With a fixed row the loops over a row unroll and its vectors stay in registers;
-each fixed row is a compilation of its own. The bits are the same.
+each fixed row is a compilation of its own (`rcf.special`). The bits are the same.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from rcf.reservoir import (
     set_key,
     set_peaks,
 )
-from rcf.row import RowShape, fixed_row
+from rcf.row import RowShape
 from rcf.score import fold_trees, scale_of
 from rcf.state import (
     DIMENSIONS,
@@ -228,34 +228,52 @@ def make_window(forest: Forest, values: F64) -> F32:
 
 
 @kernel
-def process(block: U8, values: F64, scores: F64, row: RowShape) -> Int:
-    """`process_rows` for one shape of box rows."""
+def learn_record(forest: Forest, query: Query, newest: Int) -> Int:
+    """Take the record at `query.values[newest:]` into the ring; return where its point starts."""
+    write_record(forest, query.values, newest)
+    if is_wide(forest, query.values, newest, forest.features):
+        forest.header[WIDE] = 1
+    if forest.header[RECORDS] < forest.shingle_size:
+        return -1
+    forest.header[POINTS] += 1
+    keep_epoch(forest, forest.header[POINTS])
+    return newest_point(forest)
+
+
+@kernel
+def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape) -> Int:
+    """`run_rows` for one shape of box rows, known while compiling or not."""
+    bad = first_invalid(values)
+    if bad >= 0:
+        return -1 - bad
     forest = open_forest(block, row)
     header = forest.header
     window = make_window(forest, values)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done = len(scores)
+    done, origin, sequence = len(scores), np.int64(-1), header[POINTS] + 1
+    wide = header[WIDE] != 0
+    seen = header[RECORDS]
     for i in range(len(scores)):
-        if not has_room(forest):
-            done = i
-            break
+        at = i * forest.features
         scores[i] = np.nan
-        newest = (i + forest.shingle_size - 1) * forest.features
-        write_record(forest, query.values, newest)
-        if is_wide(forest, query.values, newest, forest.features):
-            header[WIDE] = 1
-        if header[RECORDS] < forest.shingle_size:
+        if learn:
+            if not has_room(forest):
+                done = i
+                break
+            origin = learn_record(forest, query, at + (forest.shingle_size - 1) * forest.features)
+            sequence, wide = header[POINTS], header[WIDE] != 0
+            if origin >= 0 and sequence == 1:
+                plant_all(forest, origin, sequence)
+                continue
+        elif sequence > header[OUTPUT_AFTER]:
+            wide = header[WIDE] != 0 or is_wide(forest, query.values, at, forest.dimensions)
+        if seen + i + 1 < forest.shingle_size or sequence == 1:
             continue
-        header[POINTS] += 1
-        sequence = header[POINTS]
-        keep_epoch(forest, sequence)
-        origin = newest_point(forest)
-        if sequence == 1:
-            plant_all(forest, origin, sequence)
+        if not learn and sequence <= header[OUTPUT_AFTER]:
             continue
-        set_query(forest, query, i * forest.features)
-        value = visit(forest, query, walk, True, header[WIDE] != 0, origin, sequence)
+        set_query(forest, query, at)
+        value = visit(forest, query, walk, learn, wide, origin, sequence)
         if sequence > header[OUTPUT_AFTER]:
             scores[i] = value
     keep_alive(window)
@@ -264,56 +282,21 @@ def process(block: U8, values: F64, scores: F64, row: RowShape) -> Int:
 
 
 @kernel
-def process_rows(block: U8, values: F64, scores: F64) -> Int:
-    """Score each record, then learn it.
+def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+    """Score each record and, if `learn`, learn it.
 
     Args:
-        block: uint8, a forest's block; changed in place.
-        values: float64 (records, features), C order, every value a finite float32.
+        block: uint8, a forest's block; changed in place if `learn`.
+        values: float64 (records, features), C order.
         scores: float64 (records,), out; NaN while warming.
+        learn: Whether to learn; if not, records are scored as a continuation of the stream, and
+            nothing changes.
 
     Returns:
-        Records done: fewer than given if the store has no room to keep one more point.
+        Records done: fewer than given if the store has no room to keep one more point. Below 0
+        where a value is no finite float32: -1 minus its flat index; nothing was done then.
     """
-    return process(block, values, scores, row_of(block))
-
-
-@kernel
-def process_rows_8(block: U8, values: F64, scores: F64) -> Int:
-    """`process_rows` for 5 to 8 dimensions."""
-    return process(block, values, scores, fixed_row(1, 0))
-
-
-@kernel
-def process_rows_1(block: U8, values: F64, scores: F64) -> Int:
-    """`process_rows` for 5 to 8 dimensions."""
-    return process(block, values, scores, fixed_row(0, 1))
-
-
-@kernel
-def process_rows_48(block: U8, values: F64, scores: F64) -> Int:
-    """`process_rows` for 5 to 8 dimensions."""
-    return process(block, values, scores, fixed_row(6, 0))
-
-
-@kernel
-def score_rows(block: U8, values: F64, scores: F64) -> None:
-    """Score records as a continuation of the stream, changing nothing; arguments as above."""
-    forest = open_forest(block, row_of(block))
-    header = forest.header
-    window = make_window(forest, values)
-    room = np.empty(room_bytes(forest), np.uint8)
-    query, walk = make_query(forest, window, room), make_walk(forest, room)
-    for i in range(len(scores)):
-        if header[POINTS] < header[OUTPUT_AFTER] or header[RECORDS] + i + 1 < forest.shingle_size:
-            scores[i] = np.nan
-            continue
-        at = i * forest.features
-        set_query(forest, query, at)
-        wide = header[WIDE] != 0 or is_wide(forest, query.values, at, forest.dimensions)
-        scores[i] = visit(forest, query, walk, False, wide, 0, 0)
-    keep_alive(window)
-    keep_alive(room)
+    return run(block, values, scores, learn, row_of(block))
 
 
 @kernel

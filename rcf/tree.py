@@ -224,8 +224,8 @@ def rebuild_tree(forest: Forest, walk: Walk, tree: Int) -> None:
     width = forest.row.width
     pairs = tree * forest.pairs
     base, slots = 2 * pairs, tree * forest.slots
-    for node in range(2 * forest.pairs):
-        forest.masses[base + node] = 0
+    for i in range(2 * forest.pairs):
+        forest.masses[base + i] = 0
     for slot in range(forest.slots):
         origin = np.int64(forest.origins[slots + slot])
         if origin < 0:
