@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import rcf
+from rcf.forest import default_decay
 from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
 from service.engine.ports import SeriesDetector
@@ -30,3 +31,11 @@ class ForestFactory:
             return rcf.Detector.from_bytes(data)
         except rcf.SnapshotError as error:
             raise CorruptSnapshot("detector", str(error)) from error
+
+    def adjust(self, detector: rcf.Detector, config: StreamConfig) -> None:
+        """Set the time decay; see the port."""
+        wanted = config.time_decay
+        if wanted is None:
+            wanted = default_decay(config.sample_size)
+        if detector.forest.time_decay != wanted:
+            detector.forest.set_time_decay(wanted)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api import errors, events, operations, page, records, results, streams
+from service.api import docs, errors, events, operations, page, records, results, streams
 from service.api.context import Context
 from service.api.schemas import COMPONENTS
 
@@ -32,10 +32,11 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         summary="Streaming anomaly detection with Random Cut Forests.",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # `docs` serves it without a network
         redoc_url=None,
     )
     errors.install(app)
-    for resource in (streams, records, results, events, operations, page):
+    for resource in (streams, records, results, events, operations, page, docs):
         app.include_router(resource.router(context))
     _complete_openapi(app)
     return app

@@ -25,6 +25,10 @@ NDJSON = (
 CSV = ("text/csv", "application/csv")
 MEDIA_TYPES = (JSON, *NDJSON, *CSV)
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no such JSON: besides its own errors, for broken UTF-8
+inside a name and for too deep a nesting."""
+
 KEY_COLUMN = "key"
 TIME_COLUMN = "timestamp"
 
@@ -67,7 +71,7 @@ def _split_json(body: bytes) -> list[Row]:
         return []
     try:
         envelope = _decode_envelope(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Problem("malformed-body", _json_advice(error)) from error
     if isinstance(envelope.records, msgspec.UnsetType):
         return [Row(1, None, body)]
@@ -78,6 +82,8 @@ def _json_advice(error: Exception) -> str:
     hint = 'expected one record {"values": [...]} or {"records": [...]}'
     if isinstance(error, msgspec.ValidationError):
         return f"{error}; {hint}"
+    if isinstance(error, RecursionError):
+        return f"nested too deeply; {hint}"
     return f"not JSON: {error}; NaN and Infinity are no JSON numbers; {hint}"
 
 

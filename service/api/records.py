@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from service.api.bodies import media_type, read_body, unsupported
 from service.api.context import Context
-from service.api.formats import JSON, MEDIA_TYPES, Row, split
+from service.api.formats import JSON, MEDIA_TYPES, UNREADABLE, Row, split
 from service.api.parameters import StreamName
 from service.api.problems import Problem, shorten
 from service.api.schemas import APPEND
@@ -110,11 +110,12 @@ def _features_of(value: bytes) -> tuple[str, ...]:
     """
     try:
         record = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}"
         raise Problem(
             "invalid-records",
-            f"the first record is not JSON: {error}",
-            rows=[{"row": 1, "field": "", "value": _shown(value), "reason": str(error)}],
+            f"the first record is {reason}",
+            rows=[{"row": 1, "field": "", "value": _shown(value), "reason": reason}],
         ) from error
     values = record.get("values") if isinstance(record, dict) else record
     if isinstance(values, dict) and values:

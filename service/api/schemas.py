@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
-from service.engine.config import SCORES, StreamConfig
+from service.engine.config import CHANGES, SCORES, Change, StreamConfig
 
 Schema = dict[str, Any]
 
@@ -27,21 +27,28 @@ def _whole(low: int, high: int, description: str, name: str) -> Schema:
     }
 
 
-STREAM_FIELDS: dict[str, Schema] = {
+_CHANGES: dict[Change, str] = {
+    "live": "Can be changed at any time.",
+    "model": "A change needs a fresh model: `?reset=true`.",
+    "never": "Never changes.",
+}
+
+_SETTABLE: dict[str, Schema] = {
     "partitions": {
         "type": "integer",
         "minimum": 1,
         "maximum": 256,
-        "description": "Ordered parts of the stream; a key belongs to one. Never changes.",
+        "description": "Ordered parts of the stream; a key belongs to one.",
     },
     "shingle_size": _whole(1, 1000, "Records end to end in one point.", "shingle_size"),
     "trees": _whole(1, 1000, "Trees of each forest.", "trees"),
-    "sample_size": _whole(2, 65536, "Points behind each tree.", "sample_size"),
+    "sample_size": _whole(2, 32766, "Points behind each tree.", "sample_size"),
     "time_decay": {
         "type": ["number", "null"],
         "minimum": 0,
         "exclusiveMaximum": 1,
-        "description": "Weight lost per record; null takes the library's default.",
+        "description": "Weight that sampled points lose per record; null takes "
+        "1 / (10 sample_size). A change reaches each series with its next record.",
     },
     "score": {
         "type": "string",
@@ -60,6 +67,11 @@ STREAM_FIELDS: dict[str, Schema] = {
         1, 10**6, "Series held in one partition; further keys get an error result.", "max_series"
     ),
     "retention": _whole(1000, 10**12, "Records and results kept per partition.", "retention"),
+}
+
+STREAM_FIELDS: dict[str, Schema] = {
+    name: field | {"description": f"{field['description']} {_CHANGES[CHANGES[name]]}"}
+    for name, field in _SETTABLE.items()
 }
 
 _NAMES: Schema = {

@@ -15,14 +15,14 @@ from rich.console import Console
 import rcf
 from service.sources.demo import CYCLE_STEPS, SHAPES, STEP_S, Label, Shape, labels, values
 
-HISTORY_STEPS = 5 * CYCLE_STEPS
+HISTORY_STEPS = CYCLE_STEPS * 5 // 2
 """Steps each detector sees before the first line is written."""
 
 GRACE_STEPS = 8
 """A point is the last `SHINGLE_SIZE` records: it stays odd this long after the anomaly ended."""
 
 SHINGLE_SIZE = 8
-_EPOCH_STEP = 3_600_000_000
+_START_STEP = 9_000_000_000
 _FIELDS = ("time", "key", "value", "score", "threshold", "grade", "anomaly", "label")
 
 
@@ -113,8 +113,8 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Tally:
         out: Receives the rows.
         say: Receives sentences for people (standard error).
     """
-    start = _EPOCH_STEP
-    say("compiling or loading kernels, warming eight detectors on ten minutes of history …")
+    start = _START_STEP
+    say("compiling or loading kernels, warming eight detectors on eight minutes of history …")
     series = [Series(shape, start, options.seed) for shape in SHAPES]
     tally = Tally()
     write = _writer(options, out)

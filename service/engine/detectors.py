@@ -1,4 +1,10 @@
-"""One detector per series: create, count, remember which changed since the last snapshot."""
+"""One detector per series: create, count, remember which changed since the last snapshot.
+
+A restored series stays asleep as bytes until its first record: opening a forest takes
+milliseconds, and a partition may hold thousands, most of them idle. What a stream may change
+while it runs is handed to a series with its next record, so that its state at an offset depends
+on the records before it alone, asleep or not.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,21 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from service.engine.config import StreamConfig
-from service.engine.ports import DetectorFactory, SeriesDetector
+from service.engine.ports import DetectorFactory, SeriesDetector, Storable
 from service.engine.series import seed_of
+
+
+class _Asleep:
+    """A series that nobody needed yet."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes it was restored from."""
+        return self._data
 
 
 class SeriesDetectors:
@@ -15,7 +34,8 @@ class SeriesDetectors:
 
     def __init__(self, factory: DetectorFactory) -> None:
         self._factory = factory
-        self._held: dict[str, SeriesDetector] = {}
+        self._held: dict[str, SeriesDetector | _Asleep] = {}
+        self._outdated: set[str] = set()
         self._before_change: Callable[[str], None] = _nobody_minds
         self._changed: dict[str, None] = {}  # a dict, because its order is repeatable
 
@@ -31,22 +51,43 @@ class SeriesDetectors:
         self._held[key] = self._factory.create(config, seed_of(config.name, key, config.seed))
         return True
 
-    def for_update(self, key: str) -> SeriesDetector:
-        """Return an admitted series' detector, marked as changed."""
+    def for_update(self, key: str, config: StreamConfig) -> SeriesDetector:
+        """Return an admitted series' detector, marked as changed, as the stream wants it.
+
+        Raises:
+            CorruptSnapshot: no detector wrote the bytes of a series that slept.
+        """
         self._before_change(key)
         self._changed[key] = None
-        return self._held[key]
+        held = self._held[key]
+        if isinstance(held, _Asleep):
+            held = self._held[key] = self._factory.restore(held.to_bytes())
+        if key in self._outdated:
+            self._factory.adjust(held, config)
+            self._outdated.discard(key)
+        return held
 
     def restore(self, key: str, data: bytes) -> None:
-        """Take a series over from its bytes; it counts as unchanged."""
-        self._held[key] = self._factory.restore(data)
+        """Take a series over from its bytes; it counts as unchanged.
+
+        Raises:
+            CorruptSnapshot: no detector wrote the bytes. Found at once for the first series
+                alone, which is enough to notice another format.
+        """
+        self._held[key] = _Asleep(data) if self._held else self._factory.restore(data)
+        self._outdated.add(key)
+
+    def reconfigure(self) -> None:
+        """Take note that what a stream may change while it runs has changed."""
+        self._outdated.update(self._held)
 
     def forget_all(self) -> None:
         """Drop every series."""
         self._held.clear()
+        self._outdated.clear()
         self._changed.clear()
 
-    def held(self) -> dict[str, SeriesDetector]:
+    def held(self) -> dict[str, Storable]:
         """Return the series held, by key, oldest first."""
         return dict(self._held)
 

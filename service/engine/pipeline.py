@@ -135,6 +135,7 @@ class Pipeline:
             raise self._broken(record.offset, f"unreadable control record: {error}") from error
         if config.generation != self.config.generation:
             self.detectors.forget_all()
+        self.detectors.reconfigure()
         self._configure(config)
         self._settle(output, record, "control")
 
@@ -207,7 +208,9 @@ class Pipeline:
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
-                judgement = self.detectors.for_update(key).process(by_series[start:end])
+                judgement = self.detectors.for_update(key, self.config).process(
+                    by_series[start:end]
+                )
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
             found[0, start:end] = judgement.score

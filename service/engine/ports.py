@@ -170,18 +170,22 @@ class Judgement(Protocol):
         """How anomalous, [0, 1]."""
 
 
-class SeriesDetector(Protocol):
-    """Judges one series; `rcf.Detector` is one."""
-
-    def process(self, values: Numbers, /) -> Any:
-        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+class Storable(Protocol):
+    """Something that a snapshot can hold."""
 
     def to_bytes(self) -> bytes:
         """Return bytes from which an equal detector can be made."""
 
 
+class SeriesDetector(Storable, Protocol):
+    """Judges one series; `rcf.Detector` is one."""
+
+    def process(self, values: Numbers, /) -> Any:
+        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+
+
 class DetectorFactory(Protocol):
-    """Makes detectors: afresh, or from bytes."""
+    """Makes detectors, afresh or from bytes, and adjusts them."""
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing."""
@@ -191,6 +195,12 @@ class DetectorFactory(Protocol):
 
         Raises:
             CorruptSnapshot: no detector wrote them.
+        """
+
+    def adjust(self, detector: Any, config: StreamConfig) -> None:
+        """Give a detector made here the fields that a stream may change while it runs.
+
+        A detector that has them already keeps its state to the bit.
         """
 
 

@@ -22,7 +22,7 @@ from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.pipeline import Pipeline
-from service.engine.ports import Failpoints, SeriesDetector, SnapshotStore
+from service.engine.ports import Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer
 
 VERSION = 1
@@ -74,7 +74,7 @@ class Capture:
     def __init__(
         self,
         pipeline: Pipeline,
-        changed: dict[str, SeriesDetector],
+        changed: dict[str, Storable],
         kept: Sequence[SeriesRef],
     ) -> None:
         self.partition = pipeline.partition

@@ -14,7 +14,10 @@ LATEST_MS = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z."""
 LEAST_MS = 1e11
 """Numbers from here on are milliseconds, not seconds."""
-ALLOWED = "RFC 3339 text, or seconds or milliseconds since 1970"
+ALLOWED = (
+    "RFC 3339 text such as 2026-01-31T12:00:00Z (UTC when no offset is given), or seconds since "
+    "1970 (milliseconds from 1e11 on)"
+)
 _MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 

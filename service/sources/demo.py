@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 Kind = Literal["spike", "level_shift", "broken_period", "noise_burst", "drop_to_zero"]
 Values = NDArray[np.float64]
 
-STEP_S = 0.5
+STEP_S = 0.2
 """Seconds between two records of one key."""
 
-CYCLE_STEPS = 240
-"""Steps in which each key has exactly one anomaly: two minutes, so normal behaviour prevails."""
+CYCLE_STEPS = 960
+"""Steps in which each key has exactly one anomaly. A detector expects one in a thousand records to
+begin an anomaly; what happens more often, it would come to take for normal."""
 
 JITTER_STEPS = 8
 """The start of an anomaly moves by up to this many steps, so it cannot be learnt as periodic."""
+
+_HURRY = 3.3
+"""How much faster a wave swings, and wider too, once its period is broken."""
 
 _BLOCK_STEPS = 1024
 
@@ -153,5 +157,6 @@ def _disturbed(
     if shape.kind == "noise_burst":
         return usual + 8 * size * shape.noise * noise
     if shape.kind == "broken_period":
-        return shape.base + shape.noise * noise
+        fast = np.sin(2 * np.pi * _HURRY * steps / shape.period)
+        return shape.base + 1.8 * size * shape.amplitude * fast + shape.noise * noise
     return np.zeros(len(steps))

@@ -70,6 +70,16 @@ def test_a_change_that_needs_a_fresh_model_says_so_and_does_it_when_told(client,
     assert len(stored(client, stream)) >= 6
 
 
+def test_the_time_decay_changes_without_a_fresh_model(client, stream):
+    put(client, stream, {"features": 1, "output_after": 1})
+    post(client, stream, {"records": [{"values": [1]}] * 5})
+    answer = put(client, stream, {"time_decay": 0.01})
+    assert answer.status_code == 200
+    assert answer.json()["time_decay"] == 0.01 and answer.json()["generation"] == 1
+    [result] = post(client, stream, {"values": [1]}).json()["results"]
+    assert result["status"] == "scored"
+
+
 def test_partitions_never_change(client, stream):
     put(client, stream, {"partitions": 1})
     for reset in (False, True):
@@ -97,6 +107,7 @@ def test_partitions_never_change(client, stream):
         ({"features": [""]}, "features"),
         ({"features": [1]}, "features"),
         ({"features": 1000, "shingle_size": 1000}, "shingle_size"),
+        ({"features": 100, "shingle_size": 10, "sample_size": 32766}, "sample_size"),
         ({"seed": -1}, "seed"),
         ({"colour": "red"}, "body"),
         ([], "body"),

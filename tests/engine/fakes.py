@@ -18,6 +18,7 @@ class FakeDetector:
 
     def __init__(self, state: int, seen: int, warm: int) -> None:
         self.state, self.seen, self.warm = state, seen, warm
+        self.decay = 0.0
 
     def process(self, values: np.ndarray) -> SimpleNamespace:
         rows = len(values)
@@ -31,23 +32,32 @@ class FakeDetector:
             for value in row:
                 self.state ^= int.from_bytes(struct.pack("<d", value), "little")
                 self.state = (self.state * 0x9E3779B97F4A7C15 + 1) & MASK
+            self.state ^= int(self.decay * 2**32)
             self.seen += 1
         return SimpleNamespace(score=score, threshold=threshold, grade=grade)
 
     def to_bytes(self) -> bytes:
-        return struct.pack("<QQQ", self.state, self.seen, self.warm) + bytes(200)
+        return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)
 
 
 class FakeFactory:
     """Makes `FakeDetector`s."""
 
     def create(self, config: StreamConfig, seed: int) -> FakeDetector:
-        return FakeDetector(seed, 0, config.output_after or config.shingle_size)
+        detector = FakeDetector(seed, 0, config.output_after or config.shingle_size)
+        self.adjust(detector, config)
+        return detector
 
     def restore(self, data: bytes) -> FakeDetector:
-        if len(data) != 224:
+        if len(data) != 232:
             raise CorruptSnapshot("fake", "wrong length")
-        return FakeDetector(*struct.unpack("<QQQ", data[:24]))
+        *numbers, decay = struct.unpack("<QQQd", data[:32])
+        detector = FakeDetector(*numbers)
+        detector.decay = decay
+        return detector
+
+    def adjust(self, detector: FakeDetector, config: StreamConfig) -> None:
+        detector.decay = config.time_decay or 0.0
 
 
 class NoMetrics:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import random
+from dataclasses import replace
 
 import pytest
 
 from service.adapters.codec import JsonDecoder
+from service.adapters.forest import ForestFactory
 from service.adapters.snapshots import MemorySnapshotStore
+from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.pipeline import Pipeline
@@ -58,6 +62,64 @@ def test_a_snapshot_is_the_state_of_the_moment_it_was_taken():
     assert (manifest.offset, config_of(manifest)) == (8, CONFIG)
 
 
+class Counting(FakeFactory):
+    """Counts the series that were opened."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def restore(self, data: bytes):
+        self.opened += 1
+        return super().restore(data)
+
+
+def test_a_restored_series_sleeps_until_its_next_record():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "abcdefgh")
+    manifest = read_manifest(store, save(store, step, {}).pointer)
+    factory = Counting()
+    detectors = SeriesDetectors(factory)
+    load(store, manifest, detectors, no_failpoint)
+    assert factory.opened == 1  # the first one, in case the format is another
+    again = Pipeline(HERE, CONFIG, detectors, JsonDecoder, manifest.offset)
+    assert detectors.digests() == step.detectors.digests()
+    for side in (step, again):
+        feed(side, "gcg")
+    assert factory.opened == 3
+    assert detectors.digests() == step.detectors.digests()
+    saved = save(store, again, {place.key: place for place in manifest.series})
+    assert restored(store, saved.pointer).digests() == step.detectors.digests()
+
+
+@pytest.mark.parametrize("cut", [150, 200, 201, 260, 320, 399])
+def test_a_decay_changed_on_the_way_survives_a_restore(cut):
+    """Real forests; the change stands at offset 200, series `b` pauses from 150 to 300."""
+    config = replace(CONFIG, trees=5, sample_size=16, shingle_size=2, output_after=4)
+    control = Record(200, 0, None, encode_config(replace(config, time_decay=0.2)), True)
+    rng = random.Random(cut)
+    records = [
+        Record(n, 0, "a" if 150 <= n < 300 else "ab"[n % 2], b"[%d,%d]" % (rng.randrange(99), n))
+        for n in range(400)
+    ]
+    records[200] = control
+
+    def new() -> Pipeline:
+        return Pipeline(HERE, config, SeriesDetectors(ForestFactory()), JsonDecoder)
+
+    whole, part, store = new(), new(), MemorySnapshotStore()
+    expected = whole.process(Batch(HERE, records, 400)).results
+    results = list(part.process(Batch(HERE, records[:cut], cut)).results)
+    manifest = read_manifest(store, save(store, part, {}).pointer)
+    detectors = SeriesDetectors(ForestFactory())
+    load(store, manifest, detectors, no_failpoint)
+    part = Pipeline(HERE, config_of(manifest), detectors, JsonDecoder, manifest.offset)
+    results += part.process(Batch(HERE, records[cut:], 400)).results
+    assert results == expected
+    assert part.detectors.digests() == whole.detectors.digests()
+    unchanged = new().process(Batch(HERE, [*records[:200], *records[201:]], 400)).results
+    assert unchanged[-1] != expected[-1]
+
+
 def test_only_changed_series_are_written_again():
     store, step = MemorySnapshotStore(), pipeline()
     feed(step, "abcdefgh")
@@ -65,7 +127,7 @@ def test_only_changed_series_are_written_again():
     feed(step, "b")
     second = save(store, step, places)
     (pack,) = {place.pack for place in second.series} - {place.pack for place in places.values()}
-    assert len(store.files[pack]) == 224  # one of eight
+    assert len(store.files[pack]) == 232  # one of eight
     assert restored(store, second.pointer).digests() == step.detectors.digests()
 
 
@@ -121,6 +183,7 @@ import sys, threading
 sys.setswitchinterval(1e-6)
 from hashlib import sha256
 from service.adapters.codec import JsonDecoder
+from service.adapters.forest import ForestFactory
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine import snapshot
 from service.engine.config import StreamConfig
