@@ -48,14 +48,14 @@ def test_folder_is_named_by_the_digest_of_all_sources(tmp_path: Path) -> None:
     first = jit.source_digest(copy)
     assert first == jit.source_digest(PACKAGE) and len(first) == 16
     seen = {first}
-    for path in sorted(copy.glob("*.py")):
+    for path in sorted(copy.rglob("*.py")):
         path.write_text(path.read_text() + "\n# one more line\n")
         seen.add(jit.source_digest(copy))
     (copy / "more.py").write_text("")
     seen.add(jit.source_digest(copy))
     (copy / "more.py").rename(copy / "other.py")
     seen.add(jit.source_digest(copy))
-    assert len(seen) == len(list(PACKAGE.glob("*.py"))) + 3
+    assert len(seen) == len(list(PACKAGE.rglob("*.py"))) + 3
     assert jit.CACHE_DIRECTORY is None or jit.CACHE_DIRECTORY.name == f"kernels-{first}"
 
 

@@ -1,0 +1,114 @@
+"""Kernels for one row shape: the bits of the kernel of any shape, and when they take over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcf import Forest, special, state, step
+from rcf.row import RowShape
+
+
+def process(kernel: special.Kernel, forest: Forest, rows: np.ndarray, learn: bool) -> np.ndarray:
+    scores = np.empty(len(rows))
+    assert kernel(forest.block, rows, scores, learn) == len(rows)
+    return scores
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [(0, 1), (1, 2)])
+def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
+    """Filling, evicting, duplicates, points beyond the ring, the largest floats."""
+    dimensions = 8 * key[0] + key[1]
+    random = np.random.default_rng(dimensions)
+    rows = np.round(random.normal(size=(900, dimensions)) * 2) / 2
+    rows[700] = 3e38
+    forests = [
+        Forest(dimensions, trees=13, sample_size=30, time_decay=0.05, seed=1) for _ in range(2)
+    ]
+    for start in range(0, len(rows), 150):
+        part = rows[start : start + 150]
+        found = []
+        for forest, kernel in zip(forests, (step.run_rows, special.KERNELS[key]), strict=True):
+            scored = process(kernel, forest, part[:9], learn=False)
+            learnt = process(kernel, forest, part, learn=True)
+            found.append((scored.tobytes(), learnt.tobytes(), forest.block.tobytes()))
+        assert found[0] == found[1], f"records from {start}"
+
+
+def test_every_kernel_stands_under_the_shape_of_its_row() -> None:
+    shapes = {state.Shape(d, 1, 1, 2, 64, 1).row[:2] for d in range(1, 97)}
+    assert set(special.KERNELS) <= shapes
+    for (groups, tail), kernel in special.KERNELS.items():
+        assert kernel.__name__ == f"run_{groups}_{tail}"
+
+
+class Compilation:
+    """A process that ends when told."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        return self.code
+
+
+@pytest.fixture
+def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compilation]:
+    started: list[Compilation] = []
+
+    def start(key: tuple[int, int]) -> Compilation:
+        started.append(Compilation())
+        return started[-1]
+
+    monkeypatch.setattr(special, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(special, "_start", start)
+    monkeypatch.setenv("RCF_SPECIALISE", "1")
+    return started
+
+
+ROW = RowShape(1, 2, 20)
+
+
+def test_a_kernel_takes_over_when_its_compilation_repays(compilations: list[Compilation]) -> None:
+    chosen = special.Specialist(ROW)
+    chosen.note(special.REPAYS - 1, 50)
+    assert not compilations and chosen.kernel is step.run_rows
+    chosen.note(1, 50)
+    chosen.note(10**9, 50)
+    assert len(compilations) == 1 and chosen.kernel is step.run_rows, "scoring does not wait"
+    special._marker((1, 2)).touch()
+    compilations[0].code = 0
+    chosen.note(1, 50)
+    assert chosen.kernel is special.KERNELS[1, 2]
+    assert special.Specialist(ROW).kernel is special.KERNELS[1, 2], "at once where it is cached"
+
+
+def test_work_counts_trees(compilations: list[Compilation]) -> None:
+    special.Specialist(ROW).note(special.REPAYS // 4, 100)
+    assert not compilations
+    special.Specialist(ROW).note(special.REPAYS // 4, 200)
+    assert len(compilations) == 1
+
+
+def test_a_failed_compilation_is_not_tried_again(compilations: list[Compilation]) -> None:
+    chosen = special.Specialist(ROW)
+    chosen.note(10**9, 50)
+    compilations[0].code = 1
+    for _ in range(3):
+        chosen.note(10**9, 50)
+    assert len(compilations) == 1 and chosen.kernel is step.run_rows
+
+
+def test_told_not_to_or_without_a_cache_nothing_is_compiled(
+    compilations: list[Compilation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    special.Specialist(RowShape(7, 0, 112)).note(10**9, 50)  # a shape without a kernel of its own
+    monkeypatch.setenv("RCF_SPECIALISE", "0")
+    special.Specialist(ROW).note(10**9, 50)
+    monkeypatch.setenv("RCF_SPECIALISE", "1")
+    monkeypatch.setattr(special, "CACHE_DIRECTORY", None)
+    special.Specialist(ROW).note(10**9, 50)
+    assert not compilations
