@@ -56,7 +56,7 @@ def _address(process: subprocess.Popen[str]) -> str:
 async def post(address: str, bodies: list[bytes], kind: str, query: str) -> list[float]:
     """Seconds of each request, one after the other."""
     seconds = []
-    url = f"{address}/v1/streams/load-{kind.split('/')[-1]}/records{query}"
+    url = f"{address}/v1/streams/load-{kind.rsplit('/', maxsplit=1)[-1]}/records{query}"
     async with aiohttp.ClientSession() as session:
         for body in bodies:
             while True:

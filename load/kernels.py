@@ -107,7 +107,7 @@ def compare(features: int, shingle: int, trees: int, rounds: int, warm: int) -> 
     }
     return {
         "trees": trees,
-        "features×shingle": f"{features}×{shingle}",
+        "features x shingle": f"{features} x {shingle}",
         "codisp µs": 1e6 * median(seconds["codisp"]),
         "depth µs": 1e6 * median(seconds["depth"]),
         "krcf µs": 1e6 * median(seconds["krcf"]),
