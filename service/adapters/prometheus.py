@@ -88,7 +88,9 @@ class PrometheusMetrics:
         self._lag = self._gauge(
             "rcf_consumer_lag_records", "Records that wait, all streams together.", ("partition",)
         )
-        self._series = self._gauge("rcf_series", "Series with a detector in memory.")
+        self._series = self._gauge(
+            "rcf_series", "Series held, with those that were not used since the start."
+        )
         self._snapshot_bytes = self._gauge(
             "rcf_snapshot_bytes", "Size of the newest snapshots of all partitions."
         )
