@@ -91,6 +91,8 @@ export function judgementCharts(root, options) {
 
   const common = {
     width: root.clientWidth || 400,
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    padding: [null, 24, null, null], // the same in both, or their times would not stand in line
     legend: { show: false },
     cursor: { sync: { key: sync.key, setSeries: false }, drag: { x: true, y: false } },
   };

@@ -32,6 +32,8 @@ function makeCard(key) {
   return {
     latest,
     rows: [],
+    count: 0,
+    event: null,
     changed: true,
     charts: judgementCharts(chart, { features, isTime: true, valueHeight: 110, scoreHeight: 110, compact: true, legend: true }),
   };
@@ -48,17 +50,32 @@ function add(result, live) {
   const card = state.cards.get(result.key);
   card.rows.push({ ...result, seconds: Date.parse(result.timestamp) / 1000 });
   card.changed = true;
-  if (result.anomaly) announce(result, live);
+  card.count += 1;
+  if (result.anomaly) announce(result, card, live);
 }
 
-function announce(result, live) {
+// A record stays in the shingle after it was odd, so anomalies come in runs: one line for each run.
+function announce(result, card, live) {
+  const event = card.event;
+  if (event && card.count - event.count <= state.stream.shingle_size) {
+    Object.assign(event, { count: card.count, records: event.records + 1, grade: Math.max(event.grade, result.grade) });
+    describe(event);
+    return;
+  }
   const values = result.values.map((value) => +value.toPrecision(5)).join(", ");
-  const mark = make("span", { className: "anomaly", textContent: `▼ grade ${result.grade.toFixed(2)} ` });
   const text = `${formatTime(Date.parse(result.timestamp) / 1000)} ${result.key}: ${values}`;
+  const mark = make("span", { className: "anomaly" });
+  card.event = { count: card.count, records: 1, grade: result.grade, mark };
+  describe(card.event);
   const feed = element("feed");
   feed.prepend(make("li", {}, mark, text));
   while (feed.children.length > MOST_IN_FEED) feed.lastChild.remove();
   if (live) element("status").textContent = `last anomaly: ${text}`;
+}
+
+function describe({ mark, grade, records }) {
+  const run = records > 1 ? `, ${records} records` : "";
+  mark.textContent = `▼ grade ${grade.toFixed(2)}${run} `;
 }
 
 function draw() {
