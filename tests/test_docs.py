@@ -1,16 +1,26 @@
 """Nothing undocumented: the README's tables are what the code says, word for word.
 
-`rcf reference settings|endpoints|metrics|problems` prints each table as it must stand there.
+`rcf reference settings|endpoints|metrics|problems` prints each table as it must stand there. The
+examples are run: Python, the command line, and every curl line against a server.
 """
 
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from service.api.context import Context
 from service.cli.app import Reference
 from service.cli.reference import table
+from tests.api.conftest import running
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 @pytest.mark.parametrize("what", list(Reference))
@@ -39,3 +49,71 @@ def test_the_readme_lists_nothing_that_is_gone(what):
 def test_every_row_says_something(what):
     for line in table(what).splitlines()[2:]:
         assert all(cell.strip() for cell in line.strip("|").split(" | "))
+
+
+def blocks(language):
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.M | re.S)
+
+
+def commands():
+    """The shell commands of the transcripts, each with the answer shown below it."""
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+            lines = part.splitlines()
+            end = 1
+            if lines[0].count("'") % 2:  # a quoted body goes on until its quote ends
+                end = next(n for n, line in enumerate(lines[1:], 2) if line.count("'") % 2)
+            yield "\n".join(lines[:end]), "\n".join(lines[end:])
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_python_examples_run(code):
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_file_example_says_what_the_readme_shows(tmp_path):
+    (script,), (shown,) = blocks("sh"), blocks("text")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == shown
+    assert (tmp_path / "judged.csv").read_text().count("\n") == 3_001
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_examples_are_answered():
+    curls = [(line, shown) for line, shown in commands() if line.startswith("curl")]
+    assert len(curls) >= 4
+    with running(Context(auto_create=True)) as server:
+        for line, shown in curls:
+            if " -N " in line:
+                continue  # an event stream has no end
+            local = line.replace("http://127.0.0.1:8080", server.url)
+            assert local != line
+            done = subprocess.run(
+                ["sh", "-ec", local.replace("curl ", "curl -sS --fail-with-body ", 1)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            if shown:
+                assert without_time(done.stdout) == without_time(shown)
+
+
+def without_time(answer):
+    return [result | {"timestamp": None} for result in json.loads(answer)["results"]]
+
+
+def test_every_path_that_the_readme_names_exists():
+    named = re.findall(r"`((?:rcf|service|tests|load|\.lock)/[\w./]+)`", README.read_text("utf-8"))
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text("utf-8"))
+    assert len(named) > 10
+    assert [path for path in (*named, *links) if not (ROOT / path).exists()] == []
