@@ -1,16 +1,21 @@
-"""`python -m load`: every report, or those that are named."""
+"""`python -m load [--readme] [REPORT …]`: every report, or those that are named.
+
+With `--readme` the tables replace those in the README.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from load import http, kernels, pipeline
+from load import http, kernels, pipeline, report
 
 REPORTS = {"kernels": kernels.main, "pipeline": pipeline.main, "http": http.main}
 
 
 def main(names: list[str]) -> int:
     """Run the reports; 2 if a name is unknown."""
+    readme = "--readme" in names
+    names = [name for name in names if name != "--readme"]
     unknown = [name for name in names if name not in REPORTS]
     if unknown:
         known = ", ".join(REPORTS)
@@ -18,6 +23,8 @@ def main(names: list[str]) -> int:
         return 2
     for name in names or list(REPORTS):
         REPORTS[name]()
+    if readme:
+        report.write_readme()
     return 0
 
 

@@ -8,11 +8,17 @@ import platform
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, str | float | int]
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+
+_published: list[str] = []
 
 
 def machine() -> dict[str, str | int]:
@@ -56,9 +62,30 @@ def publish(title: str, rows: Iterable[Row], **settings: object) -> None:
     for row in rows:
         table.add_row(*(_shown(value) for value in row.values()))
     Console(stderr=True).print(table)
+    _published.append(markdown(title, rows))
     report = {"report": title, "machine": machine(), "settings": settings, "rows": rows}
     sys.stdout.write(json.dumps(report) + "\n")
     sys.stdout.flush()
+
+
+def markdown(title: str, rows: list[Row]) -> str:
+    """The rows as a Markdown table under their title."""
+    lines = [f"**{title}**", "", "| " + " | ".join(rows[0]) + " |"]
+    lines.append("|" + "|".join(" --- " for _ in rows[0]) + "|")
+    lines += ["| " + " | ".join(_shown(value) for value in row.values()) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def write_readme() -> None:
+    """Put the tables published by this process between the README's markers."""
+    facts = machine()
+    names = ("cpu", "cores", "python", "numba", "numpy", "krcf")
+    on = ", ".join(f"{name} {facts[name]}" for name in names)
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    body = "\n\n".join([f"Made by `make bench` on {on}.", *_published])
+    README.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
 
 
 def _shown(value: str | float) -> str:
