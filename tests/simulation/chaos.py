@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.engine.ports import DetectorFactory
-from tests.simulation.lives import Trap, World, finish, fork, live, warm
+from tests.simulation.lives import Trap, World, begin, finish, fork, live, warm
 from tests.simulation.workload import make_workload
 
 
@@ -33,15 +33,15 @@ def run_chaos(
     if factory is not None:
         world = replace(world, factory=factory)
     warm(world.factory, world.workload)
-    reference = finish(world)
+    reference = begin(world, timeout_s=120)  # beside the kills: two cores, half the time
     world = replace(world, directory=directory / "killed")
     rng = random.Random(seed)
     for _ in range(kills):
         budget = int(rng.uniform(0.2, 1.8) * records / kills)
         life_s = rng.choice((rng.uniform(0.0, 0.03), rng.uniform(0.02, 0.12)))
         kill_after(world, budget, life_s)
-    found = finish(world)
-    return Outcome(reference, found, kills, time.monotonic() - began)
+    found = finish(world, timeout_s=120)
+    return Outcome(reference(), found, kills, time.monotonic() - began)
 
 
 def kill_after(world: World, budget: int, life_s: float) -> None:

@@ -125,14 +125,25 @@ def fork(work: Callable[[], None]) -> int:
 
 def finish(world: World, trap: Failpoints | None = None, timeout_s: float = 60.0) -> dict:
     """Live undisturbed to the end of the workload and report what is in the log."""
+    return begin(world, trap, timeout_s)()
+
+
+def begin(
+    world: World, trap: Failpoints | None = None, timeout_s: float = 60.0
+) -> Callable[[], dict]:
+    """As `finish`, without waiting for it: the answer waits, and returns the report."""
     report = world.directory.parent / f"{world.directory.name}.json"
 
     def work() -> None:
         asyncio.run(_finish(world, trap or Trap(), report, timeout_s))
 
+    def wait() -> dict:
+        _, status = os.waitpid(child, 0)
+        return json.loads(report.read_text()) if status == 0 else {"died": status}
+
     report.unlink(missing_ok=True)
-    _, status = os.waitpid(fork(work), 0)
-    return json.loads(report.read_text()) if status == 0 else {"died": status}
+    child = fork(work)
+    return wait
 
 
 async def _finish(world: World, trap: Failpoints, report: Path, timeout_s: float) -> None:
