@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rcf import Forest
+from rcf.score import DEPTH
+from rcf.state import SCORE, open_block
 from tests.rcf.blocks import check_block
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -31,10 +34,10 @@ VALUES = st.one_of(
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[dict[str, object], np.ndarray, list[tuple[int, float]]]:
+def streams(draw: st.DrawFn) -> tuple[dict[str, Any], np.ndarray, list[tuple[int, float]]]:
     """(parameters of a forest, its records, changes of decay after so many records)."""
     features = draw(st.integers(1, 5))
-    parameters: dict[str, object] = {
+    parameters: dict[str, Any] = {
         "features": features,
         "shingle_size": draw(st.sampled_from([1, 1, 2, 3, 5])),
         "trees": draw(st.sampled_from([1, 2, 3, 9])),
@@ -53,12 +56,17 @@ def streams(draw: st.DrawFn) -> tuple[dict[str, object], np.ndarray, list[tuple[
     return parameters, rows, draw(st.lists(change, max_size=3))
 
 
-def check_scores(scores: np.ndarray, kind: object, sample_size: int) -> None:
-    """Finite and at least 0; displacements at most N, inverse depths at most log2(N + 1)."""
-    scores = scores[~np.isnan(scores)]
-    largest = math.log2(sample_size + 1) if kind == "depth" else sample_size
-    assert np.all(np.isfinite(scores))
-    assert np.all(scores >= 0) and np.all(scores <= largest * (1 + 1e-12))
+def check_scores(forest: Forest, scores: np.ndarray, warming: int) -> None:
+    """NaN while warming; then finite and at least 0.
+
+    Displacements are at most N, inverse depths at most log2(N + 1).
+    """
+    size, kind = forest.shape.sample_size, open_block(forest.block).header[SCORE]
+    largest = math.log2(size + 1) if kind == DEPTH else size
+    assert np.all(np.isnan(scores[:warming]))
+    ready = scores[warming:]
+    assert np.all(np.isfinite(ready))
+    assert np.all(ready >= 0) and np.all(ready <= largest * (1 + 1e-6))
 
 
 @settings(
@@ -70,19 +78,21 @@ def check_scores(scores: np.ndarray, kind: object, sample_size: int) -> None:
 )
 @given(streams())
 def test_state_holds_after_every_record(
-    stream: tuple[dict[str, object], np.ndarray, list[tuple[int, float]]],
+    stream: tuple[dict[str, Any], np.ndarray, list[tuple[int, float]]],
 ) -> None:
     parameters, rows, changes = stream
     forest = Forest(**parameters)
+    warming = parameters["output_after"] + parameters["shingle_size"] - 1
     learnt = rows.astype(np.float32)
     for i in range(len(rows)):
         for after, decay in changes:
             if after == i:
                 forest.set_time_decay(decay)
-        check_scores(forest.process(rows[i : i + 1]), parameters["score"], forest.shape.sample_size)
+        check_scores(forest, forest.process(rows[i : i + 1]), max(0, warming - i))
         check_block(forest.block, learnt[: i + 1])
     queries = np.concatenate([rows[-3:], np.full((2, rows.shape[1]), LARGEST)])
-    check_scores(forest.score(queries), parameters["score"], forest.shape.sample_size)
+    if len(rows) >= warming:
+        check_scores(forest, forest.score(queries), 0)
 
 
 def test_state_holds_over_a_long_stream() -> None:
@@ -94,7 +104,7 @@ def test_state_holds_over_a_long_stream() -> None:
         if start == 4000:
             forest.set_time_decay(1e-5)
         scores = forest.process(rows[start : start + 400])
-        check_scores(scores, "codisp", 40)
+        check_scores(forest, scores, 12 if start == 0 else 0)
         check_block(forest.block, rows[: start + 400].astype(np.float32))
     assert forest.shape.kept > 16 + 5 * 40 // 64, (
         "more points outlived the ring than fitted at first"

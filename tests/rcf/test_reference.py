@@ -45,6 +45,8 @@ CASES = (
         "outliving the ring", 2, 3, 4, 16, 0.5, "codisp", 0.125, 2400, "rounded",
         ((300, 0.0), (900, 1 / 400), (1500, 0.2), (1700, 1e-6)),
     ),
+    Case("largest floats", 5, 1, 4, 16, 1 / 160, "codisp", 0.125, 800, "largest"),
+    Case("largest floats, depth", 1, 3, 4, 16, 1 / 160, "depth", 0.125, 800, "largest"),
     Case("wide range of scales", 3, 1, 4, 24, 1 / 240, "codisp", 0.125, 2000, "scales"),
 )  # fmt: skip
 
@@ -63,6 +65,7 @@ def stream(case: Case, seed: int) -> np.ndarray:
         "few": lambda: random.choice([-3.0, -0.0, 0.0, 1.0, 1.5], size=shape),
         "constant": lambda: np.where(random.random(shape) < 0.01, 5.0, 2.0),
         "rounded": lambda: np.round(random.normal(size=shape) * 4) / 4,
+        "largest": lambda: random.choice([-3.4e38, -1e38, 0.0, 2e38, 3e38, 3.4e38], size=shape),
         "scales": lambda: random.normal(size=shape) * 10.0 ** random.integers(-30, 30, shape),
     }
     return makers[case.data]().astype(np.float32).astype(np.float64)
