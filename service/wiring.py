@@ -39,7 +39,7 @@ from service.sources import feed
 
 log = logging.getLogger(__name__)
 
-COMPILING = "compiling kernels, once; about 10 s on a free core"
+COMPILING = "compiling kernels, once; about half a minute on a free core"
 
 SLOW_COMPILE_S = 2.0
 """A warm cache loads the kernels in less; when this has passed, the terminal is told to wait."""

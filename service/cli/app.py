@@ -208,7 +208,7 @@ def warm() -> None:
     from service.wiring import load_kernels
 
     began_s = time.monotonic()
-    _say("compiling kernels; about 10 s on a free core …")
+    _say("compiling kernels; about half a minute on a free core …")
     load_kernels()
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
 
