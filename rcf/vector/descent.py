@@ -16,7 +16,8 @@ from rcf.vector.emit import (
     I64,
     LANES,
     constant,
-    data,
+    lane_bases,
+    named,
     select,
     splat,
     store,
@@ -61,12 +62,7 @@ def descend(
             *("nodes", "masses", "first", "stride", "last", "keys", "kind"),
             *("path", "mass", "ratio", "value", "depths"),
         )
-        at = {
-            name: data(context, builder, kind, value)
-            if isinstance(kind, types.CPointer | types.Array)
-            else value
-            for name, kind, value in zip(names, sig.args, args, strict=True)
-        }
+        at = named(context, builder, sig, args, names)
         is_codisp = splat(builder, builder.icmp_signed("==", at["kind"], ir.Constant(I64, 0)))
         is_depth = splat(builder, builder.icmp_signed("==", at["kind"], ir.Constant(I64, 2)))
 
@@ -76,11 +72,7 @@ def descend(
             inverse = splat(builder, builder.fdiv(ir.Constant(F32, 1.0), below))
             return builder.select(is_codisp, larger, builder.select(is_depth, inverse, mass))
 
-        bases = []
-        for lane in range(LANES):
-            tree = builder.add(args[2], ir.Constant(I64, lane))
-            beyond = builder.icmp_signed(">", tree, args[4])
-            bases.append(builder.mul(builder.select(beyond, args[4], tree), args[3]))
+        bases = lane_bases(builder, at["first"], at["last"], at["stride"])
 
         entry = builder.basic_block
         loop = builder.append_basic_block("descend")

@@ -25,6 +25,26 @@ def data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return cgutils.create_struct_proxy(kind)(context, builder, value=value).data
 
 
+def named(context: Any, builder: Any, sig: Any, args: Any, names: tuple[str, ...]) -> Any:
+    """Arguments by name, arrays and pointers as addresses; those without a name are left out."""
+    return {
+        name: data(context, builder, kind, value)
+        if isinstance(kind, types.CPointer | types.Array)
+        else value
+        for name, kind, value in zip(names, sig.args, args, strict=False)
+    }
+
+
+def lane_bases(builder: Any, first: Any, last: Any, stride: Any) -> list[Any]:
+    """Where each lane's tree starts: tree `first` + lane, none beyond `last`, times `stride`."""
+    bases = []
+    for lane in range(LANES):
+        tree = builder.add(first, ir.Constant(I64, lane))
+        beyond = builder.icmp_signed(">", tree, last)
+        bases.append(builder.mul(builder.select(beyond, last, tree), stride))
+    return bases
+
+
 def load(builder: Any, base: Any, index: Any, lanes: int) -> Any:
     """Unaligned load of `lanes` float32 at base[index]."""
     place = builder.bitcast(builder.gep(base, [index]), ir.VectorType(F32, lanes).as_pointer())

@@ -17,10 +17,11 @@ from rcf.vector.emit import (
     I64,
     LANES,
     constant,
-    data,
     halves_added,
+    lane_bases,
     load,
     load_lanes,
+    named,
     over_groups,
     select,
     splat,
@@ -99,12 +100,7 @@ def fold_paths(
             *("boxes", "ranges", "first", "pairs", "last", "query"),
             *("path", "x", "depths", "chances", "values", "tops"),
         )
-        at = {
-            name: data(context, builder, kind, value)
-            if isinstance(kind, types.CPointer | types.Array)
-            else value
-            for name, kind, value in zip(names, sig.args, args, strict=False)
-        }
+        at = named(context, builder, sig, args, names)
         row_kind, row = sig.args[-1], args[-1]
         width = (
             ir.Constant(I64, row_kind.shape.width)
@@ -115,11 +111,7 @@ def fold_paths(
         lanes_32 = ir.VectorType(F32, LANES)
         zero, one = constant(F32, LANES, 0.0), constant(F64, LANES, 1.0)
         eight = ir.Constant(I64, LANES)
-        bases = []
-        for lane in range(LANES):
-            tree = builder.add(at["first"], ir.Constant(I64, lane))
-            beyond = builder.icmp_signed(">", tree, at["last"])
-            bases.append(builder.mul(builder.select(beyond, at["last"], tree), at["pairs"]))
+        bases = lane_bases(builder, at["first"], at["last"], at["pairs"])
         depth = load_lanes(builder, at["depths"], ir.Constant(I64, 0), I64)
         first_value = load_lanes(builder, at["values"], ir.Constant(I64, 0), F64)
         first_top = load_lanes(builder, at["tops"], ir.Constant(I64, 0), I64)
