@@ -54,3 +54,4 @@ def test_every_mode_gives_the_same_bits(tmp_path: Path) -> None:
     finally:
         for process in processes.values():
             process.kill()
+            process.communicate()
