@@ -167,7 +167,7 @@ def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     add(
         state,
         STEP,
-        rule.anomaly_rate,
+        rule.memory,
         value - (state[LAST] if rule.shingle_size > 1 else 0.0),
     )
     follow_tail(state, rule, value)
