@@ -64,7 +64,8 @@ def _candidates() -> list[Path]:
         with contextlib.suppress(RuntimeError):  # a user id without an entry in the password file
             folders.append(Path.home() / ".cache" / "rcf-stream")
     owner = os.getuid() if hasattr(os, "getuid") else "user"
-    folders.append(Path(tempfile.gettempdir()) / f"rcf-stream-{owner}")
+    with contextlib.suppress(FileNotFoundError):  # a root that can only be read
+        folders.append(Path(tempfile.gettempdir()) / f"rcf-stream-{owner}")
     return folders
 
 

@@ -148,7 +148,7 @@ def move_epoch(forest: Forest, sequence: Int) -> None:
     scale = growth(forest, sequence)
     for i in range(forest.trees * forest.slots):
         if forest.keys[i] >= 0.0:
-            forest.keys[i] = forest.keys[i] * scale
+            forest.keys[i] = np.float64(forest.keys[i]) * scale
     set_peaks(forest)
     header[KEY_EPOCH] = sequence
 
