@@ -32,7 +32,7 @@ def server() -> Iterator[str]:
             *("--data-dir", folder, "--auto-create"),
         ]
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"}
         )
         try:
             yield _address(process)
@@ -43,8 +43,8 @@ def server() -> Iterator[str]:
 
 def _address(process: subprocess.Popen[str]) -> str:
     deadline = time.monotonic() + START_S
-    assert process.stderr is not None
-    for line in process.stderr:
+    assert process.stdout is not None
+    for line in process.stdout:
         found = re.search(r"http://[\d.]+:\d+", line)
         if found:
             return found.group()
