@@ -116,7 +116,7 @@ class Forest:
         sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
         decay = default_decay(sample_size) if time_decay is None else time_decay
         decay = real("time_decay", decay, 0.0, 1.0)
-        if score not in folds.NAMES:
+        if not isinstance(score, str) or score not in folds.NAMES:
             raise InvalidParameter("score", score, ", ".join(folds.NAMES))
         warmup = max(1, min(64, sample_size // 4)) if output_after is None else output_after
         warmup = whole("output_after", warmup, 1, 2**31)
@@ -288,7 +288,8 @@ def default_decay(sample_size: int) -> float:
 
 def _ring_records(shingle_size: int, sample_size: int, decay: float) -> int:
     longest = _LONGEST_RING * sample_size
-    wanted = math.ceil(_RING_LIFETIMES / decay) if decay > 0 else longest
+    # The product first: 1 / decay overflows for the smallest decays.
+    wanted = math.ceil(_RING_LIFETIMES / decay) if decay * longest > _RING_LIFETIMES else longest
     return max(min(wanted, longest), 2 * shingle_size, 64)
 
 
