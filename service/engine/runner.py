@@ -166,6 +166,7 @@ class PartitionRunner:
         self._polling: asyncio.Task[Batch] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[Written | None] | None = None
+        self._taken: Capture | None = None
         self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
 
     @property
@@ -219,11 +220,11 @@ class PartitionRunner:
         self._ports.failpoint("restore.assigned")
         self._audit(assignment)
         self._epoch, self._begin = assignment.epoch, assignment.begin
-        self._pointers = assignment.pointers
+        known, self._pointers = self._pointers, assignment.pointers
         # 2. State in memory may stay if it is the one of the committed offset.
         replayed = 0
         if self._is_warm(assignment):
-            self._keep_written(assignment)
+            self._keep_snapshots(known)
         else:
             # 3. Otherwise start from the newest sound snapshot that is not ahead ...
             fingerprint = await self._restore(assignment)
@@ -250,11 +251,21 @@ class PartitionRunner:
             reason = f"results end at {end}, but {committed} is committed"
             raise TornLog(*self.partition, committed, reason)
 
-    def _keep_written(self, assignment: Assignment) -> None:
-        """Find out whether the pointer under way arrived."""
-        if self._written is not None and self._written.pointer in assignment.pointers:
-            self._places = {place.key: place for place in self._written.series}
+    def _keep_snapshots(self, known: tuple[Pointer, ...]) -> None:
+        """Find out whether the pointer under way arrived, and whether files may still be named.
+
+        Args:
+            known: the pointers when this runner last looked.
+        """
+        written, arrived = self._written, known
+        if written is not None and written.pointer not in known:
+            arrived = (written.pointer, *known)[:KEPT_POINTERS]
+        if written is not None and self._pointers == arrived:
+            self._places = {place.key: place for place in written.series}
             self._written = None
+        elif self._pointers != known:
+            # Another owner saved in between and may have deleted what its snapshots do not need.
+            self._places, self._written = {}, None
 
     def _is_warm(self, assignment: Assignment) -> bool:
         return (
@@ -458,18 +469,18 @@ class PartitionRunner:
         """Begin, finish, or point at a snapshot, whatever is due."""
         if self._saving is not None and self._saving.done():
             saving, self._saving = self._saving, None
-            self._written = saving.result()
+            self._written, self._taken = saving.result(), None
         if self._written is not None and self._committing is None and self._polling_idles():
             await self._commit_pointer()
         now_s = self._ports.clock.monotonic_s()
         wanted = self._schedule.due(now_s) or (force and self._schedule.records > 0)
         if wanted and self._saving is None and self._written is None:
             self._schedule.begun(now_s)
-            taken = await self._in_thread(
+            self._taken = await self._in_thread(
                 self._scorer, lambda: capture(self.pipeline, self._places)
             )
             self._ports.failpoint("snapshot.captured")
-            self._saving = asyncio.create_task(self._save(taken))
+            self._saving = asyncio.create_task(self._save(self._taken))
 
     def _polling_idles(self) -> bool:
         return self._polling is None or not self._polling.done()
@@ -483,16 +494,18 @@ class PartitionRunner:
                 self._saver,
                 lambda: write(ports.snapshots, prefix, taken, fingerprint, ports.failpoint),
             )
-        except BaseException as error:  # cancelled too: what was taken is not saved
-            taken.abandon()
-            self.pipeline.detectors.mark_changed(taken.changed)
-            self._schedule.records += 1
-            if not isinstance(error, OSError):
-                raise
+        except OSError as error:
+            self._give_up(taken)
             logger.error("%s: the snapshot was not written: %s", self.partition, error)
             return None
         self._schedule.finished(ports.clock.monotonic_s())
         return written
+
+    def _give_up(self, taken: Capture) -> None:
+        """Count what was captured as changed: it stands in no snapshot that will be pointed at."""
+        taken.abandon()
+        self.pipeline.detectors.mark_changed(taken.changed)
+        self._schedule.records += 1
 
     async def _commit_pointer(self) -> None:
         """Commit a finished snapshot's pointer when no batch comes along to take it."""
@@ -540,8 +553,14 @@ class PartitionRunner:
         await self._look_after_snapshot()
 
     async def _abandon(self) -> None:
-        """Leave nothing running behind; what was in flight has an unknown outcome."""
-        tasks = [task for task in (self._polling, self._committing, self._saving) if task]
+        """Leave nothing running behind; what was in flight has an unknown outcome.
+
+        Not so a snapshot: capturing it counted its series as saved, and the state may stay. So
+        either it is finished and waits for its pointer, or its series count as changed again. The
+        task cannot see to that itself: one that is cancelled before its first step runs nothing.
+        """
+        saving, taken, self._taken = self._saving, self._taken, None
+        tasks = [task for task in (self._polling, self._committing, saving) if task]
         self._polling = self._committing = self._saving = None
         for task in tasks:
             task.cancel()
@@ -550,6 +569,12 @@ class PartitionRunner:
         for task in tasks:
             if not task.cancelled() and task.exception() is not None:
                 logger.debug("%s: left behind: %s", self.partition, task.exception())
+        if taken is None:
+            return
+        if saving is not None and not saving.cancelled() and saving.exception() is None:
+            self._written = saving.result()  # None: refused by the store, and seen to
+        elif self._pipeline is not None:
+            self._give_up(taken)
 
     def _set_state(self, state: str, error: Exception) -> None:
         self.state, self.error = state, error

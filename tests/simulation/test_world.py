@@ -23,7 +23,8 @@ from service.engine.errors import Backpressure, TransientError
 from service.engine.pipeline import Pipeline
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.records import EVERYTHING, Batch, NewRecord, StreamPartition
-from service.engine.runner import EngineOptions
+from service.engine.runner import EngineOptions, no_failpoint
+from service.engine.snapshot import load, read_manifest
 from tests.engine.fakes import FakeFactory
 from tests.engine.world import World, run, until
 from tests.simulation.lives import announce
@@ -118,11 +119,18 @@ def test_whatever_happens_results_are_those_of_the_input(seed):
         world = World(log=log, options=options)
         await log.create_stream(CONFIG)
         ticking = asyncio.create_task(tick(world))
+        left: list[Engine] = []
         for life in range(5):
             engine = Engine(world_ports(world), options)
             await engine.start()
             await produce(rng, engine, 40)
             log.calm = life == 4
+            if rng.random() < 0.3:
+                await engine.stop()
+            else:
+                left.append(engine)  # to itself: a former owner that does not know
+        # One that still tries to take partitions over would fence the last engine for good.
+        for engine in left:
             await engine.stop()
         async with world.engine() as last:
             await until(lambda: last.ready)
@@ -134,9 +142,15 @@ def test_whatever_happens_results_are_those_of_the_input(seed):
             states = last.state_digests()
         ticking.cancel()
         for partition in partitions:
+            for pointer in log._parts[partition].pointers:
+                load(world.store, read_manifest(world.store, pointer), spare(), no_failpoint)
             await agree(log, partition, states[partition])
 
     run(body)
+
+
+def spare() -> SeriesDetectors:
+    return SeriesDetectors(FakeFactory())
 
 
 def world_ports(world: World):
@@ -157,7 +171,7 @@ async def agree(log: MemoryLog, partition: StreamPartition, states: dict[str, st
     """Compare what was committed with what one undisturbed pipeline makes of the input."""
     part = log._parts[partition]
     assert part.begin == 0
-    oracle = Pipeline(partition, CONFIG, SeriesDetectors(FakeFactory()), JsonDecoder)
+    oracle = Pipeline(partition, CONFIG, spare(), JsonDecoder)
     expected = oracle.process(Batch(partition, part.input, part.end))
     found = await log.read_results(partition, 0, 10**6, EVERYTHING)
     assert len(expected.results) > 100
