@@ -6,6 +6,9 @@ ones, log2(N + 1) at most. It takes the scores of a calm stream for normal; the 
 streams have long tails and pass it every twentieth time. So the second bar is the score that only a
 share `anomaly_rate` of the stream's own scores exceeds, followed step by step: up by (1 - rate)
 where a score exceeds it, down by the rate where not (Robbins and Monro 1951, on the logarithm).
+That takes tens of thousands of scores from a bar that is far too high, so the bar falls faster
+while it stands well above what the broad tail foretells: the score that one in twenty exceeds, and
+the mean excess over it (Hill 1975), which a few hundred scores tell.
 
 Displacement scores run from 0 to N; `scale_for` lays that range over the other, ends on ends, so
 one rule serves every score. Thresholds are reported in the unit of the score.
@@ -50,15 +53,22 @@ class Rule(NamedTuple):
 
 
 #: Words of the state: weight, sum and sum of squares of three statistics, scores seen, last score,
-#: logarithm of the score that a share of `anomaly_rate` exceeds, records that echo the last one.
-LEVEL, STEP, BELOW, COUNT, LAST, TAIL, ECHO = 0, 3, 6, 9, 10, 11, 12
-WORDS = 13
+#: logarithm of the score that a share of `anomaly_rate` exceeds, records that echo the last one,
+#: logarithm of the score that a share of `_BROAD_SHARE` exceeds, mean excess over it, their number.
+LEVEL, STEP, BELOW = 0, 3, 6
+COUNT, LAST, TAIL, ECHO, BROAD, EXCESS, EXCEEDED = range(9, 16)
+WORDS = 16
 
 _CAP = 2.0
 _FEW, _ENOUGH = 10.0, 20.0
 _FLOOR = 0.9
+_LOWEST = 1e-9  # of a score whose logarithm is taken
 _DIFFERENCING = 0.5
 _HIGHEST_TAIL = math.log(5.0)  # a score five times the ordinary one is always an anomaly
+_BROAD_SHARE = 0.05
+_EXCESSES, _EXCESS_MEMORY = 10.0, 1000.0  # fewest that tell a mean, most that it is taken over
+_DOUBT = 2.0  # tails are heavier than their beginning foretells
+_HURRY = 10.0
 _TAIL_STEP = 0.05  # 5 % a score: a burst is learnt within a day of minutes, forgotten in days
 
 
@@ -132,6 +142,30 @@ def grade_of(score: float, threshold: float, width: float, ready: bool, lowest: 
 
 
 @kernel
+def follow_broad(state: F64, height: float) -> None:
+    """Follow the score that a share of `_BROAD_SHARE` exceeds, and the mean excess over it."""
+    excess = height - state[BROAD]
+    if excess > 0.0:
+        state[EXCEEDED] = min(state[EXCEEDED] + 1.0, _EXCESS_MEMORY)
+        state[EXCESS] += (excess - state[EXCESS]) / state[EXCEEDED]
+        state[BROAD] += _TAIL_STEP * (1.0 - _BROAD_SHARE)
+    else:
+        state[BROAD] -= _TAIL_STEP * _BROAD_SHARE
+
+
+@kernel
+def foretold_tail(state: F64, rule: Rule) -> float:
+    """Where the broad tail lets one expect the bar, on the safe side; infinite while unknown.
+
+    Logarithms of scores beyond a high one are about exponential with its mean excess.
+    """
+    if state[EXCEEDED] < _EXCESSES:
+        return math.inf
+    further = max(0.0, math.log(_BROAD_SHARE / rule.anomaly_rate))
+    return state[BROAD] + _DOUBT * state[EXCESS] * further
+
+
+@kernel
 def follow_tail(state: F64, rule: Rule, value: float) -> None:
     """Move the bar that a share `anomaly_rate` of scores exceeds.
 
@@ -140,11 +174,16 @@ def follow_tail(state: F64, rule: Rule, value: float) -> None:
     if state[ECHO] > 0.0:
         state[ECHO] -= 1.0
         return
-    if value > math.exp(state[TAIL]):
+    height = math.log(max(value, _LOWEST))
+    follow_broad(state, height)
+    if height > state[TAIL]:
         state[TAIL] += _TAIL_STEP * (1.0 - rule.anomaly_rate)
         state[ECHO] = rule.shingle_size - 1.0
     else:
-        state[TAIL] -= _TAIL_STEP * rule.anomaly_rate
+        fall = rule.anomaly_rate
+        if state[TAIL] > foretold_tail(state, rule):
+            fall = max(fall, min(_HURRY * fall, _BROAD_SHARE))
+        state[TAIL] -= _TAIL_STEP * fall
     state[TAIL] = min(state[TAIL], _HIGHEST_TAIL)
 
 
@@ -153,7 +192,7 @@ def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     """(threshold, grade) of a raw score, in its own unit; the state then learns it."""
     value = rule.offset + rule.scale * score
     if state[COUNT] == 0.0:
-        state[TAIL] = math.log(rule.initial_threshold)
+        state[TAIL] = state[BROAD] = math.log(rule.initial_threshold)
     threshold, width = limits(state, rule)
     threshold = max(threshold, math.exp(state[TAIL]))
     grade = grade_of(value, threshold, width, state[COUNT] >= _FEW, rule.lower_threshold)

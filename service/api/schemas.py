@@ -48,7 +48,7 @@ _SETTABLE: dict[str, Schema] = {
         "minimum": 0,
         "exclusiveMaximum": 1,
         "description": "Weight that sampled points lose per record; null takes "
-        "1 / (10 sample_size).",
+        "1 / (10 sample_size). A change reaches each series with its next record.",
     },
     "score": {
         "type": "string",

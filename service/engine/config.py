@@ -60,7 +60,8 @@ class StreamConfig:
         shingle_size: records end to end in one point, 1 to 1000.
         trees: trees of each forest, 1 to 1000.
         sample_size: points behind each tree, 2 to 32766.
-        time_decay: weight lost per record, [0, 1), or None for the library's default.
+        time_decay: weight lost per record, [0, 1), or None for the library's default; a change
+            reaches each series with its next record.
         score: "codisp", "disp" or "depth".
         seed: root of all randomness of the stream, [0, 2**63).
         output_after: records of a series before its first score, or None for the default.
@@ -83,7 +84,7 @@ class StreamConfig:
     trees: int = _field("model", 50, _whole(1, 1000), "a whole number from 1 to 1000")
     sample_size: int = _field("model", 256, _whole(2, 32766), "a whole number from 2 to 32766")
     time_decay: float | None = _field(
-        "model", None, _is_decay, "a number of at least 0 and below 1, or null"
+        "live", None, _is_decay, "a number of at least 0 and below 1, or null"
     )
     score: str = _field("model", "codisp", SCORES.__contains__, ", ".join(SCORES))
     seed: int = _field("model", 0, _whole(0, 2**63 - 1), "a whole number from 0 to 2**63 - 1")

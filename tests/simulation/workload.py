@@ -94,9 +94,9 @@ def _steps(rng: random.Random, config: StreamConfig, records: int) -> tuple[Step
 
 def _changed(config: StreamConfig, reset: bool) -> StreamConfig:
     values = {name: getattr(config, name) for name in StreamConfig.__slots__}
-    values |= {"max_series": 30}
-    if reset:
-        values |= {"seed": config.seed + 100, "time_decay": 0.02}
+    values |= {"max_series": 30, "time_decay": 0.02} | (
+        {"seed": config.seed + 100} if reset else {}
+    )
     return StreamConfig(**values)
 
 
