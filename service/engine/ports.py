@@ -69,7 +69,7 @@ class LogBackend(Protocol):
         """
 
     async def append(self, stream: str, records: Sequence[tuple[int, NewRecord]]) -> list[Position]:
-        """Append records to the partitions named beside them; all or none.
+        """Append records to the partitions named beside them.
 
         Returns once they are durable, with their positions in the order given. Records of one
         partition stand in the order given. Every record has its timestamp.
@@ -77,7 +77,8 @@ class LogBackend(Protocol):
         Raises:
             UnknownStream: there is none of this name.
             Fenced: another process took the log over.
-            TransientError: the log could not be written; nothing was appended.
+            TransientError: the log could not be written. Nothing was appended; only where the
+                log is shared, a part may have been.
         """
 
     async def changes(self) -> OwnershipChange:
@@ -114,6 +115,23 @@ class LogBackend(Protocol):
         self, partition: StreamPartition, offset: int, limit: int
     ) -> list[DeadLetter]:
         """Read up to `limit` committed dead letters from `offset` on."""
+
+
+class ForeignResults(Protocol):
+    """What other processes commit to a log that several processes share."""
+
+    async def await_results(
+        self, partition: StreamPartition, offset: int | None, limit: int
+    ) -> ResultSlice:
+        """Wait for committed results from `offset` on, whichever process commits them.
+
+        At least one result, at most `limit`. None asks where results end at the moment: no
+        results, and the offset to go on at.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            TransientError: the log cannot be read for the moment.
+        """
 
 
 class SnapshotStore(Protocol):

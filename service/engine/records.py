@@ -169,6 +169,7 @@ class Assignment:
         end: the offset that the next appended record will get.
         results_end: one past the offset of the newest result; None where no result is left.
         pointers: the kept snapshots, newest first.
+        origin: where the stream begins in the log; nothing is learnt before it.
     """
 
     partition: StreamPartition
@@ -179,6 +180,7 @@ class Assignment:
     end: int
     results_end: int | None
     pointers: tuple[Pointer, ...]
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ class Transaction:
     Attributes:
         epoch: the ownership under which it was made.
         start, end: the input offsets [start, end) that it settles.
-        results: one per input offset.
+        results: one per input offset that holds a record.
         pointer: a finished snapshot at an offset <= start, when one is due.
         keep_pointers: how many pointers to keep.
         trim_input_to, trim_results_to: everything below may go.
@@ -208,10 +210,21 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class OwnershipChange:
-    """Partitions that this process shall take over or let go."""
+    """What this process shall do from here on.
+
+    Attributes:
+        streams: made or changed, by whichever process; before anything else.
+        deleted: names of streams that are no more.
+        revoked: partitions to let go; they may come back, with nothing done to them meanwhile.
+        assigned: partitions to take over.
+        foreign: partitions that another process runs; their results are followed.
+    """
 
     assigned: tuple[StreamPartition, ...] = ()
     revoked: tuple[StreamPartition, ...] = ()
+    foreign: tuple[StreamPartition, ...] = ()
+    streams: tuple[StreamEntry, ...] = ()
+    deleted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,12 +287,13 @@ class PartitionRunner:
                 return await self._in_thread(self._saver, lambda: self._load(pointer))  # noqa: B023
             except CorruptSnapshot as error:
                 logger.error("%s: %s; trying an older snapshot", self.partition, error)
-        if assignment.begin > 0:
+        origin = assignment.origin
+        if assignment.begin > origin:
             reason = f"no sound snapshot is left, and the log begins at {assignment.begin}"
             raise StateLost(*self.partition, assignment.committed, reason)
         detectors = SeriesDetectors(self._ports.detectors)
         birth = assignment.entry.birth
-        self._pipeline = Pipeline(self.partition, birth, detectors, self._ports.decoder_for)
+        self._pipeline = Pipeline(self.partition, birth, detectors, self._ports.decoder_for, origin)
         return self._options.fingerprint
 
     def _load(self, pointer: Pointer) -> str:

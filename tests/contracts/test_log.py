@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from service.adapters.kafka import KafkaLog
 from service.adapters.memory import MemoryLog
 from service.adapters.sqlite import SqliteLog
 from service.engine.config import StreamConfig
@@ -39,18 +41,26 @@ P1 = StreamPartition("s", 1)
 Body = Callable[[LogBackend], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "kafka"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Body], None]:
     """Run a test's body against an open log with one stream."""
+    connection = request.getfixturevalue("kafka") if request.param == "kafka" else None
+
+    def make() -> LogBackend:
+        if connection is not None:
+            return KafkaLog(connection)
+        return MemoryLog() if request.param == "memory" else SqliteLog(tmp_path / "log")
 
     def run_body(body: Body) -> None:
         async def main() -> None:
-            log = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path / "log")
+            log = make()
             await log.open()
             try:
                 await log.create_stream(CONFIG)
-                await asyncio.wait_for(body(log), 10)
+                await asyncio.wait_for(body(log), 30)
             finally:
+                with contextlib.suppress(UnknownStream):
+                    await log.delete_stream("s")  # a broker outlives the test
                 await log.close()
 
         asyncio.run(main())
@@ -273,13 +283,17 @@ def test_a_configuration_change_reaches_every_partition(run):
 
 def test_streams_come_and_go(run):
     async def body(log: LogBackend) -> None:
-        assert set((await log.changes()).assigned) == {P0, P1}
+        while not (change := await log.changes()).assigned:
+            pass
+        assert set(change.assigned) == {P0, P1}
         with pytest.raises(StreamExists):
             await log.create_stream(CONFIG)
         first = (await log.streams())[0].incarnation
         await settled(log, 3)
         await log.delete_stream("s")
-        assert set((await log.changes()).revoked) == {P0, P1}
+        while not (change := await log.changes()).revoked:
+            pass
+        assert set(change.revoked) == {P0, P1}
         assert await log.streams() == []
         for call in (
             log.append("s", records(1)),

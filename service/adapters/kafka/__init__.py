@@ -1,0 +1,20 @@
+"""The log in Kafka's topics: what several workers run on, each kill -9 safe.
+
+- `connection`  address, security, bounds; the client library's errors in the engine's words
+- `names`       topics and ids of a stream
+- `formats`     records <-> bytes and headers
+- `producer`    the guard: transactions, appends, and the rules that keep them safe
+- `reader`      cursors over partitions
+- `topics`      makes, checks, trims and deletes topics
+- `catalogue`   the streams, in a compacted control topic
+- `membership`  the consumer group: whose a partition is
+- `partition`   one owned partition: taking over, polling, committing
+- `results`     committed results by input offset
+- `followers`   results of partitions that other workers run
+- `log`         the port
+"""
+
+from service.adapters.kafka.connection import Connection, Security
+from service.adapters.kafka.log import KafkaLog
+
+__all__ = ["Connection", "KafkaLog", "Security"]

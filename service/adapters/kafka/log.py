@@ -1,0 +1,336 @@
+"""The log port over Kafka: joins catalogue, membership and partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from aiokafka import TopicPartition
+
+from service.adapters.kafka import names
+from service.adapters.kafka.catalogue import Catalogue, Stored
+from service.adapters.kafka.connection import CLOSE_S, Connection
+from service.adapters.kafka.followers import Followers
+from service.adapters.kafka.formats import (
+    decode_dead_letter,
+    encode_control,
+    encode_new,
+)
+from service.adapters.kafka.membership import Membership, Places
+from service.adapters.kafka.partition import OwnedPartition
+from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
+from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.topics import COMPACTED, KEPT, LARGE, Topics
+from service.engine.config import StreamConfig
+from service.engine.errors import Fenced, StreamExists, TransientError, UnknownStream
+from service.engine.records import (
+    Assignment,
+    Batch,
+    DeadLetter,
+    NewRecord,
+    OwnershipChange,
+    Position,
+    ResultFilter,
+    ResultSlice,
+    StreamEntry,
+    StreamPartition,
+    Transaction,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaLog:
+    """A `LogBackend` in topics, and the `ForeignResults` of the workers that share them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._discards = Discards()
+        self._topics = Topics(connection)
+        self._catalogue = Catalogue(connection, self._topics, self._discards, self._changed)
+        self._appends = AppendProducer(connection, self._discards)
+        self._reading = asyncio.Lock()
+        self._cursor = Cursor(connection)
+        self._followers = Followers(connection)
+        self._owned: dict[StreamPartition, OwnedPartition] = {}
+        self._results: dict[tuple[StreamPartition, int], ResultsTopic] = {}
+        self._membership: Membership | None = None
+        self._changes: asyncio.Queue[OwnershipChange] = asyncio.Queue()
+        self._again: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Read the catalogue and join the group; see `LogBackend`."""
+        await self._catalogue.open()
+        self._membership = Membership(
+            self._connection, self._inputs(), self._tell_assigned, self._tell_revoked
+        )
+        self._membership.start()
+
+    async def close(self) -> None:
+        """Leave the group and let go; see `LogBackend`."""
+        for task in self._again:
+            task.cancel()
+        if self._membership is not None:
+            await self._membership.close()
+        await self._catalogue.close()
+        for owned in self._owned.values():
+            await owned.close()
+        self._owned.clear()
+        self._appends.close()
+        await self._followers.close()
+        await self._cursor.close()
+        await self._topics.close()
+        await self._discards.done()
+
+    # -- streams --------------------------------------------------------------------------
+
+    async def streams(self) -> list[StreamEntry]:
+        """Return the catalogue, ordered by name."""
+        await self._catalogue.refresh()
+        streams = self._catalogue.streams
+        return [streams[name].entry for name in sorted(streams)]
+
+    async def create_stream(self, config: StreamConfig) -> StreamEntry:
+        """Make a stream's topics where they are absent, and announce it; see `LogBackend`."""
+        async with self._catalogue.change() as change:
+            there = self._catalogue.streams.get(config.name)
+            if there is not None:
+                raise StreamExists(config.name, there.config.changed(config))
+            stored = await self._prepare(config)
+            await change.write(config.name, stored)
+        return self._stored(config.name).entry
+
+    async def _prepare(self, config: StreamConfig) -> Stored:
+        """Make what is absent of a stream's topics, and note where each begins."""
+        topics, count = names.topics_of(config.name), config.partitions
+        made = await self._topics.make(topics.input, count, KEPT)
+        for topic, wanted in (
+            (topics.scores, KEPT),
+            (topics.anomalies, LARGE),
+            (topics.dead_letters, LARGE),
+            (topics.checkpoints, COMPACTED),
+        ):
+            await self._topics.make(topic, count, wanted)
+        async with self._reading:
+            ends = {
+                topic: [await self._cursor.ends(topic, number) for number in range(count)]
+                for topic in (topics.input, topics.scores, topics.dead_letters)
+            }
+        return Stored(
+            config,
+            config,
+            None,
+            made,
+            [each.begin for each in ends[topics.input]],
+            [each.end for each in ends[topics.scores]],
+            [each.end for each in ends[topics.dead_letters]],
+        )
+
+    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
+        """Write the configuration and a record in every partition, at once; see `LogBackend`."""
+        async with self._catalogue.change() as change:
+            former = self._stored(config.name)
+            topic = names.topics_of(config.name).input
+            writes = []
+            for number in range(former.config.partitions):
+                async with self._reading:
+                    last = await self._cursor.last(topic, number)
+                time_ms = last.timestamp if last is not None else 0
+                message = encode_control(control, former.number, time_ms)
+                writes.append(Writes(topic, number, [message]))
+            await change.write(config.name, former.with_config(config), writes)
+        return self._stored(config.name).entry
+
+    async def delete_stream(self, stream: str) -> None:
+        """Take a stream from the catalogue, then delete its topics; see `LogBackend`.
+
+        The input stays when it was there before the stream.
+        """
+        async with self._catalogue.change() as change:
+            stored = self._stored(stream)
+            await change.write(stream, None)
+        topics = names.topics_of(stream)
+        gone = [*topics.outputs, topics.input] if stored.made_input else topics.outputs
+        await self._topics.delete(gone)
+
+    def _changed(self, name: str, stored: Stored | None) -> None:
+        """Announce what the catalogue says; called by it, in its order."""
+        if self._membership is not None:
+            self._membership.subscribe(self._inputs())
+        if stored is not None:
+            self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))
+            return
+        gone = tuple(partition for partition in self._owned if partition.stream == name)
+        for partition in gone:
+            self._forget(partition)
+        self._changes.put_nowait(OwnershipChange(deleted=(name,), revoked=gone))
+
+    def _inputs(self) -> list[str]:
+        """The control topic is one of them, so that the group lives without a stream too."""
+        inputs = (names.topics_of(name).input for name in self._catalogue.streams)
+        return [names.control_topic(self._connection), *inputs]
+
+    def _stored(self, stream: str) -> Stored:
+        try:
+            return self._catalogue.streams[stream]
+        except KeyError:
+            raise UnknownStream(stream) from None
+
+    # -- input ----------------------------------------------------------------------------
+
+    async def append(self, stream: str, records: Sequence[tuple[int, NewRecord]]) -> list[Position]:
+        """Append records; see `LogBackend`. They are appended even if the caller goes away."""
+        self._stored(stream)
+        parts: dict[int, list[Message]] = {}
+        for number, record in records:
+            parts.setdefault(number, []).append(encode_new(record))
+        topic = names.topics_of(stream).input
+        offsets = await asyncio.shield(asyncio.ensure_future(self._appends.append(topic, parts)))
+        following = {number: iter(part) for number, part in offsets.items()}
+        return [Position(number, next(following[number])) for number, _ in records]
+
+    # -- ownership ------------------------------------------------------------------------
+
+    async def changes(self) -> OwnershipChange:
+        """Wait for the next change of ownership."""
+        return await self._changes.get()
+
+    async def assign(self, partition: StreamPartition) -> Assignment:
+        """Take a partition over; see `LogBackend`."""
+        stored = self._stored(partition.stream)
+        former = self._owned.pop(partition, None)
+        if former is not None:
+            await former.close()
+        owned = OwnedPartition(partition, stored, self._connection, self._topics, self._discards)
+        try:
+            async with self._reading:
+                assignment = await owned.assign(self._cursor)
+        except BaseException:
+            await owned.close()
+            raise
+        self._owned[partition] = owned
+        self._results[partition, stored.number] = owned.results
+        return assignment
+
+    async def poll(
+        self, partition: StreamPartition, offset: int, max_records: int, max_bytes: int
+    ) -> Batch:
+        """Wait for records; see `LogBackend`."""
+        return await self._held(partition).poll(offset, max_records, max_bytes)
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Write one transaction; see `LogBackend`."""
+        owned = self._held(transaction.partition)
+        try:
+            await owned.commit(transaction)
+        except Fenced:
+            self._offer_again(transaction.partition)
+            raise
+        if transaction.trim_results_to or transaction.trim_input_to:
+            async with self._reading:
+                await owned.trim(self._cursor, transaction)
+
+    def _held(self, partition: StreamPartition) -> OwnedPartition:
+        self._stored(partition.stream)
+        try:
+            return self._owned[partition]
+        except KeyError:
+            raise TransientError(f"{partition} is not taken over") from None
+
+    def _tell_assigned(self, places: Places) -> None:
+        """Say what is ours and what is others', after a rebalance."""
+        mine = tuple(self._known(places))
+        every = chain.from_iterable(
+            (StreamPartition(name, number) for number in range(stored.config.partitions))
+            for name, stored in sorted(self._catalogue.streams.items())
+        )
+        foreign = tuple(partition for partition in every if partition not in mine)
+        self._changes.put_nowait(OwnershipChange(assigned=mine, foreign=foreign))
+
+    def _tell_revoked(self, places: Places) -> None:
+        self._changes.put_nowait(OwnershipChange(revoked=tuple(self._known(places))))
+
+    def _known(self, places: Iterable[TopicPartition]) -> Iterable[StreamPartition]:
+        """Leave out the control topic."""
+        for topic, number in sorted(places):
+            if topic in self._catalogue.streams:
+                yield StreamPartition(topic, number)
+
+    def _offer_again(self, partition: StreamPartition) -> None:
+        """Take a partition over once more if the group still says that it is ours.
+
+        Two workers may fence each other while a rebalance is on its way to one of them. The one
+        that is no member any more learns so with its next heartbeat; until then we wait.
+        """
+
+        async def offer() -> None:
+            await asyncio.sleep(3 * self._connection.heartbeat_s)
+            owned = self._membership.owned if self._membership is not None else frozenset()
+            if TopicPartition(partition.stream, partition.partition) in owned:
+                again = (partition,)
+                self._changes.put_nowait(OwnershipChange(revoked=again, assigned=again))
+
+        task = asyncio.create_task(offer())
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
+
+    def _forget(self, partition: StreamPartition) -> None:
+        owned = self._owned.pop(partition, None)
+        if owned is not None:
+            task = asyncio.create_task(asyncio.wait_for(owned.close(), 2 * CLOSE_S))
+            self._again.add(task)
+            task.add_done_callback(self._again.discard)
+
+    # -- results --------------------------------------------------------------------------
+
+    async def read_results(
+        self, partition: StreamPartition, offset: int, limit: int, where: ResultFilter
+    ) -> ResultSlice:
+        """Read committed results; see `LogBackend`."""
+        results = self._results_of(partition)
+        owned = self._owned.get(partition)
+        settled = owned.committed if owned is not None else 0
+        async with self._reading:
+            return await results.read(self._cursor, offset, limit, where, settled)
+
+    async def await_results(
+        self, partition: StreamPartition, offset: int | None, limit: int
+    ) -> ResultSlice:
+        """Wait for results that another worker commits; see `ForeignResults`."""
+        results = self._results_of(partition)
+        if offset is None:
+            async with self._reading:
+                end = await results.end_in(self._cursor)
+            origin = self._stored(partition.stream).origins[partition.partition]
+            return ResultSlice([], origin if end is None else end)
+        return await self._followers.read(partition, results, offset, limit)
+
+    async def read_dead_letters(
+        self, partition: StreamPartition, offset: int, limit: int
+    ) -> list[DeadLetter]:
+        """Read committed dead letters; see `LogBackend`."""
+        stored, number = self._stored(partition.stream), partition.partition
+        topic = names.topics_of(partition.stream).dead_letters
+        found: list[DeadLetter] = []
+        async with self._reading:
+            ends = await self._cursor.ends(topic, number)
+            begin = max(ends.begin, stored.dead_from[number])
+            async for record in self._cursor.scan(topic, number, begin, ends.end):
+                dead = decode_dead_letter(record)
+                if dead.offset >= offset:
+                    found.append(dead)
+                    if len(found) == limit:
+                        break
+        return found
+
+    def _results_of(self, partition: StreamPartition) -> ResultsTopic:
+        stored = self._stored(partition.stream)
+        known = self._results.get((partition, stored.number))
+        if known is None:
+            topic, number = names.topics_of(partition.stream).scores, partition.partition
+            known = ResultsTopic(topic, number, stored.scores_from[number])
+            self._results[partition, stored.number] = known
+        return known

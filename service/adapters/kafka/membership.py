@@ -1,0 +1,122 @@
+"""The consumer group: which input partitions are this worker's.
+
+The group's consumer reads nothing: its partitions are paused as they come, and records are read
+by `reader`. The listener returns at once; whoever takes a partition over does so in a task of its
+own, because the library sends no heartbeats while a listener runs after an assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+
+from service.adapters.kafka.connection import CALL_S, CLOSE_S, Connection
+
+logger = logging.getLogger(__name__)
+POLL_MS = 500
+RETRY_S = 1.0
+Places = frozenset[TopicPartition]
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        self._membership._revoked(frozenset(revoked))
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self._membership._assigned(frozenset(assigned))
+
+
+class Membership:
+    """Keeps this worker in the group, and says what it owns.
+
+    Args:
+        topics: inputs of the first subscription.
+        assigned, revoked: called on the event loop; an assignment is complete, and replaces
+            whatever was before.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Iterable[str],
+        assigned: Callable[[Places], None],
+        revoked: Callable[[Places], None],
+    ) -> None:
+        self._connection = connection
+        self._topics = frozenset(topics)
+        self._tell_assigned = assigned
+        self._tell_revoked = revoked
+        self._consumer: Any = None
+        self._running: asyncio.Task[None] | None = None
+        self.owned: Places = frozenset()
+
+    def start(self) -> None:
+        """Begin to join."""
+        self._running = asyncio.create_task(self._run())
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Change the inputs."""
+        wanted = frozenset(topics)
+        if wanted != self._topics:
+            self._topics = wanted
+            if self._consumer is not None:
+                self._consumer.subscribe(sorted(wanted), listener=_Listener(self))
+
+    async def close(self) -> None:
+        """Leave the group, so that others need not wait for the session's end."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running}, timeout=2 * CLOSE_S)
+
+    async def _run(self) -> None:
+        while True:
+            consumer = self._consumer = self._new_consumer()
+            try:
+                await asyncio.wait_for(consumer.start(), CALL_S)
+                consumer.subscribe(sorted(self._topics), listener=_Listener(self))
+                while True:
+                    await consumer.getmany(timeout_ms=POLL_MS)
+            except (errors.KafkaError, TimeoutError, OSError) as error:
+                logger.warning(
+                    "the group is joined anew, after %s: %s", type(error).__name__, error
+                )
+            finally:
+                self._consumer = None
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(consumer.stop(), CLOSE_S)
+                self._revoked(self.owned)
+            await asyncio.sleep(RETRY_S)
+
+    def _new_consumer(self) -> Any:
+        connection = self._connection
+        return AIOKafkaConsumer(
+            **connection.options(),
+            group_id=connection.application,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            session_timeout_ms=int(connection.session_s * 1000),
+            heartbeat_interval_ms=int(connection.heartbeat_s * 1000),
+            rebalance_timeout_ms=int(connection.session_s * 1000),
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            metadata_max_age_ms=60_000,
+        )
+
+    def _revoked(self, places: Places) -> None:
+        self.owned = frozenset()
+        if places:
+            self._tell_revoked(places)
+
+    def _assigned(self, places: Places) -> None:
+        if self._consumer is not None:
+            self._consumer.pause(*places)
+        self.owned = places
+        self._tell_assigned(places)

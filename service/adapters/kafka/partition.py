@@ -1,0 +1,240 @@
+"""One partition as its owner sees it: taking it over, and its transactions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from aiokafka import TopicPartition
+
+from service.adapters.kafka import names
+from service.adapters.kafka.catalogue import Stored
+from service.adapters.kafka.connection import Connection
+from service.adapters.kafka.formats import (
+    StoredPointer,
+    common_headers,
+    decode_pointer,
+    decode_record,
+    encode_dead_letter,
+    encode_pointer,
+    encode_result,
+)
+from service.adapters.kafka.producer import (
+    Discards,
+    GroupOffsets,
+    TransactionalProducer,
+    Writes,
+)
+from service.adapters.kafka.reader import Cursor, OutOfRangeError
+from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.topics import Topics
+from service.engine.errors import EngineError, StateLost
+from service.engine.records import (
+    Assignment,
+    Batch,
+    Record,
+    StreamPartition,
+    Transaction,
+)
+from service.engine.transactions import check_transaction, within
+
+logger = logging.getLogger(__name__)
+WAIT_S = 1.0
+
+
+class OwnedPartition:
+    """What this worker holds of a partition between taking it over and letting it go."""
+
+    def __init__(
+        self,
+        partition: StreamPartition,
+        stored: Stored,
+        connection: Connection,
+        topics: Topics,
+        discards: Discards,
+    ) -> None:
+        self.partition = partition
+        self.stored = stored
+        self.committed = 0
+        self._connection = connection
+        self._topics = topics
+        self._names = names.topics_of(partition.stream)
+        self._headers = common_headers(partition)
+        self._producer = TransactionalProducer(
+            connection, names.transactional_id(connection, partition), discards
+        )
+        self._input = Cursor(connection)
+        self._buffer: list[Record] = []
+        self._gaps: dict[int, int] = {}
+        self._pointers = 0
+        self._input_begin = 0
+        number = partition.partition
+        self.results = ResultsTopic(self._names.scores, number, stored.scores_from[number])
+
+    # -- taking over ----------------------------------------------------------------------
+
+    async def assign(self, cursor: Cursor) -> Assignment:
+        """Fence the former owner, settle what it left open, and only then read where it is."""
+        # 1. Fence. The broker answers when an open transaction is ended and its markers written.
+        await self._producer.start()
+        topic, number = self._names.input, self.partition.partition
+        # 2. Where everything stands; all of it is at rest from here on.
+        ends = await cursor.ends(topic, number)
+        results_end = await self.results.end_in(cursor)
+        stored = await self._read_pointers(cursor)
+        committed = await self._committed()
+        # 3. A group that was idle for long loses its offsets; the results tell them all the same.
+        origin = self.stored.origins[number]
+        if committed is None:
+            committed = origin if results_end is None else results_end
+        self.committed, self._input_begin = committed, ends.begin
+        self._pointers = stored[0].number + 1 if stored else 0
+        return Assignment(
+            self.partition,
+            self.stored.entry,
+            self._producer.epoch,
+            committed,
+            ends.begin,
+            ends.end,
+            results_end,
+            tuple(each.pointer for each in stored),
+            origin,
+        )
+
+    async def _committed(self) -> int | None:
+        """Return the group's offset, unless it is of an earlier stream of this name."""
+        found = await self._topics.committed(
+            self._connection.application, self._names.input, self.partition.partition
+        )
+        if found is None or found[1] != str(self.stored.number):
+            return None
+        return found[0]
+
+    async def _read_pointers(self, cursor: Cursor) -> list[StoredPointer]:
+        """Return the kept pointers, newest first."""
+        topic, number = self._names.checkpoints, self.partition.partition
+        ends = await cursor.ends(topic, number)
+        slots: dict[bytes, StoredPointer] = {}
+        async for record in cursor.scan(topic, number, ends.begin, ends.end):
+            try:
+                pointer = decode_pointer(record.value or b"")
+            except msgspec.MsgspecError as error:
+                logger.error("%s: a pointer cannot be read: %s", self.partition, error)
+                continue
+            if pointer.incarnation == self.stored.number:
+                slots[record.key] = pointer
+        return sorted(slots.values(), key=lambda each: each.number, reverse=True)
+
+    # -- input ----------------------------------------------------------------------------
+
+    async def poll(self, offset: int, most: int, most_bytes: int) -> Batch:
+        """Wait for records; note which offsets hold none."""
+        buffer = self._buffer
+        if not buffer or buffer[0].offset != offset:
+            buffer = self._buffer = await self._fetch(offset, most)
+        records = within(buffer[:most], most_bytes)
+        self._buffer = buffer[len(records) :]
+        self._note_gaps(offset, records)
+        return Batch(self.partition, records, records[-1].offset + 1)
+
+    async def _fetch(self, offset: int, most: int) -> list[Record]:
+        topic, number = self._names.input, self.partition.partition
+        place = offset
+        while True:
+            try:
+                found = await self._input.read(topic, number, place, most, WAIT_S)
+            except OutOfRangeError as error:
+                ends = await self._input.ends(topic, number)
+                reason = f"the log holds [{ends.begin}, {ends.end}) only"
+                raise StateLost(*self.partition, offset, reason) from error
+            if found:
+                return [decode_record(record, self.stored.number) for record in found]
+            place = self._input.position  # markers of transactions are stepped over
+
+    def _note_gaps(self, offset: int, records: Sequence[Record]) -> None:
+        expected = offset
+        for record in records:
+            if record.offset != expected:
+                self._gaps[expected] = record.offset
+            expected = record.offset + 1
+
+    # -- transactions ---------------------------------------------------------------------
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Write a transaction; see `LogBackend.commit`."""
+        # 1. Nothing is written for a former owner, or over what is settled already.
+        check_transaction(transaction, self._producer.epoch, self.committed, self._gaps)
+        # 2. Results, anomalies, dead letters, a pointer and the offset appear together.
+        offsets = GroupOffsets(
+            self._connection.application,
+            self._names.input,
+            self.partition.partition,
+            transaction.end,
+            str(self.stored.number),
+        )
+        first = await self._producer.commit(self._batches(transaction), offsets)
+        # 3. From here on it is so, whatever happens to us.
+        self.committed = transaction.end
+        self._gaps = {gap: end for gap, end in self._gaps.items() if gap >= transaction.end}
+        if transaction.pointer is not None:
+            self._pointers += 1
+        place = first.get((self._names.scores, self.partition.partition))
+        if place is not None:
+            self.results.places.learn(transaction.results[0].offset, place)
+
+    def _batches(self, transaction: Transaction) -> Iterator[Writes]:
+        number, topics = self.partition.partition, self._names
+        encoded = [
+            encode_result(result, self.partition, self._headers) for result in transaction.results
+        ]
+        yield Writes(topics.scores, number, encoded)
+        anomalies = [
+            message
+            for message, result in zip(encoded, transaction.results, strict=True)
+            if result.anomaly
+        ]
+        yield Writes(topics.anomalies, number, anomalies)
+        dead = [encode_dead_letter(each, self.partition) for each in transaction.dead_letters]
+        yield Writes(topics.dead_letters, number, dead)
+        if transaction.pointer is not None:
+            pointer = transaction.pointer
+            stored = StoredPointer(
+                self.stored.number,
+                self._pointers,
+                pointer.offset,
+                pointer.manifest,
+                pointer.sha256,
+            )
+            message = encode_pointer(stored, number, transaction.keep_pointers)
+            yield Writes(topics.checkpoints, number, [message])
+
+    async def trim(self, cursor: Cursor, transaction: Transaction) -> None:
+        """Delete what may go; what could not be deleted goes another time."""
+        below: dict[TopicPartition, int] = {}
+        number = self.partition.partition
+        if self.stored.made_input and transaction.trim_input_to > self._input_begin:
+            below[TopicPartition(self._names.input, number)] = transaction.trim_input_to
+        try:
+            if transaction.trim_results_to > 0:
+                place = await self._place_of(cursor, transaction.trim_results_to)
+                below[TopicPartition(self._names.scores, number)] = place
+            if below:
+                await self._topics.trim(below)
+                self._input_begin = max(self._input_begin, transaction.trim_input_to)
+        except EngineError as error:
+            logger.warning("%s: old records were not deleted: %s", self.partition, error)
+
+    async def _place_of(self, cursor: Cursor, offset: int) -> int:
+        """Return the place of the first result at or after an input offset."""
+        topic, number = self._names.scores, self.partition.partition
+        ends = await cursor.ends(topic, number)
+        begin = max(self.results.places.begin, ends.begin)
+        return await self.results.place_of(cursor, offset, begin, ends.end)
+
+    # -- leaving --------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Let go; what is open is aborted by the next owner."""
+        self._producer.close()
+        await self._input.close()

@@ -1,0 +1,132 @@
+"""Reads a partition's committed results by input offset.
+
+Results stand in the order of their input offsets, but at offsets of their own: transactions leave
+markers and aborted records between them. Where an input offset stands is searched by halves,
+between places that earlier reads and commits have shown.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import AsyncIterator
+
+from service.adapters.kafka.formats import decode_result
+from service.adapters.kafka.reader import Cursor
+from service.engine.records import Result, ResultFilter, ResultSlice
+
+NEAR = 3000
+"""Records that are rather read through than searched by halves."""
+
+MOST_PLACES = 2000
+
+Place = tuple[int, int]
+"""An input offset, and the offset of its result in the scores topic."""
+
+
+class Places:
+    """Known places of one partition, in order; not all that were learnt are kept."""
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+        self._known: list[Place] = []
+
+    def learn(self, offset: int, place: int) -> None:
+        """Note where an input offset's result stands."""
+        index = bisect_right(self._known, (offset, place))
+        if index and self._known[index - 1][0] == offset:
+            return
+        insort(self._known, (offset, place))
+        if len(self._known) > MOST_PLACES:
+            self._known = self._known[::2]
+
+    def around(self, offset: int) -> tuple[int, int | None]:
+        """Return the last known place at or before an input offset, and the first beyond it."""
+        index = bisect_right(self._known, (offset, 2**63))
+        lower = self._known[index - 1][1] if index else self.begin
+        upper = self._known[index][1] if index < len(self._known) else None
+        return lower, upper
+
+
+class ResultsTopic:
+    """One partition's scores.
+
+    Args:
+        topic, partition: where they are.
+        begin: where the stream's results begin in the topic.
+    """
+
+    def __init__(self, topic: str, partition: int, begin: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.places = Places(begin)
+
+    async def read(
+        self, cursor: Cursor, offset: int, limit: int, where: ResultFilter, settled: int
+    ) -> ResultSlice:
+        """Read up to `limit` results from an input offset on that the filter accepts.
+
+        Args:
+            cursor: nobody else's for the moment.
+            offset: the first input offset of interest.
+            limit: most results.
+            where: which results are wanted.
+            settled: the committed offset, as far as it is known here.
+        """
+        found: list[Result] = []
+        following = max(offset, settled)
+        async for result in self._from(cursor, offset):
+            following = max(following, result.offset + 1)
+            if where.accepts(result):
+                found.append(result)
+                if len(found) == limit:
+                    return ResultSlice(found, result.offset + 1)
+        return ResultSlice(found, following)
+
+    async def locate(self, cursor: Cursor, offset: int, begin: int, end: int) -> int:
+        """Return a place in [begin, end] at or shortly before the result of an input offset."""
+        lower, upper = self.places.around(offset)
+        lower, upper = max(lower, begin), end if upper is None else min(upper, end)
+        while upper - lower > NEAR:
+            middle = (lower + upper) // 2
+            record = await cursor.first(self.topic, self.partition, middle, upper)
+            if record is None:
+                upper = middle
+                continue
+            result = decode_result(record)
+            self.places.learn(result.offset, record.offset)
+            if result.offset <= offset:
+                lower = record.offset
+            else:
+                upper = middle
+        return lower
+
+    async def place_of(self, cursor: Cursor, offset: int, begin: int, end: int) -> int:
+        """Return the place in [begin, end] of the first result at or after an input offset."""
+        lower = await self.locate(cursor, offset, begin, end)
+        async for record in cursor.scan(self.topic, self.partition, lower, end):
+            if decode_result(record).offset >= offset:
+                place: int = record.offset
+                return place
+        return end
+
+    async def end_in(self, cursor: Cursor) -> int | None:
+        """Return one past the input offset of the newest result; None when there is none."""
+        record = await cursor.last(self.topic, self.partition, self.places.begin)
+        if record is None:
+            return None
+        result = decode_result(record)
+        self.places.learn(result.offset, record.offset)
+        return result.offset + 1
+
+    async def _from(self, cursor: Cursor, offset: int) -> AsyncIterator[Result]:
+        ends = await cursor.ends(self.topic, self.partition)
+        begin = max(self.places.begin, ends.begin)
+        place = await self.locate(cursor, offset, begin, ends.end)
+        first = True
+        async for record in cursor.scan(self.topic, self.partition, place, ends.end):
+            result = decode_result(record)
+            if result.offset >= offset:
+                if first:
+                    self.places.learn(result.offset, record.offset)
+                    first = False
+                yield result

@@ -1,0 +1,178 @@
+"""Makes, checks, trims and deletes topics, and reads a group's offsets: the only admin client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from aiokafka import TopicPartition, errors
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.records_to_delete import RecordsToDelete
+
+from service.adapters.kafka.connection import CALL_S, CLOSE_S, Connection, bounded, translated
+from service.engine.errors import InvalidParameter, TransientError
+
+T = TypeVar("T")
+SETTLE_S = 15.0
+"""Bound of waiting until a topic just made, or just deleted, is so everywhere."""
+
+COPIES = 3
+"""Copies of a topic where nobody says how many, and where there are brokers enough."""
+
+LARGEST_BYTES = 12 * 2**20
+"""Largest record of the topics made here: a request's body, and a dead letter around it."""
+
+KEPT: Mapping[str, str] = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "max.message.bytes": str(LARGEST_BYTES),
+}
+"""Trimmed by the stream's own retention, not by age."""
+
+LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_BYTES)}
+"""As long as the brokers keep topics by default."""
+
+COMPACTED: Mapping[str, str] = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(2**20),
+    "segment.ms": str(3_600_000),
+    "min.cleanable.dirty.ratio": "0.1",
+}
+"""The newest value of each key stays; small segments, so that reading all of it is quick."""
+
+
+class Topics:
+    """An admin client that is made when needed and made anew after a failure."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client: Any = None
+        self._one_caller = asyncio.Lock()
+
+    async def counts(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the partitions of those topics that are there.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
+        wanted = list(topics)
+        there = set(await self._call(lambda client: client.list_topics(), "listing topics"))
+        known = [topic for topic in wanted if topic in there]  # asking for one may make it
+        if not known:
+            return {}
+        described = await self._call(
+            lambda client: client.describe_topics(known), "describing topics"
+        )
+        return {
+            each["topic"]: sum(part["leader"] >= 0 for part in each["partitions"])
+            for each in described
+            if each["error_code"] == 0
+        }
+
+    async def make(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
+        """Make a topic unless it is there; tell whether it was made here.
+
+        Raises:
+            InvalidParameter: it is there with another number of partitions.
+            TransientError: the brokers do not answer.
+        """
+        limit_s = time.monotonic() + SETTLE_S
+        made = False
+        while True:
+            count = (await self.counts([topic])).get(topic)
+            if count == partitions:
+                return made
+            if count is not None and not made:
+                allowed = f"{count}, as the topic {topic!r} has; or delete that topic"
+                raise InvalidParameter("partitions", partitions, allowed)
+            if not made:
+                made = await self._create(topic, partitions, configuration)
+            if time.monotonic() > limit_s:
+                raise TransientError(f"Kafka: topic {topic} was not there after {SETTLE_S:g} s")
+            await asyncio.sleep(0.05)
+
+    async def delete(self, topics: Iterable[str]) -> None:
+        """Delete those topics that are there, and wait until they are gone.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
+        limit_s = time.monotonic() + SETTLE_S
+        left = list(topics)
+        while left := [topic for topic in left if topic in await self.counts(left)]:
+            await self._call(
+                lambda client: client.delete_topics(left),
+                "deleting topics",
+            )
+            if time.monotonic() > limit_s:
+                raise TransientError(f"Kafka: {', '.join(left)} could not be deleted")
+            await asyncio.sleep(0.1)
+
+    async def trim(self, below: Mapping[TopicPartition, int]) -> None:
+        """Delete the records of partitions below offsets.
+
+        Raises:
+            TransientError: the brokers do not answer, or refuse.
+        """
+        wanted = {place: RecordsToDelete(offset) for place, offset in below.items()}
+        await self._call(lambda client: client.delete_records(wanted), "trimming topics")
+
+    async def committed(self, group: str, topic: str, partition: int) -> tuple[int, str] | None:
+        """Return a group's committed offset and the text beside it; None when there is none.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
+        place = TopicPartition(topic, partition)
+        found = await self._call(
+            lambda client: client.list_consumer_group_offsets(group, partitions=[place]),
+            f"offsets of group {group}",
+        )
+        if place not in found:  # the library overlooks that a coordinator is still loading
+            raise TransientError(f"Kafka: the offsets of group {group} are not there yet")
+        offset, metadata = found[place]
+        return None if offset < 0 else (offset, metadata)
+
+    async def close(self) -> None:
+        """Let go."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), CLOSE_S)
+
+    async def _create(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
+        copies = self._connection.replication or await self._most_copies()
+        wanted = NewTopic(topic, partitions, copies, topic_configs=dict(configuration))
+        answer = await self._call(
+            lambda client: client.create_topics([wanted]), f"making topic {topic}"
+        )
+        for _, code, said in answer.topic_errors:
+            error = errors.for_code(code)
+            if error is errors.TopicAlreadyExistsError:  # another worker's, or being deleted
+                return False
+            if code:
+                raise translated(error(said), f"making topic {topic}")
+        return True
+
+    async def _most_copies(self) -> int:
+        cluster = await self._call(lambda client: client.describe_cluster(), "counting brokers")
+        return min(COPIES, len(cluster["brokers"]))
+
+    async def _call(self, call: Callable[[Any], Awaitable[T]], what: str) -> T:
+        async with self._one_caller, self._usable() as client:
+            return await bounded(call(client), what)
+
+    @contextlib.asynccontextmanager
+    async def _usable(self) -> AsyncIterator[Any]:
+        try:
+            if self._client is None:
+                self._client = AIOKafkaAdminClient(**self._connection.options())
+                await bounded(self._client.start(), "connecting", CALL_S)
+            yield self._client
+        except BaseException:
+            await self.close()
+            raise
