@@ -90,7 +90,7 @@ class LogBackend(Protocol):
     async def poll(
         self, partition: StreamPartition, offset: int, max_records: int, max_bytes: int
     ) -> Batch:
-        """Wait for records from `offset` on; at least one, even when above `max_bytes`."""
+        """Wait for records of a partition taken over; at least one, even when above `max_bytes`."""
 
     async def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable and visible as a whole.

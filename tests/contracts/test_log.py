@@ -97,6 +97,7 @@ def test_offsets_count_up_from_zero_in_each_partition(run):
             Position(0, 2),
         ]
         assert await log.append("s", records(5)) == [Position(0, 3)]
+        await log.assign(P0)
         batch = await log.poll(P0, 0, 100, 10**6)
         assert [r.value for r in batch.records] == [b"1", b"2", b"4", b"5"]
         assert [r.offset for r in batch.records] == [0, 1, 2, 3]
@@ -110,6 +111,7 @@ def test_concurrent_appends_keep_every_record_once(run):
         calls = [log.append("s", records(*range(n * 10, n * 10 + 10))) for n in range(50)]
         positions = [p.offset for part in await asyncio.gather(*calls) for p in part]
         assert sorted(positions) == list(range(500))
+        await log.assign(P0)
         batch = await log.poll(P0, 0, 1000, 10**6)
         values = [int(record.value) for record in batch.records]
         for n in range(50):
@@ -122,6 +124,7 @@ def test_concurrent_appends_keep_every_record_once(run):
 def test_poll_keeps_its_bounds(run):
     async def body(log: LogBackend) -> None:
         await log.append("s", [(0, NewRecord(bytes(100), None, 0)) for _ in range(10)])
+        await log.assign(P0)
         assert len((await log.poll(P0, 3, 4, 10**6)).records) == 4
         assert len((await log.poll(P0, 3, 100, 250)).records) == 2
         assert len((await log.poll(P0, 3, 100, 1)).records) == 1
@@ -131,6 +134,7 @@ def test_poll_keeps_its_bounds(run):
 
 def test_poll_waits_for_input(run):
     async def body(log: LogBackend) -> None:
+        await log.assign(P0)
         waiting = asyncio.create_task(log.poll(P0, 0, 10, 10**6))
         await asyncio.sleep(0.02)
         assert not waiting.done()
@@ -272,6 +276,7 @@ def test_a_configuration_change_reaches_every_partition(run):
         await log.append("s", records(7))
         entry = await log.update_stream(changed, encode_config(changed))
         assert (entry.config, entry.birth) == (changed, CONFIG)
+        await asyncio.gather(log.assign(P0), log.assign(P1))
         first = (await log.poll(P0, 1, 10, 10**6)).records
         second = (await log.poll(P1, 0, 10, 10**6)).records
         assert [record.control for record in (*first, *second)] == [True, True]

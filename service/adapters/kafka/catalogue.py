@@ -65,7 +65,8 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(Stored)
-Changed = Callable[[str, Stored | None], None]
+Changed = Callable[[Stored | None, Stored | None], None]
+"""Told what a stream was and what it is; None where there was none, or is none any more."""
 
 
 class Change:
@@ -201,8 +202,9 @@ class Catalogue:
         name = record.key.decode()
         value = record.value
         if value is None:
-            if self.streams.pop(name, None) is not None:
-                self._changed(name, None)
+            former = self.streams.pop(name, None)
+            if former is not None:
+                self._changed(former, None)
             return
         try:
             stored = _decoder.decode(value)
@@ -212,5 +214,5 @@ class Catalogue:
         if stored.incarnation is None:
             number = record.offset
             stored = msgspec.structs.replace(stored, incarnation=number)
-        self.streams[name] = stored
-        self._changed(name, stored)
+        former, self.streams[name] = self.streams.get(name), stored
+        self._changed(former, stored)

@@ -156,17 +156,17 @@ class KafkaLog:
         gone = [*topics.outputs, topics.input] if stored.made_input else topics.outputs
         await self._topics.delete(gone)
 
-    def _changed(self, name: str, stored: Stored | None) -> None:
+    def _changed(self, former: Stored | None, stored: Stored | None) -> None:
         """Announce what the catalogue says; called by it, in its order."""
         if self._membership is not None:
             self._membership.subscribe(self._inputs())
+        if former is not None and (stored is None or stored.number != former.number):
+            gone = _partitions(former)
+            for partition in gone:
+                self._forget(partition)
+            self._changes.put_nowait(OwnershipChange(deleted=(former.config.name,), revoked=gone))
         if stored is not None:
             self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))
-            return
-        gone = tuple(partition for partition in self._owned if partition.stream == name)
-        for partition in gone:
-            self._forget(partition)
-        self._changes.put_nowait(OwnershipChange(deleted=(name,), revoked=gone))
 
     def _inputs(self) -> list[str]:
         """The control topic is one of them, so that the group lives without a stream too."""
@@ -243,10 +243,7 @@ class KafkaLog:
     def _tell_assigned(self, places: Places) -> None:
         """Say what is ours and what is others', after a rebalance."""
         mine = tuple(self._known(places))
-        every = chain.from_iterable(
-            (StreamPartition(name, number) for number in range(stored.config.partitions))
-            for name, stored in sorted(self._catalogue.streams.items())
-        )
+        every = chain.from_iterable(map(_partitions, self._catalogue.streams.values()))
         foreign = tuple(partition for partition in every if partition not in mine)
         self._changes.put_nowait(OwnershipChange(assigned=mine, foreign=foreign))
 
@@ -292,7 +289,7 @@ class KafkaLog:
         """Read committed results; see `LogBackend`."""
         results = self._results_of(partition)
         owned = self._owned.get(partition)
-        settled = owned.committed if owned is not None else 0
+        settled = owned.settled if owned is not None else 0
         async with self._reading:
             return await results.read(self._cursor, offset, limit, where, settled)
 
@@ -334,3 +331,8 @@ class KafkaLog:
             known = ResultsTopic(topic, number, stored.scores_from[number])
             self._results[partition, stored.number] = known
         return known
+
+
+def _partitions(stored: Stored) -> tuple[StreamPartition, ...]:
+    config = stored.config
+    return tuple(StreamPartition(config.name, number) for number in range(config.partitions))

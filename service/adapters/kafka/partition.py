@@ -44,7 +44,13 @@ WAIT_S = 1.0
 
 
 class OwnedPartition:
-    """What this worker holds of a partition between taking it over and letting it go."""
+    """What this worker holds of a partition between taking it over and letting it go.
+
+    Attributes:
+        committed: the next offset to settle.
+        settled: one past the last offset whose result was committed here; 0 before the first.
+        results: where the partition's results are read.
+    """
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class OwnedPartition:
     ) -> None:
         self.partition = partition
         self.stored = stored
-        self.committed = 0
+        self.committed = self.settled = 0
         self._connection = connection
         self._topics = topics
         self._names = names.topics_of(partition.stream)
@@ -181,6 +187,7 @@ class OwnedPartition:
             self._pointers += 1
         place = first.get((self._names.scores, self.partition.partition))
         if place is not None:
+            self.settled = transaction.end
             self.results.places.learn(transaction.results[0].offset, place)
 
     def _batches(self, transaction: Transaction) -> Iterator[Writes]:

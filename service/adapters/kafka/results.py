@@ -7,11 +7,15 @@ between places that earlier reads and commits have shown.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from bisect import bisect_right, insort
 from collections.abc import AsyncIterator
 
+from service.adapters.kafka.connection import CALL_S
 from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.reader import Cursor
+from service.engine.errors import TransientError
 from service.engine.records import Result, ResultFilter, ResultSlice
 
 NEAR = 3000
@@ -70,11 +74,12 @@ class ResultsTopic:
             offset: the first input offset of interest.
             limit: most results.
             where: which results are wanted.
-            settled: the committed offset, as far as it is known here.
+            settled: results below are known to be committed, and waited for: they become visible
+                a moment after the commit.
         """
         found: list[Result] = []
         following = max(offset, settled)
-        async for result in self._from(cursor, offset):
+        async for result in self._from(cursor, offset, settled):
             following = max(following, result.offset + 1)
             if where.accepts(result):
                 found.append(result)
@@ -118,15 +123,25 @@ class ResultsTopic:
         self.places.learn(result.offset, record.offset)
         return result.offset + 1
 
-    async def _from(self, cursor: Cursor, offset: int) -> AsyncIterator[Result]:
+    async def _from(self, cursor: Cursor, offset: int, settled: int) -> AsyncIterator[Result]:
+        limit_s = time.monotonic() + CALL_S
         ends = await cursor.ends(self.topic, self.partition)
         begin = max(self.places.begin, ends.begin)
         place = await self.locate(cursor, offset, begin, ends.end)
-        first = True
-        async for record in cursor.scan(self.topic, self.partition, place, ends.end):
-            result = decode_result(record)
-            if result.offset >= offset:
-                if first:
-                    self.places.learn(result.offset, record.offset)
-                    first = False
-                yield result
+        following = offset
+        while True:
+            async for record in cursor.scan(self.topic, self.partition, place, ends.end):
+                result = decode_result(record)
+                if result.offset >= following:
+                    if following == offset:
+                        self.places.learn(result.offset, record.offset)
+                    following = result.offset + 1
+                    yield result
+            if following >= settled:
+                return
+            if time.monotonic() > limit_s:
+                reason = f"results up to {settled} are not visible"
+                raise TransientError(f"Kafka: {self.topic}/{self.partition}: {reason}")
+            await asyncio.sleep(0.002)
+            place = ends.end
+            ends = await cursor.ends(self.topic, self.partition)
