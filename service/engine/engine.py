@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from service.engine.config import StreamConfig, that_mean
 from service.engine.control import encode_config
@@ -23,6 +24,7 @@ from service.engine.errors import (
     TransientError,
     UnknownStream,
 )
+from service.engine.following import follow
 from service.engine.pipeline import check_values
 from service.engine.ports import Decoder
 from service.engine.reading import ResultReader
@@ -42,8 +44,12 @@ from service.engine.tail import PartitionTail
 from service.engine.times import EARLIEST_MS, LATEST_MS
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 MOST_RESULTS = 100_000
 """Results of one page at most."""
+
+RELEASE_S = 5.0
+"""Bound of finishing what is in flight when a partition is revoked."""
 
 
 class _Stream:
@@ -69,6 +75,8 @@ class Engine:
         self._streams: dict[str, _Stream] = {}
         self._runners: dict[StreamPartition, PartitionRunner] = {}
         self._tasks: dict[StreamPartition, asyncio.Task[None]] = {}
+        self._warm: dict[StreamPartition, PartitionRunner] = {}
+        self._followed: dict[StreamPartition, asyncio.Task[None]] = {}
         self._ownership: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._phase = "not started"
@@ -98,7 +106,7 @@ class Engine:
             await asyncio.wait(tasks, timeout=self._options.stop_s)
         if self._ownership is not None:
             tasks.append(self._ownership)
-        await _cancel(tasks)
+        await _cancel([*tasks, *self._followed.values()])
         for held in self._streams.values():
             _end_readers(held, NotReady("the service stopped"))
         await self._ports.log.close()
@@ -123,7 +131,7 @@ class Engine:
                 why = "" if runner.error is None else f": {runner.error}"
                 return f"{partition} is {runner.state}{why}"
         expected = sum(len(held.tails) for held in self._streams.values())
-        if len(self._runners) < expected:
+        if len(self._runners) + len(self._followed) < expected:
             return "partitions are being taken over"
         return None
 
@@ -140,10 +148,19 @@ class Engine:
                 if changed:
                     raise StreamExists(config.name, changed)
                 return held.entry.config
-            entry = await self._ports.log.create_stream(config.with_generation(1))
+            entry = await self._create(config.with_generation(1))
             self._streams[config.name] = _Stream(entry, self._ports)
         await self._live(config.name)
         return entry.config
+
+    async def _create(self, config: StreamConfig) -> StreamEntry:
+        try:
+            return await self._ports.log.create_stream(config)
+        except StreamExists as error:
+            if error.changed:
+                raise
+            entries = await self._ports.log.streams()  # made by another process this moment
+            return next(entry for entry in entries if entry.config.name == config.name)
 
     async def update_stream(self, config: StreamConfig, *, reset: bool) -> StreamConfig:
         """Change a stream; its detectors start afresh if `reset`.
@@ -178,10 +195,7 @@ class Engine:
         async with self._catalogue:
             held = self._held(name)
             await self._ports.log.delete_stream(name)
-            del self._streams[name]
-            _end_readers(held, UnknownStream(name))
-            partitions = [StreamPartition(name, number) for number in range(len(held.tails))]
-            await self._let_go(partitions)
+            await self._drop(held)
             await self._delete_snapshots(held.entry)
 
     def stream(self, name: str) -> StreamConfig:
@@ -328,56 +342,128 @@ class Engine:
     # -- ownership ------------------------------------------------------------------------
 
     async def _follow_ownership(self) -> None:
-        """Run what the log says this process owns."""
+        """Run what the log says this process owns, and know the streams that it knows."""
         try:
             while True:
                 change = await self._ports.log.changes()
-                await self._let_go(change.revoked)
+                for entry in change.deleted:
+                    await self._forget(entry)
+                for entry in change.streams:
+                    await self._learn(entry)
+                await self._release(change.revoked)
                 for partition in change.assigned:
                     await self._take_on(partition)
+                for partition in change.foreign:
+                    await self._follow_results(partition)
         except Exception:
             logger.exception("partitions are followed no longer; restart the service")
             raise
+
+    async def _learn(self, entry: StreamEntry) -> None:
+        """Take note of a stream that a process made or changed."""
+        async with self._catalogue:
+            held = self._streams.get(entry.config.name)
+            if held is None or held.entry.incarnation < entry.incarnation:
+                self._streams[entry.config.name] = _Stream(entry, self._ports)
+            elif held.entry.incarnation == entry.incarnation:
+                held.configure(entry)
+
+    async def _forget(self, entry: StreamEntry) -> None:
+        """Take note that a process deleted a stream."""
+        async with self._catalogue:
+            held = self._streams.get(entry.config.name)
+            if held is not None and held.entry.incarnation == entry.incarnation:
+                await self._drop(held)
+
+    async def _drop(self, held: _Stream) -> None:
+        name = held.entry.config.name
+        del self._streams[name]
+        _end_readers(held, UnknownStream(name))
+        partitions = [StreamPartition(name, number) for number in range(len(held.tails))]
+        await self._let_go(partitions)
+        for partition in partitions:
+            self._warm.pop(partition, None)
 
     async def _take_on(self, partition: StreamPartition) -> None:
         async with self._catalogue:
             held = self._streams.get(partition.stream)
             if held is None or partition in self._runners or self._phase != "running":
                 return
+            await self._follow_no_longer(partition)
             tail = held.tails[partition.partition]
-            runner = PartitionRunner(partition, self._ports, self._options, self._executors, tail)
+            runner = self._warm.pop(partition, None)
+            if runner is None:
+                options, executors = self._options, self._executors
+                runner = PartitionRunner(partition, self._ports, options, executors, tail)
+            runner.renew()
             self._runners[partition] = runner
             self._tasks[partition] = asyncio.create_task(runner.run(), name=str(partition))
 
+    async def _release(self, partitions: Sequence[StreamPartition]) -> None:
+        """Let go of partitions that may come back; what was learnt is kept until they do not."""
+        running = [partition for partition in partitions if partition in self._runners]
+        for partition in running:
+            self._runners[partition].request_release()
+            self._warm[partition] = self._runners[partition]
+        tasks = [self._tasks[partition] for partition in running]
+        if tasks:
+            await asyncio.wait(tasks, timeout=RELEASE_S)
+        await self._let_go(running)
+
     async def _let_go(self, partitions: Sequence[StreamPartition]) -> None:
         tasks = [self._tasks.pop(partition, None) for partition in partitions]
+        tasks += [self._followed.pop(partition, None) for partition in partitions]
         for partition in partitions:
             if self._runners.pop(partition, None) is not None:
                 self._ports.metrics.lag(partition, 0)
                 self._ports.metrics.series(partition, 0)
         await _cancel([task for task in tasks if task is not None])
 
+    async def _follow_results(self, partition: StreamPartition) -> None:
+        """Show readers what another process commits."""
+        self._warm.pop(partition, None)
+        held, foreign = self._streams.get(partition.stream), self._ports.foreign
+        if held is None or foreign is None or partition in self._followed:
+            return
+        tail = held.tails[partition.partition]
+        following = follow(foreign, partition, tail, self._options.retry_s)
+        self._followed[partition] = asyncio.create_task(following, name=f"results of {partition}")
+
+    async def _follow_no_longer(self, partition: StreamPartition) -> None:
+        following = self._followed.pop(partition, None)
+        if following is not None:
+            await _cancel([following])
+
     async def _delete_snapshots(self, entry: StreamEntry) -> None:
         folder = snapshot_folder(entry)
-        await self._delete_files(lambda name: name.startswith(folder))
+        await self._delete_files(lambda: self._ports.snapshots.names(folder))
 
     async def _sweep_snapshots(self) -> None:
-        """Delete what a death in the middle of a deletion left behind."""
-        known = {snapshot_folder(held.entry) for held in self._streams.values()}
-        await self._delete_files(lambda name: f"{name.partition('/')[0]}/" not in known)
+        """Delete what a death in the middle of a deletion left behind.
 
-    async def _delete_files(self, unwanted: Callable[[str], bool]) -> None:
+        The files are listed before the streams, so that those of a stream that another process
+        makes meanwhile are not among them.
+        """
+        store = self._ports.snapshots
+        names = await self._in_thread(lambda: store.names(""))
+        known = {snapshot_folder(entry) for entry in await self._ports.log.streams()}
+        unwanted = [name for name in names if f"{name.partition('/')[0]}/" not in known]
+        await self._delete_files(lambda: unwanted)
+
+    async def _delete_files(self, unwanted: Callable[[], list[str]]) -> None:
         store = self._ports.snapshots
 
         def delete() -> None:
-            for name in store.names(""):
-                if unwanted(name):
-                    store.delete(name)
+            for name in unwanted():
+                store.delete(name)
 
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executors[1], delete)
+            await self._in_thread(delete)
         except OSError as error:
             logger.warning("old snapshots were not deleted: %s", error)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executors[1], work)
 
     async def _live(self, stream: str) -> None:
         """Wait a moment until a stream just made is served; it is made either way."""

@@ -214,7 +214,7 @@ class OwnershipChange:
 
     Attributes:
         streams: made or changed, by whichever process; before anything else.
-        deleted: names of streams that are no more.
+        deleted: streams that are no more.
         revoked: partitions to let go; they may come back, with nothing done to them meanwhile.
         assigned: partitions to take over.
         foreign: partitions that another process runs; their results are followed.
@@ -224,7 +224,7 @@ class OwnershipChange:
     revoked: tuple[StreamPartition, ...] = ()
     foreign: tuple[StreamPartition, ...] = ()
     streams: tuple[StreamEntry, ...] = ()
-    deleted: tuple[str, ...] = ()
+    deleted: tuple[StreamEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from service.engine.ports import (
     DecoderFactory,
     DetectorFactory,
     Failpoints,
+    ForeignResults,
     LogBackend,
     Metrics,
     SnapshotStore,
@@ -83,7 +84,7 @@ def no_failpoint(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The world as the engine is given it."""
+    """The world as the engine is given it; `foreign` where several processes share the log."""
 
     log: LogBackend
     snapshots: SnapshotStore
@@ -92,6 +93,7 @@ class Ports:
     clock: Clock
     metrics: Metrics
     failpoint: Failpoints = no_failpoint
+    foreign: ForeignResults | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class PartitionRunner:
         self._options = options
         self._scorer, self._saver = executors
         self._stopping = asyncio.Event()
+        self._releasing = False
         self._pipeline: Pipeline | None = None
         self._incarnation = -1
         self._folder = ""
@@ -179,6 +182,17 @@ class PartitionRunner:
     def request_stop(self) -> None:
         """Ask `run` to settle what waits, write a last snapshot and return."""
         self._stopping.set()
+
+    def request_release(self) -> None:
+        """Ask `run` to finish the transaction in flight and return, the state kept for `renew`."""
+        self._releasing = True
+        self._stopping.set()
+
+    def renew(self) -> None:
+        """Get ready to `run` once more, after a release or a cancellation."""
+        self._releasing = False
+        self._stopping.clear()
+        self.state, self.error = "restoring", None
 
     async def run(self) -> None:
         """Serve the partition; returns when stopped or fenced, or when a promise is broken."""
@@ -347,6 +361,8 @@ class PartitionRunner:
 
     async def _serve(self) -> None:
         while True:
+            if self._releasing:
+                return await self._committed()
             batch = await self._next_batch()
             if batch is not None:
                 start = self.pipeline.position
@@ -374,7 +390,8 @@ class PartitionRunner:
             stop.cancel()
         if self._committing is not None and self._committing.done():
             await self._committed()
-        if self._stopping.is_set() and self._waits() and not self._polling.done():
+        draining = self._stopping.is_set() and not self._releasing and self._waits()
+        if draining and not self._polling.done():
             await asyncio.wait({self._polling}, timeout=self._options.tick_s)
         if not self._polling.done():
             return None
@@ -581,7 +598,8 @@ class PartitionRunner:
         self.state, self.error = state, error
         logger.error("%s: %s: %s", self.partition, state, error, exc_info=state == "failed")
         self._ports.metrics.failed(self.partition, type(error).__name__)
-        if state != "retrying":
+        elsewhere = state == "fenced" and self._ports.foreign is not None
+        if state != "retrying" and not elsewhere:
             self.tail.fail(error)
 
     def _broken(self, offset: int, reason: str) -> InvariantError:

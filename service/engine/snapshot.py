@@ -221,7 +221,11 @@ def check(reference: SeriesRef, data: bytes) -> None:
 
 
 def collect(store: SnapshotStore, folder: str, pointers: Sequence[Pointer]) -> int:
-    """Delete the files in a partition's folder that no kept snapshot needs; count them."""
+    """Delete the files in a partition's folder that no kept snapshot needs; count them.
+
+    Not those of later owners: one that was stopped for a while knows nothing of what they need.
+    """
+    newest = max((_epoch_of(pointer.manifest) for pointer in pointers), default=-1)
     needed: set[str] = set()
     for pointer in pointers:
         needed.add(pointer.manifest)
@@ -229,10 +233,17 @@ def collect(store: SnapshotStore, folder: str, pointers: Sequence[Pointer]) -> i
             needed.update(reference.pack for reference in read_manifest(store, pointer).series)
         except CorruptSnapshot:
             continue  # useless by itself, and so are the packs that only it names
-    garbage = [name for name in store.names(folder) if name not in needed]
+    names = [name for name in store.names(folder) if _epoch_of(name) <= newest]
+    garbage = [name for name in names if name not in needed]
     for name in garbage:
         store.delete(name)
     return len(garbage)
+
+
+def _epoch_of(name: str) -> int:
+    """Return the epoch of the owner that wrote a file."""
+    epoch = name.rpartition("/")[2].partition("-")[0]
+    return int(epoch) if epoch.isdecimal() else -1
 
 
 def _chunks(

@@ -101,7 +101,7 @@ class Catalogue:
         self._topics = topics
         self._discards = discards
         self._changed = changed
-        self._cursor = Cursor(connection)
+        self._cursor = Cursor(connection, follows=True)
         self._ends = Cursor(connection)
         self._position = 0
         self._read = asyncio.Condition()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from service.adapters.kafka.connection import Connection
 from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.reader import Cursor, OutOfRangeError
 from service.adapters.kafka.results import ResultsTopic
 from service.engine.errors import TransientError
-from service.engine.records import Result, ResultSlice, StreamPartition
+from service.engine.records import ResultSlice, StreamPartition
 
 WAIT_S = 1.0
+
+
+@dataclass(slots=True)
+class _Follower:
+    """Where one partition's reader stands: the input offset, and the place of its result."""
+
+    cursor: Cursor
+    offset: int = -1
+    place: int = -1
 
 
 class Followers:
@@ -17,38 +28,52 @@ class Followers:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._cursors: dict[StreamPartition, Cursor] = {}
+        self._followers: dict[StreamPartition, _Follower] = {}
+
+    def stands_at(self, partition: StreamPartition, offset: int) -> bool:
+        """Tell whether the next read of an offset needs no search."""
+        follower = self._followers.get(partition)
+        return follower is not None and follower.offset == offset
+
+    def place(self, partition: StreamPartition, offset: int, place: int) -> None:
+        """Let the next read of an offset begin at a place."""
+        follower = self._followers.get(partition)
+        if follower is None:
+            follower = _Follower(Cursor(self._connection, follows=True))
+            self._followers[partition] = follower
+        follower.offset, follower.place = offset, place
 
     async def read(
-        self, partition: StreamPartition, results: ResultsTopic, offset: int, limit: int
+        self, partition: StreamPartition, results: ResultsTopic, limit: int
     ) -> ResultSlice:
-        """Wait for results from `offset` on; one caller for each partition.
+        """Wait for results from where `place` or the last read stopped; one caller for each.
 
         Raises:
             TransientError: the topic cannot be read for the moment.
         """
-        cursor = self._cursors.setdefault(partition, Cursor(self._connection))
-        topic, number = results.topic, results.partition
-        try:
-            ends = await cursor.ends(topic, number)
-            begin = max(results.places.begin, ends.begin)
-            place = await results.locate(cursor, offset, begin, ends.end)
-            while True:
-                records = await cursor.read(topic, number, place, limit, WAIT_S)
-                place = cursor.position
-                found: list[Result] = []
-                for record in records:
-                    result = decode_result(record)
-                    if result.offset >= offset:
-                        found.append(result)
-                if found:
-                    results.places.learn(found[-1].offset, records[-1].offset)
-                    return ResultSlice(found, found[-1].offset + 1)
-        except OutOfRangeError as error:
-            raise TransientError(f"Kafka: {error}") from error
+        follower = self._followers[partition]
+        cursor, topic, number = follower.cursor, results.topic, results.partition
+        while True:
+            try:
+                records = await cursor.read(topic, number, follower.place, limit, WAIT_S)
+            except OutOfRangeError as error:
+                follower.offset = -1
+                raise TransientError(f"Kafka: {error}") from error
+            follower.place = cursor.position
+            results_read = map(decode_result, records)
+            found = [result for result in results_read if result.offset >= follower.offset]
+            if found:
+                follower.offset = found[-1].offset + 1
+                results.places.learn(found[-1].offset, records[-1].offset)
+                return ResultSlice(found, follower.offset)
+
+    async def drop(self, partition: StreamPartition) -> None:
+        """Follow a partition no further."""
+        follower = self._followers.pop(partition, None)
+        if follower is not None:
+            await follower.cursor.close()
 
     async def close(self) -> None:
         """Let go."""
-        for cursor in self._cursors.values():
-            await cursor.close()
-        self._cursors.clear()
+        for partition in list(self._followers):
+            await self.drop(partition)

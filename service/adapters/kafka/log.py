@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import chain
 
 from aiokafka import TopicPartition
@@ -52,7 +53,7 @@ class KafkaLog:
         self._topics = Topics(connection)
         self._catalogue = Catalogue(connection, self._topics, self._discards, self._changed)
         self._appends = AppendProducer(connection, self._discards)
-        self._reading = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._cursor = Cursor(connection)
         self._followers = Followers(connection)
         self._owned: dict[StreamPartition, OwnedPartition] = {}
@@ -114,9 +115,9 @@ class KafkaLog:
             (topics.checkpoints, COMPACTED),
         ):
             await self._topics.make(topic, count, wanted)
-        async with self._reading:
+        async with self._look() as cursor:
             ends = {
-                topic: [await self._cursor.ends(topic, number) for number in range(count)]
+                topic: [await cursor.ends(topic, number) for number in range(count)]
                 for topic in (topics.input, topics.scores, topics.dead_letters)
             }
         return Stored(
@@ -136,8 +137,8 @@ class KafkaLog:
             topic = names.topics_of(config.name).input
             writes = []
             for number in range(former.config.partitions):
-                async with self._reading:
-                    last = await self._cursor.last(topic, number)
+                async with self._look() as cursor:
+                    last = await cursor.last(topic, number)
                 time_ms = last.timestamp if last is not None else 0
                 message = encode_control(control, former.number, time_ms)
                 writes.append(Writes(topic, number, [message]))
@@ -164,7 +165,7 @@ class KafkaLog:
             gone = _partitions(former)
             for partition in gone:
                 self._forget(partition)
-            self._changes.put_nowait(OwnershipChange(deleted=(former.config.name,), revoked=gone))
+            self._changes.put_nowait(OwnershipChange(deleted=(former.entry,), revoked=gone))
         if stored is not None:
             self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))
 
@@ -206,8 +207,8 @@ class KafkaLog:
             await former.close()
         owned = OwnedPartition(partition, stored, self._connection, self._topics, self._discards)
         try:
-            async with self._reading:
-                assignment = await owned.assign(self._cursor)
+            async with self._look() as cursor:
+                assignment = await owned.assign(cursor)
         except BaseException:
             await owned.close()
             raise
@@ -230,8 +231,8 @@ class KafkaLog:
             self._offer_again(transaction.partition)
             raise
         if transaction.trim_results_to or transaction.trim_input_to:
-            async with self._reading:
-                await owned.trim(self._cursor, transaction)
+            async with self._look() as cursor:
+                await owned.trim(cursor, transaction)
 
     def _held(self, partition: StreamPartition) -> OwnedPartition:
         self._stored(partition.stream)
@@ -290,8 +291,8 @@ class KafkaLog:
         results = self._results_of(partition)
         owned = self._owned.get(partition)
         settled = owned.settled if owned is not None else 0
-        async with self._reading:
-            return await results.read(self._cursor, offset, limit, where, settled)
+        async with self._look() as cursor:
+            return await results.read(cursor, offset, limit, where, settled)
 
     async def await_results(
         self, partition: StreamPartition, offset: int | None, limit: int
@@ -299,11 +300,15 @@ class KafkaLog:
         """Wait for results that another worker commits; see `ForeignResults`."""
         results = self._results_of(partition)
         if offset is None:
-            async with self._reading:
-                end = await results.end_in(self._cursor)
+            async with self._look() as cursor:
+                end = await results.end_in(cursor)
             origin = self._stored(partition.stream).origins[partition.partition]
             return ResultSlice([], origin if end is None else end)
-        return await self._followers.read(partition, results, offset, limit)
+        if not self._followers.stands_at(partition, offset):
+            async with self._look() as cursor:
+                place = await results.place_of(cursor, offset)
+            self._followers.place(partition, offset, place)
+        return await self._followers.read(partition, results, limit)
 
     async def read_dead_letters(
         self, partition: StreamPartition, offset: int, limit: int
@@ -312,16 +317,25 @@ class KafkaLog:
         stored, number = self._stored(partition.stream), partition.partition
         topic = names.topics_of(partition.stream).dead_letters
         found: list[DeadLetter] = []
-        async with self._reading:
-            ends = await self._cursor.ends(topic, number)
+        async with self._look() as cursor:
+            ends = await cursor.ends(topic, number)
             begin = max(ends.begin, stored.dead_from[number])
-            async for record in self._cursor.scan(topic, number, begin, ends.end):
+            async for record in cursor.scan(topic, number, begin, ends.end):
                 dead = decode_dead_letter(record)
                 if dead.offset >= offset:
                     found.append(dead)
                     if len(found) == limit:
                         break
         return found
+
+    @contextlib.asynccontextmanager
+    async def _look(self) -> AsyncIterator[Cursor]:
+        """Give out the cursor that all who look here and there share."""
+        async with self._looking:
+            try:
+                yield self._cursor
+            finally:
+                self._cursor.rest()
 
     def _results_of(self, partition: StreamPartition) -> ResultsTopic:
         stored = self._stored(partition.stream)

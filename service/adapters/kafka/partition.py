@@ -70,7 +70,7 @@ class OwnedPartition:
         self._producer = TransactionalProducer(
             connection, names.transactional_id(connection, partition), discards
         )
-        self._input = Cursor(connection)
+        self._input = Cursor(connection, follows=True)
         self._buffer: list[Record] = []
         self._gaps: dict[int, int] = {}
         self._pointers = 0
@@ -224,20 +224,13 @@ class OwnedPartition:
             below[TopicPartition(self._names.input, number)] = transaction.trim_input_to
         try:
             if transaction.trim_results_to > 0:
-                place = await self._place_of(cursor, transaction.trim_results_to)
+                place = await self.results.place_of(cursor, transaction.trim_results_to)
                 below[TopicPartition(self._names.scores, number)] = place
             if below:
                 await self._topics.trim(below)
                 self._input_begin = max(self._input_begin, transaction.trim_input_to)
         except EngineError as error:
             logger.warning("%s: old records were not deleted: %s", self.partition, error)
-
-    async def _place_of(self, cursor: Cursor, offset: int) -> int:
-        """Return the place of the first result at or after an input offset."""
-        topic, number = self._names.scores, self.partition.partition
-        ends = await cursor.ends(topic, number)
-        begin = max(self.results.places.begin, ends.begin)
-        return await self.results.place_of(cursor, offset, begin, ends.end)
 
     # -- leaving --------------------------------------------------------------------------
 

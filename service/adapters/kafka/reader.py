@@ -19,8 +19,14 @@ from service.adapters.kafka.connection import CALL_S, CLOSE_S, Connection, bound
 from service.engine.errors import TransientError
 
 FETCH_BYTES = 4 * 2**20
-WAIT_MS = 500
-"""How long a broker holds a fetch that finds nothing; it answers at once when something comes."""
+FOLLOW_MS = 500
+"""How long a broker holds a fetch that finds nothing; it answers at once when something comes.
+
+A broker answers one connection's requests in turn, so whatever is asked beside a fetch waits as
+long."""
+
+LOOK_MS = 5
+"""The same for cursors that look here and there."""
 
 STEP_S = 0.05
 """How often a scan looks whether only markers of transactions are left before its end."""
@@ -39,10 +45,16 @@ class Ends:
 
 
 class Cursor:
-    """Reads one partition after another, committed records only. One caller at a time."""
+    """Reads one partition after another, committed records only. One caller at a time.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: where to.
+        follows: whether it waits at one partition's end, rather than looking here and there.
+    """
+
+    def __init__(self, connection: Connection, *, follows: bool = False) -> None:
         self._connection = connection
+        self._wait_ms = FOLLOW_MS if follows else LOOK_MS
         self._consumer: Any = None
         self._place: TopicPartition | None = None
         self._next = -1
@@ -135,6 +147,12 @@ class Cursor:
             upper, width = lower, 8 * width
         return None
 
+    def rest(self) -> None:
+        """Fetch nothing until the next read."""
+        if self._consumer is not None and self._place is not None:
+            self._consumer.unsubscribe()
+            self._place = None
+
     async def close(self) -> None:
         """Let go."""
         consumer, self._consumer, self._place = self._consumer, None, None
@@ -154,7 +172,7 @@ class Cursor:
                     auto_offset_reset="none",
                     isolation_level="read_committed",
                     max_partition_fetch_bytes=FETCH_BYTES,
-                    fetch_max_wait_ms=WAIT_MS,
+                    fetch_max_wait_ms=self._wait_ms,
                     retry_backoff_ms=50,
                 )
                 self._place = None

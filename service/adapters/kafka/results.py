@@ -87,7 +87,7 @@ class ResultsTopic:
                     return ResultSlice(found, result.offset + 1)
         return ResultSlice(found, following)
 
-    async def locate(self, cursor: Cursor, offset: int, begin: int, end: int) -> int:
+    async def _locate(self, cursor: Cursor, offset: int, begin: int, end: int) -> int:
         """Return a place in [begin, end] at or shortly before the result of an input offset."""
         lower, upper = self.places.around(offset)
         lower, upper = max(lower, begin), end if upper is None else min(upper, end)
@@ -105,14 +105,15 @@ class ResultsTopic:
                 upper = middle
         return lower
 
-    async def place_of(self, cursor: Cursor, offset: int, begin: int, end: int) -> int:
-        """Return the place in [begin, end] of the first result at or after an input offset."""
-        lower = await self.locate(cursor, offset, begin, end)
-        async for record in cursor.scan(self.topic, self.partition, lower, end):
+    async def place_of(self, cursor: Cursor, offset: int) -> int:
+        """Return the place of the first result at or after an input offset, or the end."""
+        ends = await cursor.ends(self.topic, self.partition)
+        lower = await self._locate(cursor, offset, max(self.places.begin, ends.begin), ends.end)
+        async for record in cursor.scan(self.topic, self.partition, lower, ends.end):
             if decode_result(record).offset >= offset:
                 place: int = record.offset
                 return place
-        return end
+        return ends.end
 
     async def end_in(self, cursor: Cursor) -> int | None:
         """Return one past the input offset of the newest result; None when there is none."""
@@ -127,7 +128,7 @@ class ResultsTopic:
         limit_s = time.monotonic() + CALL_S
         ends = await cursor.ends(self.topic, self.partition)
         begin = max(self.places.begin, ends.begin)
-        place = await self.locate(cursor, offset, begin, ends.end)
+        place = await self._locate(cursor, offset, begin, ends.end)
         following = offset
         while True:
             async for record in cursor.scan(self.topic, self.partition, place, ends.end):
