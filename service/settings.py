@@ -7,9 +7,9 @@ A flag of the command line wins over the environment, the environment over the d
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RCF_"
@@ -88,6 +88,57 @@ class Settings(BaseSettings):
     shutdown_timeout_s: float = Field(
         5.0, gt=0, le=300, description="Seconds that open requests get to end at shutdown."
     )
+    snapshot_dir: Path | None = Field(
+        None,
+        description="Directory of the snapshots. Unset: `snapshots` in the data directory. With "
+        "Kafka, every worker must see the same one.",
+    )
+    kafka_bootstrap: str | None = Field(
+        None,
+        min_length=1,
+        description="host:port,… of Kafka brokers; records, results and streams then live in "
+        "topics, and workers share the partitions. Unset: the log is a file in the data directory.",
+    )
+    kafka_application: str = Field(
+        "rcf",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="Name of the consumer group, and beginning of transactional ids and of the "
+        "control topic's name. Workers of one application share its streams.",
+    )
+    kafka_replication: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Copies of each topic made here; 0 means three, or as many as there are "
+        "brokers.",
+    )
+    kafka_session_s: float = Field(
+        10.0,
+        ge=1,
+        le=300,
+        description="Seconds of silence after which another worker takes a worker's partitions "
+        "over.",
+    )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="How to prove a user name and a password."
+    )
+    kafka_username: str | None = Field(None, description="User name for SASL.")
+    kafka_password: SecretStr | None = Field(
+        None, description="Password for SASL. Better kept in a file."
+    )
+    kafka_password_file: Path | None = Field(
+        None, description="File whose first line is the password for SASL."
+    )
+    kafka_ca_file: Path | None = Field(
+        None, description="PEM file of authorities to believe. Unset: those of the system."
+    )
+    kafka_cert_file: Path | None = Field(
+        None, description="PEM file of our own certificate, where brokers ask for one."
+    )
+    kafka_key_file: Path | None = Field(None, description="PEM file of the certificate's key.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
         description="Least severe log line that is written. Unset, `rcf dev` writes warnings only.",
@@ -100,6 +151,20 @@ class Settings(BaseSettings):
         """The same settings with unset choices fallen as for `rcf dev` or `rcf serve`."""
         unset = {name: dev for name in ("auto_create", "demo") if getattr(self, name) is None}
         return self.model_copy(update=unset)
+
+    def password(self) -> str | None:
+        """The password for SASL, from where it is kept.
+
+        Raises:
+            SettingsError: Its file cannot be read.
+        """
+        if self.kafka_password_file is None:
+            return None if self.kafka_password is None else self.kafka_password.get_secret_value()
+        try:
+            return self.kafka_password_file.read_text("utf-8").partition("\n")[0].strip()
+        except OSError as error:
+            name = f"{PREFIX}KAFKA_PASSWORD_FILE = {self.kafka_password_file}"
+            raise SettingsError(f"{name}: {error.strerror}") from error
 
 
 class SettingsError(Exception):
@@ -155,12 +220,13 @@ def table() -> Iterator[SettingRow]:
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> str:
-    names = {str: "text", int: "integer", float: "number", Path: "path"}
-    if annotation in names:
-        limits = [_limit(rule) for rule in metadata]
-        return " ".join([names[annotation], *(limit for limit in limits if limit)])
+    names = {str: "text", SecretStr: "text", int: "integer", float: "number", Path: "path"}
+    kinds = {kind for kind in (annotation, *get_args(annotation)) if kind in names}
     if "Literal" in str(annotation):
         return " or ".join(annotation.__args__)
+    if len(kinds) == 1:
+        limits = [_limit(rule) for rule in metadata]
+        return " ".join([names[kinds.pop()], *(limit for limit in limits if limit)])
     return "true or false"
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import uvicorn
@@ -36,6 +37,9 @@ from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.runner import EngineOptions, Ports
 from service.settings import Settings
 from service.sources import feed
+
+if TYPE_CHECKING:
+    from service.adapters.kafka import KafkaLog
 
 log = logging.getLogger(__name__)
 
@@ -210,9 +214,11 @@ def load_kernels() -> None:
 
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     """The engine over its adapters."""
+    kafka = None if settings.kafka_bootstrap is None else build_kafka(settings)
     ports = Ports(
-        log=SqliteLog(settings.data_dir),
-        snapshots=DirectorySnapshotStore(settings.data_dir / "snapshots"),
+        log=SqliteLog(settings.data_dir) if kafka is None else kafka,
+        foreign=kafka,
+        snapshots=DirectorySnapshotStore(settings.snapshot_dir or settings.data_dir / "snapshots"),
         decoder_for=JsonDecoder,
         detectors=ForestFactory(),
         clock=SystemClock(),
@@ -226,6 +232,30 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
         backlog=BacklogPolicy(records=settings.max_pending_records),
     )
     return Engine(ports, options)
+
+
+def build_kafka(settings: Settings) -> "KafkaLog":
+    """The log in Kafka; its client is imported only where it is used."""
+    from service.adapters.kafka import Connection, KafkaLog, Security
+
+    security = Security(
+        protocol=settings.kafka_security,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_username,
+        password=settings.password(),
+        ca_file=settings.kafka_ca_file,
+        cert_file=settings.kafka_cert_file,
+        key_file=settings.kafka_key_file,
+    )
+    connection = Connection(
+        settings.kafka_bootstrap or "",
+        application=settings.kafka_application,
+        replication=settings.kafka_replication,
+        session_s=settings.kafka_session_s,
+        heartbeat_s=settings.kafka_session_s / 10,
+        security=security,
+    )
+    return KafkaLog(connection)
 
 
 def _fingerprint() -> str:

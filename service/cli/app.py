@@ -61,6 +61,9 @@ AutoCreate = Annotated[
     bool | None,
     typer.Option(help="Create an unknown stream on its first record (RCF_AUTO_CREATE)."),
 ]
+Kafka = Annotated[
+    str | None, typer.Option(help="host:port,… of Kafka brokers (RCF_KAFKA_BOOTSTRAP).")
+]
 
 
 def _version(asked: bool) -> None:
@@ -116,6 +119,7 @@ def serve(
     data_dir: DataDir = None,
     log_level: LogLevel = None,
     auto_create: AutoCreate = None,
+    kafka_bootstrap: Kafka = None,
 ) -> None:
     """Start the service: no built-in streams, unknown streams are refused.
 
@@ -130,6 +134,7 @@ def serve(
         data_dir=data_dir,
         log_level=log_level,
         auto_create=auto_create,
+        kafka_bootstrap=kafka_bootstrap,
     )
 
 

@@ -22,6 +22,7 @@ def run(
     log_level: str | None = None,
     auto_create: bool | None = None,
     demo: bool | None = None,
+    kafka_bootstrap: str | None = None,
 ) -> None:
     """Serve until the process is told to stop.
 
@@ -33,6 +34,7 @@ def run(
         log_level: Flag.
         auto_create: Flag.
         demo: Flag.
+        kafka_bootstrap: Flag.
 
     Raises:
         CommandError: A setting is wrong, or the port or the data directory is taken.
@@ -45,6 +47,7 @@ def run(
             log_level=log_level,
             auto_create=auto_create,
             demo=demo,
+            kafka_bootstrap=kafka_bootstrap,
         )
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from error
@@ -53,7 +56,8 @@ def run(
     _prepare(chosen.data_dir)
     listening = listen(chosen.host, chosen.port)
     address = url(chosen.host, listening.getsockname()[1])
-    typer.echo(f"rcf-stream starts on {address}, data in {chosen.data_dir.resolve()}")
+    place = f"Kafka at {chosen.kafka_bootstrap}, snapshots" if chosen.kafka_bootstrap else "data"
+    typer.echo(f"rcf-stream starts on {address}, {place} in {chosen.data_dir.resolve()}")
     try:
         wiring.serve(
             chosen, listening, on_phase=_say, on_ready=lambda s: _welcome(address, s, chosen)
