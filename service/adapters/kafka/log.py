@@ -24,7 +24,7 @@ from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
 from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
-from service.adapters.kafka.topics import COMPACTED, KEPT, LARGE, Topics
+from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import Fenced, StreamExists, TransientError, UnknownStream
 from service.engine.records import (
@@ -110,8 +110,8 @@ class KafkaLog:
         made = await self._topics.make(topics.input, count, KEPT)
         for topic, wanted in (
             (topics.scores, KEPT),
-            (topics.anomalies, LARGE),
-            (topics.dead_letters, LARGE),
+            (topics.anomalies, KEPT),
+            (topics.dead_letters, KEPT),
             (topics.checkpoints, COMPACTED),
         ):
             await self._topics.make(topic, count, wanted)

@@ -217,15 +217,20 @@ class OwnedPartition:
             yield Writes(topics.checkpoints, number, [message])
 
     async def trim(self, cursor: Cursor, transaction: Transaction) -> None:
-        """Delete what may go; what could not be deleted goes another time."""
+        """Delete what may go; what could not be deleted goes another time.
+
+        Dead letters stay until somebody who saw them deletes them, and so does an input that was
+        there before the stream.
+        """
         below: dict[TopicPartition, int] = {}
         number = self.partition.partition
         if self.stored.made_input and transaction.trim_input_to > self._input_begin:
             below[TopicPartition(self._names.input, number)] = transaction.trim_input_to
         try:
             if transaction.trim_results_to > 0:
-                place = await self.results.place_of(cursor, transaction.trim_results_to)
-                below[TopicPartition(self._names.scores, number)] = place
+                for topic in (self.results, ResultsTopic(self._names.anomalies, number, 0)):
+                    place = await topic.place_of(cursor, transaction.trim_results_to)
+                    below[TopicPartition(topic.topic, number)] = place
             if below:
                 await self._topics.trim(below)
                 self._input_begin = max(self._input_begin, transaction.trim_input_to)

@@ -31,10 +31,8 @@ KEPT: Mapping[str, str] = {
     "retention.bytes": "-1",
     "max.message.bytes": str(LARGEST_BYTES),
 }
-"""Trimmed by the stream's own retention, not by age."""
-
-LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_BYTES)}
-"""As long as the brokers keep topics by default."""
+"""Trimmed by the stream's own retention, not by age: records bear the times of their input, and a
+broker that keeps a week would delete what is made of older input as soon as it is written."""
 
 COMPACTED: Mapping[str, str] = {
     "cleanup.policy": "compact",

@@ -1,0 +1,168 @@
+"""Workers as OS processes over one broker: forked, killed, frozen, asked for their state."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from service.adapters.clock import SystemClock
+from service.adapters.codec import JsonDecoder
+from service.adapters.forest import ForestFactory
+from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.memory import MemoryLog
+from service.adapters.snapshots import DirectorySnapshotStore, MemorySnapshotStore
+from service.engine.config import StreamConfig
+from service.engine.engine import Engine
+from service.engine.policy import SnapshotPolicy
+from service.engine.ports import ForeignResults, LogBackend, SnapshotStore
+from service.engine.records import EVERYTHING, NewRecord, StreamPartition
+from service.engine.runner import EngineOptions, Ports
+from tests.engine.fakes import NoMetrics
+from tests.kafka.probe import committed_records, group_offsets
+from tests.simulation.lives import fork
+
+OPTIONS = EngineOptions(
+    batch_records=40,
+    tick_s=0.05,
+    retry_s=0.1,
+    snapshot=SnapshotPolicy(interval_s=0.5, replay_s=1.0, share=1.0),
+)
+TOPICS = ("scores", "anomalies", "dlq")
+
+
+def engine_over(
+    log: LogBackend, store: SnapshotStore, foreign: ForeignResults | None = None
+) -> Engine:
+    """Return an engine with the real forests."""
+    ports = Ports(
+        log,
+        store,
+        JsonDecoder,
+        ForestFactory(),
+        SystemClock(),
+        NoMetrics(),
+        foreign=foreign,
+    )
+    return Engine(ports, OPTIONS)
+
+
+@dataclass
+class Worker:
+    """One process."""
+
+    pid: int
+    report: Path
+    alive: bool = True
+
+    def kill(self) -> None:
+        """kill -9."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self) -> dict:
+        """Let it stop in good order, and return the digests of its states."""
+        os.kill(self.pid, signal.SIGTERM)
+        self.wait()
+        return json.loads(self.report.read_text())
+
+    def wait(self) -> None:
+        os.waitpid(self.pid, 0)
+        self.alive = False
+
+
+@dataclass
+class Cluster:
+    """Workers of one application, and the folder that they share."""
+
+    connection: Connection
+    directory: Path
+    count: int = 0
+
+    def start(self) -> Worker:
+        """Start another worker."""
+        self.count += 1
+        report = self.directory / f"worker-{self.count}.json"
+        pid = fork(lambda: asyncio.run(_work(self.connection, self.directory / "snaps", report)))
+        return Worker(pid, report)
+
+    async def create(self, config: StreamConfig) -> None:
+        """Make a stream, as any worker could."""
+        log = KafkaLog(replace(self.connection, session_s=1.0))
+        await log._catalogue.open()  # without joining the group
+        await log.create_stream(config)
+        await log.close()
+
+    def until_settled(self, config: StreamConfig, ends: list[int], wait_s: float) -> None:
+        """Wait until the group's offsets reach the ends."""
+        limit_s = time.monotonic() + wait_s
+        found: list[int] = []
+        while time.monotonic() < limit_s:
+            found = self.offsets(config)
+            if found == ends:
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"after {wait_s} s at {found} of {ends}")
+
+    def offsets(self, config: StreamConfig) -> list[int]:
+        """Return the group's offsets."""
+        address, group = self.connection.bootstrap, self.connection.application
+        return group_offsets(address, group, config.name, config.partitions)
+
+    def outputs(self, config: StreamConfig) -> dict[str, list[list[tuple]]]:
+        """Return key, value, time and headers of all committed output records."""
+        address = self.connection.bootstrap
+        return {
+            kind: [
+                [
+                    (each.key(), each.value(), each.timestamp()[1], each.headers())
+                    for each in committed_records(address, f"{config.name}.{kind}", number)
+                ]
+                for number in range(config.partitions)
+            ]
+            for kind in TOPICS
+        }
+
+
+async def _work(connection: Connection, snapshots: Path, report: Path) -> None:
+    log = KafkaLog(connection)
+    engine = engine_over(log, DirectorySnapshotStore(snapshots), log)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await engine.start()
+    await stopping.wait()
+    states = {f"{part}": digests for part, digests in engine.state_digests().items()}
+    broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
+    report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240
+    await engine.stop()
+
+
+async def undisturbed(config: StreamConfig, records: list[tuple[int, NewRecord]]) -> dict:
+    """Return what one worker makes of the records when nothing happens to it, in memory."""
+    log = MemoryLog()
+    engine = engine_over(log, MemorySnapshotStore())
+    await engine.start()
+    await engine.create_stream(config)
+    for first in range(0, len(records), 500):
+        await log.append(config.name, records[first : first + 500])
+    found: dict = {"results": [], "dead": []}
+    for number in range(config.partitions):
+        partition = StreamPartition(config.name, number)
+        count = sum(part == number for part, _ in records)
+        while engine._streams[config.name].tails[number].committed < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        found["results"].append((await log.read_results(partition, 0, 10**9, EVERYTHING)).results)
+        found["dead"].append(await log.read_dead_letters(partition, 0, 10**9))
+    found["states"] = {str(part): digests for part, digests in engine.state_digests().items()}
+    await engine.stop()
+    return found
