@@ -1,0 +1,291 @@
+"""What a log in Kafka promises beyond the contract of every log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.kafka.topics import KEPT, Topics
+from service.engine.config import StreamConfig
+from service.engine.control import encode_config
+from service.engine.errors import (
+    Fenced,
+    InvalidParameter,
+    StateLost,
+    StreamExists,
+    TransientError,
+)
+from service.engine.records import (
+    EVERYTHING,
+    DeadLetter,
+    NewRecord,
+    OwnershipChange,
+    Result,
+    StreamPartition,
+    Transaction,
+)
+from tests.kafka.probe import committed_records, group_offsets, produce
+
+TIME_MS = 1_700_000_000_000
+
+
+def run(body: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(body(), 60)
+
+    asyncio.run(bounded())
+
+
+def stream(connection: Connection, partitions: int = 1) -> StreamConfig:
+    """A stream of a name of its own, on a broker that other tests use too."""
+    return StreamConfig(name=f"s-{connection.application}", partitions=partitions)
+
+
+def new(*values: int, partition: int = 0) -> list[tuple[int, NewRecord]]:
+    return [(partition, NewRecord(b"%d" % value, "k", TIME_MS + value)) for value in values]
+
+
+def results(*offsets: int, anomalies: tuple[int, ...] = ()) -> list[Result]:
+    return [Result(n, TIME_MS + n, "k", n in anomalies, b'{"n":%d}' % n) for n in offsets]
+
+
+async def change_of(log: KafkaLog, wanted: Callable[[OwnershipChange], object]) -> OwnershipChange:
+    while not wanted(change := await log.changes()):
+        pass
+    return change
+
+
+def test_another_process_fences_the_former_owner(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        former, newer = KafkaLog(kafka), KafkaLog(kafka)
+        await former.open()
+        await former.create_stream(config)
+        await former.append(config.name, new(1, 2))
+        old = await former.assign(part)
+        await newer.open()
+        assignment = await newer.assign(part)
+        assert assignment.epoch > old.epoch
+        with pytest.raises(Fenced):
+            await former.commit(Transaction(part, old.epoch, 0, 2, results(0, 1)))
+        assert (await newer.read_results(part, 0, 10, EVERYTHING)).results == []
+        await newer.commit(Transaction(part, assignment.epoch, 0, 2, results(0, 1)))
+        read = await former.await_results(part, 0, 10)
+        assert (list(read.results), read.next_offset) == (results(0, 1), 2)
+        await former.close()
+        await newer.close()
+
+    run(body)
+
+
+def test_a_refused_batch_commits_nothing(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        topics = Topics(kafka)
+        await topics.make(f"{config.name}.anomalies", 1, KEPT | {"max.message.bytes": "300"})
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2))
+        epoch = (await log.assign(part)).epoch
+        large = Result(1, 1, "k", True, bytes(1000))
+        with pytest.raises(TransientError, match="MessageSizeTooLarge"):
+            await log.commit(Transaction(part, epoch, 0, 2, [*results(0), large]))
+        with pytest.raises(TransientError, match="unknown"):
+            await log.commit(Transaction(part, epoch, 0, 2, results(0, 1)))
+        again = await log.assign(part)
+        assert (again.committed, again.results_end) == (0, None)
+        await log.commit(Transaction(part, again.epoch, 0, 2, results(0, 1)))
+        assert (await log.assign(part)).committed == 2
+        await log.close()
+        await topics.close()
+
+    run(body)
+    assert group_offsets(kafka.bootstrap, kafka.application, config.name, 1) == [2]
+
+
+def test_what_plain_readers_see(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2))
+        epoch = (await log.assign(part)).epoch
+        dead = DeadLetter(1, TIME_MS, "k", b"2", "values", "no number")
+        done = results(0, 1, anomalies=(0,))
+        await log.commit(Transaction(part, epoch, 0, 2, done, [dead]))
+        await log.close()
+
+    run(body)
+    scores, anomalies, letters = (
+        committed_records(kafka.bootstrap, f"{config.name}.{kind}", 0)
+        for kind in ("scores", "anomalies", "dlq")
+    )
+    assert [each.value() for each in scores] == [b'{"n":0}', b'{"n":1}']
+    assert [each.value() for each in anomalies] == [b'{"n":0}']
+    assert scores[0].key() == b"k" and scores[0].timestamp()[1] == TIME_MS
+    headers = dict(scores[1].headers())
+    assert headers["ce_id"] == f"{config.name}/0/1".encode()
+    assert headers["ce_specversion"] == b"1.0" and headers["ce_type"] and headers["ce_source"]
+    assert letters[0].value() == b"2"
+    headers = dict(letters[0].headers())
+    assert headers["__connect.errors.topic"] == config.name.encode()
+    assert headers["__connect.errors.offset"] == b"1"
+    assert headers["__connect.errors.exception.message"] == b"no number"
+
+
+def test_offsets_that_hold_no_record_are_stepped_over(kafka):
+    """Transactions of other producers leave markers in the input."""
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        for turn in range(3):
+            rows = [(0, b"k", b"%d" % turn, TIME_MS)] * 2
+            options = {"transactional.id": f"p-{config.name}"}
+            await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        epoch = (await log.assign(part)).epoch
+        offsets: list[int] = []
+        while len(offsets) < 6:
+            batch = await log.poll(part, offsets[-1] + 1 if offsets else 0, 3, 10**6)
+            offsets += [record.offset for record in batch.records]
+        assert offsets == [0, 1, 3, 4, 6, 7]
+        await log.commit(Transaction(part, epoch, 0, 8, results(*offsets)))
+        after = await log.assign(part)
+        assert (after.committed, after.results_end) == (8, 8)
+        await log.close()
+
+    run(body)
+
+
+def test_a_topic_that_is_there_is_scored_from_its_beginning_and_outlives_the_stream(kafka):
+    config = stream(kafka, 2)
+
+    async def body() -> None:
+        topics = Topics(kafka)
+        assert await topics.make(config.name, 2, KEPT)
+        produce(kafka.bootstrap, config.name, [(0, None, b"%d" % n, TIME_MS) for n in range(9)])
+        await topics.trim({_place(config.name, 0): 4})
+        log = KafkaLog(kafka)
+        await log.open()
+        with pytest.raises(InvalidParameter, match=r"partitions: 3 .* 2, as the topic"):
+            await log.create_stream(StreamConfig(name=config.name, partitions=3))
+        await log.create_stream(config)
+        assignment = await log.assign(StreamPartition(config.name, 0))
+        assert (assignment.origin, assignment.begin, assignment.committed) == (4, 4, 4)
+        await log.delete_stream(config.name)
+        assert await topics.counts([config.name, f"{config.name}.scores"]) == {config.name: 2}
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_input_that_is_gone_is_said_so(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        topics, log = Topics(kafka), KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(9)))
+        await log.assign(part)
+        await topics.trim({_place(config.name, 0): 4})
+        with pytest.raises(StateLost, match=r"the log holds \[4, 9\) only"):
+            await log.poll(part, 0, 10, 10**6)
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_a_group_that_was_deleted_goes_on_where_results_end(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body(turn: int) -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        if turn == 0:
+            await log.create_stream(config)
+            await log.append(config.name, new(1, 2, 3))
+        assignment = await log.assign(part)
+        assert assignment.committed == 2 * turn
+        if turn == 0:
+            await log.commit(Transaction(part, assignment.epoch, 0, 2, results(0, 1)))
+        await log.close()
+
+    run(lambda: body(0))
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    admin.delete_consumer_groups([kafka.application])[kafka.application].result(10)
+    assert group_offsets(kafka.bootstrap, kafka.application, config.name, 1) == [-1001]
+    run(lambda: body(1))
+
+
+def test_workers_agree_on_streams_and_share_partitions(kafka):
+    config = stream(kafka, 8)
+    every = {StreamPartition(config.name, number) for number in range(8)}
+
+    async def body() -> None:
+        one, two = KafkaLog(kafka), KafkaLog(kafka)
+        await one.open()
+        await two.open()
+        await one.create_stream(config)
+        assert (await change_of(two, lambda c: c.streams)).streams[0].config == config
+        shares = [
+            await change_of(log, lambda c: len(c.assigned) == len(c.foreign) == 4)
+            for log in (one, two)
+        ]
+        assert set(shares[0].assigned) == set(shares[1].foreign)
+        assert set(shares[0].assigned) | set(shares[1].assigned) == every
+        with pytest.raises(StreamExists):
+            await two.create_stream(config)
+        other = StreamConfig(name=config.name, partitions=8, max_series=7)
+        await two.update_stream(other, encode_config(other))
+        assert (await change_of(one, lambda c: c.streams)).streams[0].config == other
+        await two.close()
+        assert set((await change_of(one, lambda c: c.assigned)).assigned) == every
+        await one.delete_stream(config.name)
+        assert (await change_of(one, lambda c: c.deleted)).deleted[0].config == other
+        await one.close()
+
+    run(body)
+
+
+def test_two_creations_at_once_make_one_stream(kafka):
+    config = stream(kafka, 2)
+
+    async def body() -> None:
+        logs = [KafkaLog(kafka), KafkaLog(kafka)]
+        await asyncio.gather(*(log.open() for log in logs))
+        made = await asyncio.gather(
+            *(log.create_stream(config) for log in logs), return_exceptions=True
+        )
+        entries = [each for each in made if not isinstance(each, BaseException)]
+        assert len(entries) == 1
+        assert [await log.streams() for log in logs] == [entries, entries]
+        for log in logs:
+            await log.close()
+
+    run(body)
+
+
+def _place(topic: str, partition: int):
+    from aiokafka import TopicPartition
+
+    return TopicPartition(topic, partition)
