@@ -36,3 +36,5 @@ def configure(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Numba logs every step of its compiler at DEBUG, a thousand lines for one kernel.
     logging.getLogger("numba").setLevel(logging.WARNING)
+    # The Kafka client tells of every partition it looks at.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)

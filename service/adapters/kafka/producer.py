@@ -120,8 +120,15 @@ async def _close(producer: AIOKafkaProducer) -> None:
             await asyncio.wait(tasks, timeout=CLOSE_S / 2)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(producer.client.close(), CLOSE_S)
-    if stopping.done() and not stopping.cancelled() and stopping.exception() is not None:
-        logger.debug("a producer was closed with %r", stopping.exception())
+    # What broke the producer stands in these, and is known already.
+    for future in (stopping, producer._sender.sender_task, _transaction(producer)):
+        if future is not None and future.done() and not future.cancelled():
+            logger.debug("a producer was closed with %r", future.exception())
+
+
+def _transaction(producer: AIOKafkaProducer) -> asyncio.Future[None] | None:
+    manager = producer._txn_manager
+    return None if manager is None else manager._transaction_waiter
 
 
 class TransactionalProducer:
