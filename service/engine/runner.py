@@ -370,7 +370,7 @@ class PartitionRunner:
                 self._ports.failpoint("runner.scored")
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
-            elif self._stopping.is_set() and not self._waits():
+            elif self._stopping.is_set() and not (self._releasing or self._waits()):
                 return await self._finish()
             await self._look_after_snapshot()
 

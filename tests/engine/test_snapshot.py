@@ -159,6 +159,18 @@ def test_collect_keeps_what_kept_pointers_need():
     assert collect(store, "f/", pointers) == 0
 
 
+def test_collect_leaves_the_files_of_a_later_owner():
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "ab")
+    mine = write(store, "f/00000007-", capture(step, {}), "here", no_failpoint)
+    feed(step, "ab")
+    theirs = write(store, "f/00000008-", capture(step, {}), "here", no_failpoint)
+    collect(store, "f/", (mine.pointer,))  # by one that was stopped meanwhile
+    assert restored(store, theirs.pointer).digests() == step.detectors.digests()
+    collect(store, "f/", (theirs.pointer,))
+    assert all(name.startswith("f/00000008-") for name in store.files)
+
+
 def test_every_flipped_byte_and_every_cut_is_noticed():
     store, step = MemorySnapshotStore(), pipeline()
     feed(step, "aab")

@@ -14,7 +14,7 @@ from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import DetectorFactory, Failpoints, Metrics
+from service.engine.ports import DetectorFactory, Failpoints, ForeignResults, Metrics
 from service.engine.records import NewRecord
 from service.engine.runner import EngineOptions, Ports, no_failpoint
 from tests.engine.fakes import FakeFactory, NoMetrics
@@ -46,6 +46,7 @@ class World:
     factory: DetectorFactory = field(default_factory=FakeFactory)
     metrics: Metrics = field(default_factory=NoMetrics)
     failpoint: Failpoints = no_failpoint
+    foreign: ForeignResults | None = None
     options: EngineOptions = field(
         default_factory=lambda: EngineOptions(
             tick_s=0.01, retry_s=0.005, snapshot=SnapshotPolicy(interval_s=10, share=1.0)
@@ -63,6 +64,7 @@ class World:
                 self.clock,
                 self.metrics,
                 self.failpoint,
+                self.foreign,
             ),
             self.options,
         )

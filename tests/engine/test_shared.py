@@ -1,0 +1,185 @@
+"""A log that several processes share: streams and partitions come and go by others' doing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from service.engine.errors import NotReady, UnknownStream
+from service.engine.records import (
+    OwnershipChange,
+    Position,
+    Result,
+    ResultSlice,
+    StreamEntry,
+    StreamPartition,
+)
+from tests.engine.fakes import FakeFactory, NoMetrics
+from tests.engine.world import CONFIG, World, ask, rows, run, until
+
+HERE = StreamPartition("s", 0)
+
+
+class Others:
+    """Results that other processes commit, as a test says."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.slices: asyncio.Queue[ResultSlice] = asyncio.Queue()
+
+    async def await_results(self, partition, offset, limit):
+        if offset is None:
+            return ResultSlice([], self.end)
+        part = await self.slices.get()
+        assert part.results[0].offset == offset
+        return part
+
+
+class Restores(NoMetrics):
+    """Counts what takeovers repeat."""
+
+    def __init__(self) -> None:
+        self.replayed: list[int] = []
+
+    def restored(self, partition, *, replayed, seconds):
+        self.replayed.append(replayed)
+
+
+class Counting(FakeFactory):
+    """Counts the detectors made from nothing."""
+
+    made = 0
+
+    def create(self, config, seed):
+        self.made += 1
+        return super().create(config, seed)
+
+
+def tell(world: World, **change) -> None:
+    world.log._changes.put_nowait(OwnershipChange(**change))
+
+
+def test_a_partition_that_comes_back_goes_on_with_what_it_had_learnt():
+    async def body() -> None:
+        world = World(metrics=Restores(), factory=Counting(), foreign=Others(0))
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2), (3, 4), (5, 6)))
+            tell(world, revoked=(HERE,))
+            await until(lambda: not engine._runners)
+            assert not engine.ready
+            tell(world, assigned=(HERE,))
+            await until(lambda: engine.ready)
+            (result,) = await ask(engine, rows((7, 8)))
+            assert result["status"] == "scored"
+            assert world.metrics.replayed == [0, 0]
+            assert world.factory.made == 1
+
+    run(body)
+
+
+def test_a_partition_that_another_process_had_meanwhile_is_made_again():
+    async def body() -> None:
+        world = World(metrics=Restores(), foreign=Others(3))
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2), (3, 4), (5, 6)))
+            tell(world, revoked=(HERE,))
+            tell(world, foreign=(HERE,))
+            await until(lambda: HERE in engine._followed)
+            assert engine.ready
+            tell(world, assigned=(HERE,))
+            await until(lambda: HERE in engine._runners and engine.ready)
+            await ask(engine, rows((7, 8)))
+            assert world.metrics.replayed == [0, 3]
+
+    run(body)
+
+
+def test_results_of_another_process_reach_the_readers_of_this_one():
+    async def body() -> None:
+        others = Others(5)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2)))
+            waiting = asyncio.create_task(engine.results_at("s", [Position(0, 2)], 5))
+            await asyncio.sleep(0.01)
+            tell(world, revoked=(HERE,))
+            tell(world, foreign=(HERE,))
+            others.slices.put_nowait(ResultSlice([Result(1, 0, "", False, b'"one"')], 2))
+            await asyncio.sleep(0.01)
+            assert not waiting.done()
+            others.slices.put_nowait(ResultSlice([Result(2, 0, "", False, b'"two"')], 3))
+            assert await waiting == [b'"two"']
+
+    run(body)
+
+
+def test_a_fenced_owner_says_nothing_to_readers_where_another_goes_on():
+    async def body() -> None:
+        others = Others(0)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2)))
+            await world.log.assign(HERE)  # another process
+            (position,) = await engine.append("s", rows((3, 4)))
+            waiting = asyncio.create_task(engine.results_at("s", [position], 5))
+            await until(lambda: engine._runners[HERE].state == "fenced")
+            tell(world, revoked=(HERE,), foreign=(HERE,))
+            others.slices.put_nowait(ResultSlice([Result(1, 0, "", False, b'"theirs"')], 2))
+            assert await waiting == [b'"theirs"']
+
+    run(body)
+
+
+def test_streams_of_other_processes_are_learnt_changed_and_forgotten():
+    async def body() -> None:
+        world = World(foreign=Others(0))
+        async with world.engine() as engine:
+            theirs = replace(CONFIG, name="theirs")
+            entry = StreamEntry(theirs, theirs, 7)
+            tell(world, streams=(entry,), foreign=(StreamPartition("theirs", 0),))
+            await until(lambda: engine.streams() == [theirs] and engine.ready)
+            changed = replace(theirs, max_series=5)
+            tell(world, streams=(replace(entry, config=changed),))
+            await until(lambda: engine.streams() == [changed])
+            reader = asyncio.create_task(engine.results_at("theirs", [Position(0, 0)], 5))
+            await asyncio.sleep(0.01)
+            tell(world, deleted=(replace(entry, incarnation=6),))  # an earlier one of its name
+            tell(world, deleted=(entry,))
+            await until(lambda: engine.streams() == [])
+            with pytest.raises((UnknownStream, NotReady)):
+                await reader
+
+    run(body)
+
+
+def test_a_release_waits_for_the_transaction_in_flight():
+    async def body() -> None:
+        world = World(foreign=Others(0), metrics=Restores())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            slow, commit = asyncio.Event(), world.log.commit
+
+            async def wait_and_commit(transaction) -> None:
+                await slow.wait()
+                await commit(transaction)
+
+            world.log.commit = wait_and_commit
+            await engine.append("s", rows((1, 2), (3, 4)))
+            await until(lambda: engine._runners[HERE]._committing is not None)
+            tell(world, revoked=(HERE,))
+            await asyncio.sleep(0.02)
+            slow.set()
+            tell(world, assigned=(HERE,))
+            await until(lambda: len(world.metrics.replayed) == 2)
+            assert world.metrics.replayed == [0, 0]
+            found = await engine.results("s")
+            assert [json.loads(each)["offset"] for each in found.results] == [0, 1]
+
+    run(body)
