@@ -6,10 +6,18 @@ With `--readme` the tables replace those in the README.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
-from load import http, kernels, pipeline, report
+from load import calls, http, kernels, pipeline, report, score_only, threads
 
-REPORTS = {"kernels": kernels.main, "pipeline": pipeline.main, "http": http.main}
+REPORTS: dict[str, Callable[[], None]] = {
+    "kernels": kernels.main,
+    "score_only": score_only.main,
+    "calls": calls.main,
+    "threads": threads.main,
+    "pipeline": pipeline.main,
+    "http": http.main,
+}
 
 
 def main(names: list[str]) -> int:
