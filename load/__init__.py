@@ -10,6 +10,8 @@
     score_only the same without learning
     calls      the same, one record a call from Python
     threads    the same, trees or series over two threads
+    start      seconds of an import, of a first result, of a compilation
+    memory     MB a forest, resident and on disk (probe: the process that it looks into)
     pipeline   records a second through the engine, without network
     http       records a second posted to a real server in batches
     report     one table for people, one JSON line for machines
