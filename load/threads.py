@@ -8,6 +8,10 @@ series, each a whole forest, go beside each other or one after the other.
 
 from __future__ import annotations
 
+import sys
+
+import psutil  # type: ignore[import-untyped]  # ships no annotations
+
 from load.contender import Contender, Setup, interleaved, micros, ratios
 from load.kernels import RECORDS
 from load.ours import Several, warm_kernels
@@ -63,8 +67,20 @@ def compare(setup: Setup, rounds: int) -> Row:
     }
 
 
+def busy_cores() -> float:
+    """Cores that others keep busy, over a second in which this process sleeps; says it loudly."""
+    busy = float(sum(psutil.cpu_percent(1.0, percpu=True))) / 100
+    if busy > 0.3:
+        sys.stderr.write(
+            f"\n!!! others keep {busy:.1f} of {psutil.cpu_count()} cores busy: "
+            "two threads cannot show here what they are worth\n\n"
+        )
+    return busy
+
+
 def main(rounds: int = 7, setups: tuple[Setup, ...] = SETUPS) -> None:
     """Measure and publish."""
     warm_kernels((setup.features, setup.shingle) for setup in setups)
+    busy = busy_cores()
     rows = told("two threads", (compare(setup, rounds) for setup in setups))
-    publish("two threads: score, then update", rows, rounds=rounds, threads=2)
+    publish("two threads: score, then update", rows, rounds=rounds, threads=2, busy_cores=busy)
