@@ -128,7 +128,7 @@ def rows(rounds: int, warm: int) -> Iterator[Row]:
 
 def warm_kernels() -> None:
     """Compile the kernels of the measured row shapes, as a long stream or `rcf warm` would."""
-    shapes = {Shape(f, s, 1, 1, 1, 1).row for f, s in SHAPES}
+    shapes = {Shape(f, s, 1, 1, 1, 1, 1, 1).row for f, s in SHAPES}
     wanted = sorted((row.groups, row.tail) for row in shapes)
     for row in wanted:
         sys.stderr.write(f"compiling, or loading, the kernel for rows {row} …\n")

@@ -41,7 +41,7 @@ SAVED = (
 )
 
 _HEAD = struct.Struct("<4sHHQ16s")
-_SHAPE = struct.Struct("<6q")
+_SHAPE = struct.Struct("<8q")
 _MAGIC = b"RCFS"
 
 

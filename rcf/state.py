@@ -12,8 +12,10 @@ holds the sizes and the place of every section, and kernels open the sections as
     free_slots reservoir slot that is free                 int64 (trees,)
     free_pairs head of the list of free pairs              int64 (trees,)
     nodes      one word a node: cut, dimension, child      int64 (trees, 2 pairs)
-    boxes      box of the node above each pair, a row      float32 (trees, pairs, width)
-    ranges     that box's sum of sides                     float32 (trees, pairs)
+    boxes      boxes that are kept, a row each             float32 (rows, width)
+    ranges     a kept box's sum of sides                   float32 (rows,)
+    free_rows  numbers of the rows that are free           int32 (rows,)
+    box_rows   row of the node above each pair; or -1      int32 (trees, pairs)
     masses     points below a node, repeats counted        uint16 (trees, 2 pairs)
     parents    node above each pair; or the free list      uint16 (trees, pairs)
     keys       reservoir keys, the largest leaves first    float32 (trees, slots)
@@ -31,9 +33,12 @@ branch to itself that never goes right: its "cut" lies above every finite number
 payload names the reservoir slot) and its child is the leaf's own number. So a descent needs no test
 for leaves: it just stays.
 
-What belongs to a branch (box, range, parent) is filed under the pair of its children. When a
-subtree moves to another node, because a sibling was spliced in above it or removed beside it, only
-its word moves; the box stays.
+What belongs to a branch (box, parent) is filed under the pair of its children. When a subtree moves
+to another node, because a sibling was spliced in above it or removed beside it, only its word
+moves; the box stays.
+
+**Boxes** are most of the memory, and most of them belong to branches over a few points. A branch of
+at most `box_mass` points keeps none: it is recomputed from its points, with the same bits.
 
 **The store** is a ring of the last `ring` records, each `features` floats, with its first
 ``shingle_size - 1`` records repeated behind its end. A point is where its shingle starts, so
@@ -67,17 +72,23 @@ MAX_SAMPLE_SIZE = 32_766
 MAX_DIMENSIONS = 65_535
 
 BLOCK = 16  #: slots whose largest key is known
+OVERHANG = 8  #: floats that a vector load may read behind the last point
 
 # Words of the header.
 FEATURES, SHINGLE, DIMENSIONS, TREES, SAMPLE, PAIRS, SLOTS, GROUPS, TAIL, WIDTH = range(10)
 RING, KEPT, KEPT_USED, KEPT_FREE, RING_FLOATS = range(10, 15)
 RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE, WIDE = range(15, 21)
-PEAKS_STRIDE = 21
-PLACES = 24  #: the places of the sections start here, in bytes
+PEAKS_STRIDE, BOX_MASS, ROWS, ROWS_FREE = range(21, 25)
+PLACES = 32  #: the places of the sections start here, in bytes
 HEADER = 64
 
+#: Words of the header that hold the items of a `Shape`, in their order.
+SIZES = (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT, BOX_MASS, ROWS)
+
 # Words of `reals`.
-DECAY, INITIAL_ACCEPT = range(2)
+# Decay a point; share of the sample that takes every point; e^(decay x age of the keys' epoch);
+# 1 - e^-decay.
+DECAY, INITIAL_ACCEPT, GROWTH, SHRINKAGE = range(4)
 REALS = 8
 
 
@@ -91,6 +102,8 @@ class Shape(NamedTuple):
         sample_size: Largest number of points a tree.
         ring: Records that the ring of the store holds.
         kept: Points that fit behind the ring.
+        box_mass: Points of the largest branch that keeps no box, at least 1.
+        rows: Boxes that fit.
     """
 
     features: int
@@ -99,6 +112,8 @@ class Shape(NamedTuple):
     sample_size: int
     ring: int
     kept: int
+    box_mass: int
+    rows: int
 
     @property
     def dimensions(self) -> int:
@@ -146,6 +161,7 @@ class Forest(NamedTuple):
     peaks_stride: int
     ring: int
     ring_floats: int
+    box_mass: int
     row: RowShape
     header: I64
     reals: F64
@@ -157,6 +173,8 @@ class Forest(NamedTuple):
     nodes: I64
     boxes: F32
     ranges: F32
+    free_rows: I32
+    box_rows: I32
     masses: U16
     parents: U16
     keys: F32
@@ -180,8 +198,10 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "free_slots": (np.int64, trees),
         "free_pairs": (np.int64, trees),
         "nodes": (np.int64, trees * 2 * pairs),
-        "boxes": (np.float32, trees * pairs * shape.row.width),
-        "ranges": (np.float32, trees * pairs),
+        "boxes": (np.float32, shape.rows * shape.row.width),
+        "ranges": (np.float32, shape.rows),
+        "free_rows": (np.int32, shape.rows),
+        "box_rows": (np.int32, trees * pairs),
         "masses": (np.uint16, trees * 2 * pairs),
         "parents": (np.uint16, trees * pairs),
         "keys": (np.float32, trees * slots),
@@ -190,7 +210,7 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "leaves": (np.uint16, trees * slots),
         "ring_uses": (np.uint16, shape.ring),
         "kept_uses": (np.int32, shape.kept),
-        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions),
+        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions + OVERHANG),
     }
     return [(name, np.dtype(dtype), n) for name, (dtype, n) in items.items()]
 
@@ -226,6 +246,7 @@ def open_block(block: U8) -> Forest:
         shape.peaks_stride,
         shape.ring,
         shape.ring_floats,
+        shape.box_mass,
         shape.row,
         *(
             block[at : at + items * dtype.itemsize].view(dtype)
@@ -236,7 +257,7 @@ def open_block(block: U8) -> Forest:
 
 def shape_of(header: I64) -> Shape:
     """The shape that a header describes."""
-    return Shape(*(int(header[i]) for i in (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT)))
+    return Shape(*(int(header[i]) for i in SIZES))
 
 
 def allocate(shape: Shape) -> U8:
@@ -261,12 +282,17 @@ def allocate(shape: Shape) -> U8:
         (KEPT, shape.kept),
         (KEPT_FREE, -1),
         (RING_FLOATS, shape.ring_floats),
+        (BOX_MASS, shape.box_mass),
+        (ROWS, shape.rows),
+        (ROWS_FREE, shape.rows),
     ):
         header[word] = value
     header[PLACES : PLACES + len(offsets)] = offsets
     header[PLACES + len(offsets)] = size
     forest = open_block(block)
     forest.origins[:] = -1
+    forest.box_rows[:] = -1
+    forest.free_rows[:] = np.arange(shape.rows - 1, -1, -1)
     forest.keys[:] = -1.0  # a free slot is never the largest key
     forest.peaks[:] = np.float32(-1.0).view(np.int32)
     # Free pairs: 1 → 2 → … → 0, and 0 (the root's pair) ends the list.

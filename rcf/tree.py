@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.box import find_box, free_row, keep_box, row_of, take_row
 from rcf.cut import branch_word, draw_separating_cut, leaf_slot, leaf_word, left_child
 from rcf.jit import kernel
 from rcf.path import Query, Walk
-from rcf.points import write_row
 from rcf.rng import uniform
-from rcf.state import F32, Forest, Int
-from rcf.vector import LANES, box_touches, box_union
+from rcf.score import chance_at
+from rcf.state import Forest, Int
+from rcf.vector import LANES, box_touches, box_union, point_row
 
 
 @kernel
@@ -41,17 +42,16 @@ def insert_point(
         join_leaf(forest, walk, tree, lane, slot)
         return
     level = top
-    while (
-        level < depth
-        and uniform(forest.rng, tree) >= walk.chances[LANES * (depth - 1 - level) + lane]
-    ):
+    while level < depth and uniform(forest.rng, tree) >= chance_at(walk, lane, level):
         level += 1
     node = np.int64(walk.nodes[LANES * level + lane])
-    splice(forest, query, walk, tree, node, level == depth, slot)
+    splice(forest, query, walk, tree, node, slot)
     for above in range(level):
         ancestor = np.int64(walk.nodes[LANES * above + lane])
         forest.masses[base + ancestor] += 1
-        if above >= top:
+        if forest.masses[base + ancestor] == forest.box_mass + 1:
+            keep_box(forest, walk, tree, ancestor)
+        elif above >= top:
             grow_box(forest, query, tree, ancestor)
 
 
@@ -63,42 +63,33 @@ def join_leaf(forest: Forest, walk: Walk, tree: Int, lane: Int, slot: Int) -> No
     """
     depth = walk.depths[lane]
     base = tree * 2 * forest.pairs
-    for level in range(depth + 1):
-        forest.masses[base + np.int64(walk.nodes[LANES * level + lane])] += 1
     leaf = np.int64(walk.nodes[LANES * depth + lane])
+    forest.masses[base + leaf] += 1
     forest.nodes[base + leaf] = leaf_word(slot, leaf)
     forest.leaves[tree * forest.slots + slot] = leaf
+    for level in range(depth):
+        node = np.int64(walk.nodes[LANES * level + lane])
+        forest.masses[base + node] += 1
+        if forest.masses[base + node] == forest.box_mass + 1:
+            keep_box(forest, walk, tree, node)
 
 
 @kernel
-def splice(
-    forest: Forest,
-    query: Query,
-    walk: Walk,
-    tree: Int,
-    node: Int,
-    is_leaf: bool,
-    slot: Int,
-) -> None:
+def splice(forest: Forest, query: Query, walk: Walk, tree: Int, node: Int, slot: Int) -> None:
     """Put a branch in the place of `node`, with that subtree and the query below it."""
-    width = forest.row.width
     pairs = tree * forest.pairs
     base = 2 * pairs
-    word = forest.nodes[base + node]
-    if is_leaf:
-        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
-        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
-        boxes, at = walk.row, np.int64(0)
-    else:
-        boxes, at = forest.boxes, (pairs + (left_child(word) >> 1)) * width
+    box, at = find_box(forest, walk, tree, node, walk.row)
     dimension, cut, query_left = draw_separating_cut(
-        boxes, at, query.row, forest.row, forest.rng, tree
+        box, at, query.row, forest.row, forest.rng, tree
     )
     pair = forest.free_pairs[tree]
     forest.free_pairs[tree] = np.int64(forest.parents[pairs + pair])
-    forest.ranges[pairs + pair] = box_union(
-        forest.boxes, (pairs + pair) * width, boxes, at, query.row, 0, forest.row
-    )
+    if forest.masses[base + node] >= forest.box_mass:
+        kept = take_row(forest, tree, pair)
+        forest.ranges[kept] = box_union(
+            forest.boxes, kept * forest.row.width, box, at, query.row, 0, forest.row
+        )
     subtree = 2 * pair + (1 if query_left else 0)
     leaf = 2 * pair + (0 if query_left else 1)
     move_node(forest, tree, node, subtree)
@@ -135,11 +126,13 @@ def move_node(forest: Forest, tree: Int, source: Int, target: Int) -> None:
 
 @kernel
 def grow_box(forest: Forest, query: Query, tree: Int, node: Int) -> None:
-    """Grow the box of a branch to hold the query."""
-    pairs = tree * forest.pairs
-    box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
-    at = box * forest.row.width
-    forest.ranges[box] = box_union(forest.boxes, at, forest.boxes, at, query.row, 0, forest.row)
+    """Grow the box of a branch, where it keeps one, to hold the query."""
+    kept = row_of(forest, tree, forest.nodes[2 * tree * forest.pairs + node])
+    if kept >= 0:
+        at = kept * forest.row.width
+        forest.ranges[kept] = box_union(
+            forest.boxes, at, forest.boxes, at, query.row, 0, forest.row
+        )
 
 
 @kernel
@@ -153,18 +146,30 @@ def delete_point(forest: Forest, walk: Walk, tree: Int, slot: Int) -> None:
         leave_leaf(forest, tree, leaf, slot)
         return
     origin = np.int64(forest.origins[slots + slot])
-    write_row(walk.edge, 0, forest.store, origin, forest.dimensions, forest.row)
+    # Padding 1: see `box_touches`.
+    point_row(walk.edge, 0, forest.store, origin, forest.dimensions, 1.0, forest.row)
     pair = leaf >> 1
     node = np.int64(forest.parents[pairs + pair])
+    free_row(forest, tree, pair)
     move_node(forest, tree, leaf ^ 1, node)
     forest.parents[pairs + pair] = forest.free_pairs[tree]
     forest.free_pairs[tree] = pair
     touching = True
     while node != 0:
-        node = np.int64(forest.parents[pairs + (node >> 1)])
-        forest.masses[base + node] -= 1
+        pair = node >> 1
+        node = np.int64(forest.parents[pairs + pair])
+        lose_point(forest, tree, node, pair)
         if touching:
             touching = shrink_box(forest, walk, tree, node)
+
+
+@kernel
+def lose_point(forest: Forest, tree: Int, node: Int, pair: Int) -> None:
+    """Take one off the mass of the branch above `pair`, which may become too small for a box."""
+    mass = forest.masses[2 * tree * forest.pairs + node] - 1
+    forest.masses[2 * tree * forest.pairs + node] = mass
+    if mass == forest.box_mass:
+        free_row(forest, tree, pair)
 
 
 @kernel
@@ -178,74 +183,76 @@ def leave_leaf(forest: Forest, tree: Int, leaf: Int, slot: Int) -> None:
             held = forest.leaves[slots + other] == leaf and forest.origins[slots + other] >= 0
             if held and other != slot:
                 forest.nodes[base + leaf] = leaf_word(other, leaf)
+    forest.masses[base + leaf] -= 1
     node = leaf
-    forest.masses[base + node] -= 1
     while node != 0:
-        node = np.int64(forest.parents[pairs + (node >> 1)])
-        forest.masses[base + node] -= 1
+        pair = node >> 1
+        node = np.int64(forest.parents[pairs + pair])
+        lose_point(forest, tree, node, pair)
 
 
 @kernel
 def shrink_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> bool:
-    """Recompute the box of a branch from its children if the deleted point reaches it.
+    """Recompute the kept box of a branch from its children if the deleted point reaches it.
 
     `walk.edge` is the deleted point.
 
     Returns:
         False if the box holds the point strictly inside; boxes above it then do so too.
     """
-    width = forest.row.width
-    pairs = tree * forest.pairs
-    left = left_child(forest.nodes[2 * pairs + node])
-    box = pairs + (left >> 1)
-    if not box_touches(forest.boxes, box * width, walk.edge, forest.row):
+    word = forest.nodes[2 * tree * forest.pairs + node]
+    kept = row_of(forest, tree, word)
+    if kept < 0:
+        return True
+    at = kept * forest.row.width
+    if not box_touches(forest.boxes, at, walk.edge, forest.row):
         return False
-    a, at_a = child_row(forest, tree, left, walk.row)
-    b, at_b = child_row(forest, tree, left + 1, walk.other)
-    forest.ranges[box] = box_union(forest.boxes, box * width, a, at_a, b, at_b, forest.row)
+    left = left_child(word)
+    a, at_a = find_box(forest, walk, tree, left, walk.row)
+    b, at_b = find_box(forest, walk, tree, left + 1, walk.other)
+    forest.ranges[kept] = box_union(forest.boxes, at, a, at_a, b, at_b, forest.row)
     return True
 
 
 @kernel
-def child_row(forest: Forest, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
-    """Where the box of a node is: among the boxes, or, a leaf's being its point, in `room`."""
-    pairs = tree * forest.pairs
-    word = forest.nodes[2 * pairs + node]
-    if left_child(word) == node:
-        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
-        write_row(room, 0, forest.store, origin, forest.dimensions, forest.row)
-        return room, 0
-    return forest.boxes, (pairs + (left_child(word) >> 1)) * forest.row.width
-
-
-@kernel
 def rebuild_tree(forest: Forest, walk: Walk, tree: Int) -> None:
-    """Recompute masses, boxes and ranges of a tree from its words, parents and points."""
-    width = forest.row.width
+    """Recompute masses and kept boxes of a tree from its words, parents and points.
+
+    No branch of the tree may keep a box yet.
+    """
     pairs = tree * forest.pairs
     base, slots = 2 * pairs, tree * forest.slots
     for i in range(2 * forest.pairs):
         forest.masses[base + i] = 0
     for slot in range(forest.slots):
-        origin = np.int64(forest.origins[slots + slot])
-        if origin < 0:
-            continue
-        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
-        node = np.int64(forest.leaves[slots + slot])
-        forest.masses[base + node] += 1
-        while node != 0:
-            box = pairs + (node >> 1)
-            node = np.int64(forest.parents[box])
+        if forest.origins[slots + slot] >= 0:
+            node = np.int64(forest.leaves[slots + slot])
             forest.masses[base + node] += 1
-            if forest.masses[base + node] == 1:
-                for i in range(width):
-                    forest.boxes[box * width + i] = walk.row[i]
-            forest.ranges[box] = box_union(
-                forest.boxes,
-                box * width,
-                forest.boxes,
-                box * width,
-                walk.row,
-                0,
-                forest.row,
-            )
+            while node != 0:
+                node = np.int64(forest.parents[pairs + (node >> 1)])
+                forest.masses[base + node] += 1
+    for slot in range(forest.slots):
+        origin = np.int64(forest.origins[slots + slot])
+        if origin >= 0:
+            point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
+            rebuild_boxes(forest, walk, tree, np.int64(forest.leaves[slots + slot]))
+
+
+@kernel
+def rebuild_boxes(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
+    """Let the boxes to keep above a leaf hold its point, which is in `walk.row`."""
+    width = forest.row.width
+    pairs = tree * forest.pairs
+    while node != 0:
+        pair = node >> 1
+        node = np.int64(forest.parents[pairs + pair])
+        if forest.masses[2 * pairs + node] <= forest.box_mass:
+            continue
+        kept = np.int64(forest.box_rows[pairs + pair])
+        if kept < 0:
+            kept = take_row(forest, tree, pair)
+            for i in range(width):
+                forest.boxes[kept * width + i] = walk.row[i]
+        forest.ranges[kept] = box_union(
+            forest.boxes, kept * width, forest.boxes, kept * width, walk.row, 0, forest.row
+        )

@@ -35,9 +35,8 @@ def descend(
     keys: Any,
     kind: Any,
     path: Any,
-    path_mass: Any,
-    path_ratio: Any,
     path_value: Any,
+    ratios: Any,
     depths: Any,
 ) -> Any:
     """See `rcf.vector.plain.descend_plain`."""
@@ -51,16 +50,15 @@ def descend(
         keys,
         whole,
         path,
-        path_mass,
-        path_ratio,
         path_value,
+        ratios,
         depths,
     )
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
             *("nodes", "masses", "first", "stride", "last", "keys", "kind"),
-            *("path", "mass", "ratio", "value", "depths"),
+            *("path", "value", "ratios", "depths"),
         )
         at = named(context, builder, sig, args, names)
         is_codisp = splat(builder, builder.icmp_signed("==", at["kind"], ir.Constant(I64, 0)))
@@ -79,6 +77,7 @@ def descend(
         done = builder.append_basic_block("leaves")
         short = ir.VectorType(I16, LANES)
         zeros16 = ir.Constant(short, [0] * LANES)
+        lanes_32 = ir.VectorType(I32, LANES)
 
         def gather_masses(children: list[Any]) -> Any:
             vector = ir.Constant(short, ir.Undefined)
@@ -90,8 +89,6 @@ def descend(
         roots = [ir.Constant(I64, 0)] * LANES
         root_mass = gather_masses(roots)
         zeros = constant(F32, LANES, 0.0)
-        store(builder, root_mass, at["mass"], ir.Constant(I64, 0))
-        store(builder, zeros, at["ratio"], ir.Constant(I64, 0))
         root_value = value_of(root_mass, zeros, ir.Constant(I64, 0))
         store(builder, root_value, at["value"], ir.Constant(I64, 0))
         builder.store(zeros16, builder.bitcast(at["path"], short.as_pointer()), align=2)
@@ -102,8 +99,7 @@ def descend(
         node = [builder.phi(I64) for _ in range(LANES)]
         mass = builder.phi(root_mass.type)
         ratio = builder.phi(zeros.type)
-        places = builder.phi(short)
-        depth = builder.phi(short)
+        depth = builder.phi(lanes_32)
         child = []
         for lane in range(LANES):
             word = builder.load(builder.gep(at["nodes"], [builder.add(bases[lane], node[lane])]))
@@ -118,29 +114,23 @@ def descend(
             )
             child.append(builder.sub(builder.and_(word, ir.Constant(I64, 0xFFFF)), right))
         below = gather_masses(child)
-        here = ir.Constant(short, ir.Undefined)
-        for lane in range(LANES):
-            here = builder.insert_element(
-                here, builder.trunc(child[lane], I16), ir.Constant(I32, lane)
-            )
         one = constant(F32, LANES, 1.0)
         sibling = builder.fdiv(builder.fsub(mass, below), builder.fadd(below, one))
         larger = select(builder, ">", ratio, sibling)
         step_below = builder.add(step, ir.Constant(I64, 1))
         index = builder.mul(step_below, ir.Constant(I64, LANES))
-        store(builder, below, at["mass"], index)
-        store(builder, larger, at["ratio"], index)
         store(builder, value_of(below, larger, step_below), at["value"], index)
-        place = builder.bitcast(builder.gep(at["path"], [index]), short.as_pointer())
-        builder.store(here, place, align=2)
-        moved = builder.icmp_unsigned("!=", here, places)
-        deeper = builder.sub(depth, builder.sext(moved, short))
+        for lane in range(LANES):
+            place = builder.gep(at["path"], [builder.add(index, ir.Constant(I64, lane))])
+            builder.store(builder.trunc(child[lane], I16), place)
+        # A child weighs less than its parent; a leaf is its own child.
+        moved = builder.fcmp_ordered("!=", below, mass)
+        deeper = builder.sub(depth, builder.sext(moved, lanes_32))
         for phi, start, following in (
             (step, ir.Constant(I64, 0), step_below),
             (mass, root_mass, below),
             (ratio, zeros, larger),
-            (places, zeros16, here),
-            (depth, zeros16, deeper),
+            (depth, ir.Constant(lanes_32, [0] * LANES), deeper),
             *((n, ir.Constant(I64, 0), c) for n, c in zip(node, child, strict=True)),
         ):
             phi.add_incoming(start, entry)
@@ -151,6 +141,7 @@ def descend(
         builder.position_at_end(done)
         wide = builder.zext(depth, ir.VectorType(I64, LANES))
         builder.store(wide, builder.bitcast(at["depths"], wide.type.as_pointer()), align=8)
+        store(builder, larger, at["ratios"], ir.Constant(I64, 0))
         return step_below
 
     return signature, emit

@@ -1,4 +1,4 @@
-"""Eight trees at a time, from their leaves to the first box that contains the query."""
+"""Eight trees at a time, from a box up to the first that contains the query."""
 
 from __future__ import annotations
 
@@ -65,13 +65,14 @@ def fold_paths(
     typingctx: Any,
     boxes: Any,
     ranges: Any,
+    box_rows: Any,
     first: Any,
     pairs: Any,
     last: Any,
     query: Any,
     path: Any,
     path_value: Any,
-    depths: Any,
+    starts: Any,
     chances: Any,
     values: Any,
     tops: Any,
@@ -82,13 +83,14 @@ def fold_paths(
     signature = types.void(
         boxes,
         ranges,
+        box_rows,
         whole,
         whole,
         whole,
         query,
         path,
         path_value,
-        depths,
+        starts,
         chances,
         values,
         tops,
@@ -97,8 +99,8 @@ def fold_paths(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("boxes", "ranges", "first", "pairs", "last", "query"),
-            *("path", "x", "depths", "chances", "values", "tops"),
+            *("boxes", "ranges", "box_rows", "first", "pairs", "last", "query"),
+            *("path", "x", "starts", "chances", "values", "tops"),
         )
         at = named(context, builder, sig, args, names)
         row_kind, row = sig.args[-1], args[-1]
@@ -112,7 +114,7 @@ def fold_paths(
         zero, one = constant(F32, LANES, 0.0), constant(F64, LANES, 1.0)
         eight = ir.Constant(I64, LANES)
         bases = lane_bases(builder, at["first"], at["last"], at["pairs"])
-        depth = load_lanes(builder, at["depths"], ir.Constant(I64, 0), I64)
+        depth = load_lanes(builder, at["starts"], ir.Constant(I64, 0), I64)
         first_value = load_lanes(builder, at["values"], ir.Constant(I64, 0), F64)
         first_top = load_lanes(builder, at["tops"], ir.Constant(I64, 0), I64)
         # Where a path's step lies: the leaf's parent first; paths that have ended stay at the root.
@@ -167,7 +169,11 @@ def fold_paths(
         for lane in range(LANES):
             at_child = builder.add(indices[lane], eight)
             child = builder.zext(builder.load(builder.gep(at["path"], [at_child])), I64)
-            box = builder.add(bases[lane], builder.lshr(child, ir.Constant(I64, 1)))
+            pair = builder.add(bases[lane], builder.lshr(child, ir.Constant(I64, 1)))
+            # Lanes that have ended may meet a branch without a box: -1, read as row 0.
+            box = builder.load(builder.gep(at["box_rows"], [pair]))
+            if_none = builder.icmp_signed("<", box, ir.Constant(I32, 0))
+            box = builder.zext(builder.select(if_none, ir.Constant(I32, 0), box), I64)
             rows.append(builder.gep(at["boxes"], [builder.mul(box, width)]))
             place = ir.Constant(I32, lane)
             side_sums = builder.insert_element(

@@ -34,6 +34,36 @@ def _sides(rows: F32, at: int, row: RowShape) -> F32:
     return total
 
 
+def point_row_plain(
+    out: F32, to: int, values: F32, at: int, dimensions: int, padding: float, row: RowShape
+) -> None:
+    """Write the point at `values[at:]` to `out[to:]` as the box ``[x | -x]``.
+
+    Args:
+        out: float32 rows.
+        to: Where the row starts.
+        values: float32; the vector kernel may read `rcf.state.OVERHANG` items behind the point.
+        at: Where the point starts.
+        dimensions: Coordinates.
+        padding: What fills the places of no dimension.
+        row: Shape of a row.
+    """
+    for start, n in parts(row):
+        here = values[at + start // 2 : at + min(start // 2 + n, dimensions)]
+        out[to + start : to + start + 2 * n] = padding
+        out[to + start : to + start + len(here)] = here
+        out[to + start + n : to + start + n + len(here)] = -here
+
+
+def point_union_plain(
+    out: F32, to: int, values: F32, at: int, dimensions: int, row: RowShape
+) -> None:
+    """Unite the row `out[to:]` with the point at `values[at:]`; see `point_row_plain`."""
+    point = np.empty(row.width, np.float32)
+    point_row_plain(point, 0, values, at, dimensions, 0.0, row)
+    box_union_plain(out, to, out, to, point, 0, row)
+
+
 def box_gap_plain(boxes: F32, at: int, query: F32, row: RowShape) -> np.float32:
     """Sum over dimensions of how far `query` lies outside the box at `boxes[at:]`.
 
@@ -101,9 +131,8 @@ def descend_plain(
     keys: I64,
     kind: int,
     path: U16,
-    path_mass: F32,
-    path_ratio: F32,
     path_value: F32,
+    ratios: F32,
     depths: I64,
 ) -> int:
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
@@ -117,11 +146,10 @@ def descend_plain(
         keys: int64 (dimensions,) order-preserving keys of the query's coordinates.
         kind: Score, a number of `rcf.score`.
         path: uint16, out: node at step s of lane i at [8 s + i]; a leaf repeats.
-        path_mass: float32, out: that node's mass.
-        path_ratio: float32, out: the largest ratio of a sibling's mass to (mass + 1) met on the
-            way down to that node; 0 at the root.
         path_value: float32, out: score of a query that becomes that node's sibling: max(mass,
-            ratio), mass, or 1 / (step + 1).
+            ratio), mass, or 1 / (step + 1), where ratio is the largest one of a sibling's mass to
+            (mass + 1) met on the way down to that node; 0 at the root.
+        ratios: float32 (8,), out: that ratio at the leaf.
         depths: int64 (8,), out: depth of each lane's leaf.
 
     Returns:
@@ -150,63 +178,64 @@ def descend_plain(
             ratio = max(ratio, (mass - below) / (below + one))
             mass = below
             path[8 * step + lane] = node
-            path_mass[8 * step + lane] = mass
-            path_ratio[8 * step + lane] = ratio
             path_value[8 * step + lane] = (
                 max(mass, ratio),
                 mass,
                 one / np.float32(step + 1),
             )[kind]
+        ratios[lane] = ratio
     return deepest
 
 
 def fold_plain(
     boxes: F32,
     ranges: F32,
+    box_rows: I32,
     first: int,
     pairs: int,
     last: int,
     query: F32,
     path: U16,
     path_value: F32,
-    depths: I64,
+    starts: I64,
     chances: F32,
     values: F64,
     tops: I64,
     row: RowShape,
 ) -> None:
-    """Fold the paths of eight trees from their leaves up, each to the first box with the query.
+    """Fold the paths of eight trees from their starts up, each to the first box with the query.
 
     Args:
         boxes: float32 rows.
         ranges: float32 sums of sides.
+        box_rows: int32 (trees, pairs), the row of the branch above a pair.
         first: First tree; a lane beyond tree `last` follows tree `last`.
         pairs: Pairs a tree.
         last: Last tree of the forest.
         query: float32 row of the query.
         path: What `descend` wrote.
         path_value: Likewise.
-        depths: Likewise.
+        starts: int64 (8,), depth of the node below the first branch to fold.
         chances: float32, out: chance that a cut separates the query from the node s steps above
-            the leaf's parent of lane i at [8 s + i], for nodes whose box does not contain it.
-        values: float64 (8,), in: score at the leaf; out: folded score.
-        tops: int64 (8,), in: depth of the leaf, or more where nothing is to be folded; out: depth
-            of the highest node whose box does not contain the query.
+            that branch of lane i at [8 s + i], for nodes whose box does not contain it.
+        values: float64 (8,), in: score at the start; out: folded score.
+        tops: int64 (8,), in: the start, or more where nothing is to be folded; out: depth of the
+            highest node whose box does not contain the query.
         row: Shape of a row.
     """
     for lane in range(LANES):
         tree = min(first + lane, last)
-        depth = int(depths[lane])
-        for step in range(depth - 1, -1, -1):
-            if tops[lane] > depth:
+        start = int(starts[lane])
+        for step in range(start - 1, -1, -1):
+            if tops[lane] > start:
                 break
             # Siblings share a pair, and a branch's box is filed under its children's.
-            box = tree * pairs + (int(path[8 * (step + 1) + lane]) >> 1)
+            box = int(box_rows[tree * pairs + (int(path[8 * (step + 1) + lane]) >> 1)])
             gap = box_gap_plain(boxes, box * row.width, query, row)
             if gap == 0:
                 break
             chance = gap / (ranges[box] + gap)
-            chances[8 * (depth - 1 - step) + lane] = chance
+            chances[8 * (start - 1 - step) + lane] = chance
             tops[lane] = step
             folded = np.float64(chance) * np.float64(path_value[8 * step + lane])
             values[lane] = folded + (1.0 - np.float64(chance)) * values[lane]

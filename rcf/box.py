@@ -1,0 +1,112 @@
+"""Boxes of branches: kept in a row, or recomputed from the points where those are few.
+
+A branch of more than `box_mass` points keeps its box. Minima do not depend on their order, so a box
+that is recomputed has the bits of one that was kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rcf.cut import leaf_slot, left_child
+from rcf.jit import kernel
+from rcf.path import Walk
+from rcf.state import F32, ROWS, ROWS_FREE, Forest, Int
+from rcf.vector import box_union, point_row, point_union
+
+
+@kernel
+def row_of(forest: Forest, tree: Int, word: Int) -> Int:
+    """Row of the branch with this word; -1 where it keeps no box."""
+    return np.int64(forest.box_rows[tree * forest.pairs + (left_child(word) >> 1)])
+
+
+@kernel
+def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: Int) -> None:
+    """Grow the row `out[at:]` to hold every point below `node`.
+
+    `walk.stack` holds the branches' right children still to be visited; it is deep enough for a
+    branch that keeps no box, and for one that has just outgrown that.
+    """
+    base, slots = 2 * tree * forest.pairs, tree * forest.slots
+    waiting = 0
+    while True:
+        word = forest.nodes[base + node]
+        left = left_child(word)
+        if left != node:
+            walk.stack[waiting] = left + 1
+            waiting += 1
+            node = left
+            continue
+        origin = np.int64(forest.origins[slots + leaf_slot(word)])
+        point_union(out, at, forest.store, origin, forest.dimensions, forest.row)
+        if waiting == 0:
+            return
+        waiting -= 1
+        node = walk.stack[waiting]
+
+
+@kernel
+def compute_box(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: Int) -> None:
+    """Write the box of the points below `node` to the row `out[at:]`."""
+    for i in range(forest.row.width):
+        out[at + i] = np.inf
+    hold_points(forest, walk, tree, node, out, at)
+
+
+@kernel
+def find_box(forest: Forest, walk: Walk, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
+    """Where the box of a node is: among those kept or, a leaf's being its point, in `room`."""
+    word = forest.nodes[2 * tree * forest.pairs + node]
+    if left_child(word) == node:
+        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
+        point_row(room, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
+        return room, 0
+    kept = row_of(forest, tree, word)
+    if kept >= 0:
+        return forest.boxes, kept * forest.row.width
+    compute_box(forest, walk, tree, node, room, 0)
+    return room, 0
+
+
+@kernel
+def take_row(forest: Forest, tree: Int, pair: Int) -> Int:
+    """Give the branch above `pair` a row to keep its box in; `rcf.points.has_room` must hold."""
+    header = forest.header
+    header[ROWS_FREE] -= 1
+    kept = np.int64(forest.free_rows[header[ROWS_FREE]])
+    forest.box_rows[tree * forest.pairs + pair] = kept
+    return kept
+
+
+@kernel
+def free_row(forest: Forest, tree: Int, pair: Int) -> None:
+    """Let the branch above `pair` keep no box."""
+    header = forest.header
+    kept = forest.box_rows[tree * forest.pairs + pair]
+    if kept >= 0:
+        forest.free_rows[header[ROWS_FREE]] = kept
+        header[ROWS_FREE] += 1
+        forest.box_rows[tree * forest.pairs + pair] = -1
+
+
+@kernel
+def free_all_rows(forest: Forest) -> None:
+    """Let no branch keep a box."""
+    rows = forest.header[ROWS]
+    for i in range(rows):
+        forest.free_rows[i] = rows - 1 - i
+    for i in range(forest.trees * forest.pairs):
+        forest.box_rows[i] = -1
+    forest.header[ROWS_FREE] = rows
+
+
+@kernel
+def keep_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
+    """Let a branch that has outgrown `box_mass` keep its box."""
+    kept = take_row(forest, tree, left_child(forest.nodes[2 * tree * forest.pairs + node]) >> 1)
+    at = kept * forest.row.width
+    compute_box(forest, walk, tree, node, forest.boxes, at)
+    forest.ranges[kept] = box_union(
+        forest.boxes, at, forest.boxes, at, forest.boxes, at, forest.row
+    )
