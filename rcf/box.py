@@ -11,14 +11,14 @@ import numpy as np
 from rcf.cut import leaf_slot, left_child
 from rcf.jit import kernel
 from rcf.path import Walk
-from rcf.state import F32, ROWS, ROWS_FREE, Forest, Int
+from rcf.state import F32, RANGE, ROW, ROWS, ROWS_FREE, Forest, Int
 from rcf.vector import box_union, point_row, point_union
 
 
 @kernel
-def row_of(forest: Forest, tree: Int, word: Int) -> Int:
-    """Row of the branch with this word; -1 where it keeps no box."""
-    return np.int64(forest.box_rows[tree * forest.pairs + (left_child(word) >> 1)])
+def row_of(forest: Forest, pair: Int) -> Int:
+    """Row of the box of the branch above a pair, given by its first word; 0 if it keeps none."""
+    return np.int64(forest.quarters[2 * pair + ROW])
 
 
 @kernel
@@ -28,7 +28,7 @@ def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
     `walk.stack` holds the branches' right children still to be visited; it is deep enough for a
     branch that keeps no box, and for one that has just outgrown that.
     """
-    base, slots = 2 * tree * forest.pairs, tree * forest.slots
+    base, slots = 4 * tree * forest.pairs, tree * forest.slots
     waiting = 0
     while True:
         word = forest.nodes[base + node]
@@ -57,37 +57,38 @@ def compute_box(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
 @kernel
 def find_box(forest: Forest, walk: Walk, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
     """Where the box of a node is: among those kept or, a leaf's being its point, in `room`."""
-    word = forest.nodes[2 * tree * forest.pairs + node]
+    base = 4 * tree * forest.pairs
+    word = forest.nodes[base + node]
     if left_child(word) == node:
         origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
         point_row(room, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
         return room, 0
-    kept = row_of(forest, tree, word)
-    if kept >= 0:
+    kept = row_of(forest, base + left_child(word))
+    if kept > 0:
         return forest.boxes, kept * forest.row.width
     compute_box(forest, walk, tree, node, room, 0)
     return room, 0
 
 
 @kernel
-def take_row(forest: Forest, tree: Int, pair: Int) -> Int:
-    """Give the branch above `pair` a row to keep its box in; `rcf.points.has_room` must hold."""
+def take_row(forest: Forest, pair: Int) -> Int:
+    """Give the branch above a pair a row to keep its box in; `rcf.points.has_room` must hold."""
     header = forest.header
     header[ROWS_FREE] -= 1
     kept = np.int64(forest.free_rows[header[ROWS_FREE]])
-    forest.box_rows[tree * forest.pairs + pair] = kept
+    forest.quarters[2 * pair + ROW] = kept
     return kept
 
 
 @kernel
-def free_row(forest: Forest, tree: Int, pair: Int) -> None:
-    """Let the branch above `pair` keep no box."""
+def free_row(forest: Forest, pair: Int) -> None:
+    """Let the branch above a pair keep no box."""
     header = forest.header
-    kept = forest.box_rows[tree * forest.pairs + pair]
-    if kept >= 0:
+    kept = forest.quarters[2 * pair + ROW]
+    if kept > 0:
         forest.free_rows[header[ROWS_FREE]] = kept
         header[ROWS_FREE] += 1
-        forest.box_rows[tree * forest.pairs + pair] = -1
+        forest.quarters[2 * pair + ROW] = 0
 
 
 @kernel
@@ -96,17 +97,18 @@ def free_all_rows(forest: Forest) -> None:
     rows = forest.header[ROWS]
     for i in range(rows):
         forest.free_rows[i] = rows - 1 - i
-    for i in range(forest.trees * forest.pairs):
-        forest.box_rows[i] = -1
-    forest.header[ROWS_FREE] = rows
+    for pair in range(0, 4 * forest.trees * forest.pairs, 4):
+        forest.quarters[2 * pair + ROW] = 0
+    forest.header[ROWS_FREE] = rows - 1
 
 
 @kernel
 def keep_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
     """Let a branch that has outgrown `box_mass` keep its box."""
-    kept = take_row(forest, tree, left_child(forest.nodes[2 * tree * forest.pairs + node]) >> 1)
-    at = kept * forest.row.width
+    base = 4 * tree * forest.pairs
+    pair = base + left_child(forest.nodes[base + node])
+    at = take_row(forest, pair) * forest.row.width
     compute_box(forest, walk, tree, node, forest.boxes, at)
-    forest.ranges[kept] = box_union(
+    forest.singles[2 * pair + RANGE] = box_union(
         forest.boxes, at, forest.boxes, at, forest.boxes, at, forest.row
     )

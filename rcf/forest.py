@@ -80,7 +80,7 @@ class Forest:
         features: Values a record, 1 to 65535 / shingle_size.
         shingle_size: Records a point, at least 1.
         trees: Trees, 1 to 10000. More trees, less noise: the error falls as 1 / sqrt(trees).
-        sample_size: Points a tree, 1 to 32766. What is rarer than 1 / sample_size is an anomaly.
+        sample_size: Points a tree, 1 to 16383. What is rarer than 1 / sample_size is an anomaly.
         time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
             of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
         score: "codisp" (expected collusive displacement), "disp" (expected displacement) or "depth"
@@ -89,7 +89,7 @@ class Forest:
             the sample size, at least 1, at most 64.
         initial_accept_fraction: Share of the sample, 0 to 1, that takes every point; beyond it the
             chance falls, so that trees differ from the start. Default 0.125.
-        box_mass: Branches over at most this many points, 1 to 32766, keep no bounding box and
+        box_mass: Branches over at most this many points, 1 to 16383, keep no bounding box and
             recompute it when it is asked for. Scores do not depend on it; 8 saves more than half of
             the memory, 1 most of the work. Default 1 for narrow points, 4 where boxes
             are so wide that fetching one takes longer than recomputing it.
@@ -274,7 +274,7 @@ class Forest:
         old = state.open_block(self._block)
         shape = state.shape_of(old.header)
         if old.header[state.ROWS_FREE] < shape.trees:
-            most = shape.trees * shape.pairs
+            most = shape.trees * shape.pairs + 1
             shape = shape._replace(rows=min(shape.rows + shape.rows // 8 + shape.trees, most))
         else:
             most = shape.trees * shape.sample_size
@@ -308,14 +308,14 @@ def default_decay(sample_size: int) -> float:
 
 
 def _box_mass(dimensions: int) -> int:
-    return 1 if dimensions <= _NARROW else 4
+    return 1
 
 
 def _rows(trees: int, sample_size: int, box_mass: int) -> int:
     """Boxes to make room for at first: about as many as there are branches above `box_mass`."""
     if box_mass == 1:
-        return trees * (sample_size + 1)
-    return trees * min(sample_size + 1, 2 + 5 * sample_size // (2 * (box_mass + 1)))
+        return trees * (sample_size + 1) + 1
+    return 1 + trees * min(sample_size + 1, 2 + 5 * sample_size // (2 * (box_mass + 1)))
 
 
 def _ring_records(shingle_size: int, sample_size: int, decay: float) -> int:

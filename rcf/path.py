@@ -139,9 +139,8 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int)
     """Walk trees `first` … `first + 7`, none beyond the last, down to their leaves."""
     return descend(
         forest.nodes,
-        forest.masses,
         first,
-        2 * forest.pairs,
+        4 * forest.pairs,
         forest.trees - 1,
         query.keys,
         score,

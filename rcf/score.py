@@ -27,7 +27,7 @@ from rcf.cut import leaf_slot, separation_wide
 from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import same_point
-from rcf.state import Forest, Int
+from rcf.state import MASS, Forest, Int
 from rcf.vector import LANES, box_gap, box_union, fold_paths, point_row
 
 CODISP, DISP, DEPTH = range(3)  #: header word SCORE
@@ -39,11 +39,11 @@ def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, scor
     """Score of a query that equals the point of the leaf at the end of its path."""
     if score == CODISP:
         return np.float64(walk.ratios[lane])
-    base = 2 * tree * forest.pairs
-    mass = np.float64(forest.masses[base + leaf])
+    base = 4 * tree * forest.pairs
     if score == DISP:
-        return 0.0 if leaf == 0 else np.float64(forest.masses[base + (leaf ^ 1)])
-    whole = np.float64(forest.masses[base])
+        return 0.0 if leaf == 0 else np.float64(forest.halves[4 * (base + (leaf ^ 1)) + MASS])
+    mass = np.float64(forest.halves[4 * (base + leaf) + MASS])
+    whole = np.float64(forest.halves[4 * base + MASS])
     return (1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0))
 
 
@@ -52,7 +52,7 @@ def scale_of(forest: Forest, score: Int, tree: Int) -> float:
     """What a tree's score is multiplied with."""
     if score != DEPTH:
         return 1.0
-    return math.log2(np.float64(forest.masses[2 * tree * forest.pairs]) + 1.0)
+    return math.log2(np.float64(forest.halves[16 * tree * forest.pairs + MASS]) + 1.0)
 
 
 @kernel
@@ -68,7 +68,7 @@ def start_folds(
         tree = min(first + lane, forest.trees - 1)
         depth = walk.depths[lane]
         leaf = np.int64(walk.nodes[LANES * depth + lane])
-        slot = leaf_slot(forest.nodes[2 * tree * forest.pairs + leaf])
+        slot = leaf_slot(forest.nodes[4 * tree * forest.pairs + leaf])
         origin = np.int64(forest.origins[tree * forest.slots + slot])
         walk.starts[lane] = depth
         if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
@@ -101,9 +101,8 @@ def fold_trees(
             fold_wide(forest, query, walk, min(first + lane, forest.trees - 1), lane)
         return
     fold_paths(
+        forest.nodes,
         forest.boxes,
-        forest.ranges,
-        forest.box_rows,
         first,
         forest.pairs,
         forest.trees - 1,
@@ -134,13 +133,13 @@ def fold_small(
         wide: See `fold_trees`.
     """
     width = forest.row.width
-    base = 2 * tree * forest.pairs
+    base = 4 * tree * forest.pairs
     depth = walk.depths[lane]
     level, value = depth, walk.values[lane]
     point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
     while level > 0:
         node = np.int64(walk.nodes[LANES * (level - 1) + lane])
-        if forest.masses[base + node] > forest.box_mass:
+        if forest.halves[4 * (base + node) + MASS] > forest.box_mass:
             break
         below = np.int64(walk.nodes[LANES * level + lane])
         hold_points(forest, walk, tree, below ^ 1, walk.row, 0)
@@ -171,8 +170,9 @@ def fold_wide(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int) ->
     value = walk.values[lane]
     while walk.tops[lane] > 0:
         level = walk.tops[lane] - 1
-        node = np.int64(walk.nodes[LANES * level + lane])
-        kept = row_of(forest, tree, forest.nodes[2 * tree * forest.pairs + node])
+        # Siblings share a pair, and a branch's box is filed under its children's.
+        child = np.int64(walk.nodes[LANES * walk.tops[lane] + lane])
+        kept = row_of(forest, 4 * tree * forest.pairs + (child & -2))
         chance = separation_wide(forest.boxes, kept * width, query.row, width)
         if chance == 0.0:
             break

@@ -98,18 +98,17 @@ def open_forest(block: U8, row: RowShape) -> Forest:
         pointer(block[p[6] : p[7]].view(np.int64)),
         pointer(block[p[7] : p[8]].view(np.int64)),
         pointer(block[p[8] : p[9]].view(np.float32)),
-        pointer(block[p[9] : p[10]].view(np.float32)),
-        pointer(block[p[10] : p[11]].view(np.int32)),
+        pointer(block[p[9] : p[10]].view(np.int32)),
+        pointer(block[p[10] : p[11]].view(np.float32)),
         pointer(block[p[11] : p[12]].view(np.int32)),
-        pointer(block[p[12] : p[13]].view(np.uint16)),
+        pointer(block[p[12] : p[13]].view(np.int32)),
         pointer(block[p[13] : p[14]].view(np.uint16)),
-        pointer(block[p[14] : p[15]].view(np.float32)),
+        pointer(block[p[14] : p[15]].view(np.uint16)),
         pointer(block[p[15] : p[16]].view(np.int32)),
-        pointer(block[p[16] : p[17]].view(np.int32)),
-        pointer(block[p[17] : p[18]].view(np.uint16)),
-        pointer(block[p[18] : p[19]].view(np.uint16)),
-        pointer(block[p[19] : p[20]].view(np.int32)),
-        pointer(block[p[20] : p[21]].view(np.float32)),
+        pointer(block[p[16] : p[17]].view(np.float32)),
+        pointer(block[p[7] : p[8]].view(np.uint16)),
+        pointer(block[p[7] : p[8]].view(np.int32)),
+        pointer(block[p[7] : p[8]].view(np.float32)),
     )
 
 
@@ -316,8 +315,8 @@ def set_decay(block: U8, decay: float) -> None:
 def rebuild(block: U8) -> None:
     """Recompute what follows from the rest of the state, after a restore.
 
-    Masses, boxes, ranges, parents, peaks, the ring's repeated start and the uses of ring records
-    are a function of node words, leaves, keys, origins and the store; exactly so, because a box is
+    Masses, boxes, peaks, the ring's repeated start and the uses of ring records
+    are a function of node words, parents, leaves, keys, origins and the store; exactly so, because a box is
     a minimum and its range a sum over its row, whatever the order of insertion.
     """
     forest = open_forest(block, row_of(block))

@@ -28,7 +28,6 @@ from rcf.vector.emit import (
 def descend(
     typingctx: Any,
     nodes: Any,
-    masses: Any,
     first: Any,
     stride: Any,
     last: Any,
@@ -43,7 +42,6 @@ def descend(
     whole = types.intp
     signature = whole(
         nodes,
-        masses,
         whole,
         whole,
         whole,
@@ -57,7 +55,7 @@ def descend(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("nodes", "masses", "first", "stride", "last", "keys", "kind"),
+            *("nodes", "first", "stride", "last", "keys", "kind"),
             *("path", "value", "ratios", "depths"),
         )
         at = named(context, builder, sig, args, names)
@@ -78,11 +76,13 @@ def descend(
         short = ir.VectorType(I16, LANES)
         zeros16 = ir.Constant(short, [0] * LANES)
         lanes_32 = ir.VectorType(I32, LANES)
+        two = ir.Constant(I64, 2)  # a node's mass lies in the second next word
 
         def gather_masses(children: list[Any]) -> Any:
             vector = ir.Constant(short, ir.Undefined)
             for lane in range(LANES):
-                place = builder.gep(at["masses"], [builder.add(bases[lane], children[lane])])
+                mass_word = builder.add(builder.add(bases[lane], children[lane]), two)
+                place = builder.bitcast(builder.gep(at["nodes"], [mass_word]), I16.as_pointer())
                 vector = builder.insert_element(vector, builder.load(place), ir.Constant(I32, lane))
             return builder.uitofp(vector, ir.VectorType(F32, LANES))
 

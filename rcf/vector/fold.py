@@ -9,6 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from rcf.row import FixedRow
+from rcf.state import RANGE, ROW
 from rcf.vector.emit import (
     F32,
     F64,
@@ -63,9 +64,8 @@ def gap_lanes(context: Any, builder: Any, kind: Any, row: Any, rows: list[Any], 
 @intrinsic
 def fold_paths(
     typingctx: Any,
+    nodes: Any,
     boxes: Any,
-    ranges: Any,
-    box_rows: Any,
     first: Any,
     pairs: Any,
     last: Any,
@@ -81,9 +81,8 @@ def fold_paths(
     """See `rcf.vector.plain.fold_plain`."""
     whole = types.intp
     signature = types.void(
+        nodes,
         boxes,
-        ranges,
-        box_rows,
         whole,
         whole,
         whole,
@@ -99,7 +98,7 @@ def fold_paths(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("boxes", "ranges", "box_rows", "first", "pairs", "last", "query"),
+            *("nodes", "boxes", "first", "pairs", "last", "query"),
             *("path", "x", "starts", "chances", "values", "tops"),
         )
         at = named(context, builder, sig, args, names)
@@ -113,7 +112,9 @@ def fold_paths(
         lanes_32 = ir.VectorType(F32, LANES)
         zero, one = constant(F32, LANES, 0.0), constant(F64, LANES, 1.0)
         eight = ir.Constant(I64, LANES)
-        bases = lane_bases(builder, at["first"], at["last"], at["pairs"])
+        bases = lane_bases(
+            builder, at["first"], at["last"], builder.mul(at["pairs"], ir.Constant(I64, 4))
+        )
         depth = load_lanes(builder, at["starts"], ir.Constant(I64, 0), I64)
         first_value = load_lanes(builder, at["values"], ir.Constant(I64, 0), F64)
         first_top = load_lanes(builder, at["tops"], ir.Constant(I64, 0), I64)
@@ -169,15 +170,17 @@ def fold_paths(
         for lane in range(LANES):
             at_child = builder.add(indices[lane], eight)
             child = builder.zext(builder.load(builder.gep(at["path"], [at_child])), I64)
-            pair = builder.add(bases[lane], builder.lshr(child, ir.Constant(I64, 1)))
-            # Lanes that have ended may meet a branch without a box: -1, read as row 0.
-            box = builder.load(builder.gep(at["box_rows"], [pair]))
-            if_none = builder.icmp_signed("<", box, ir.Constant(I32, 0))
-            box = builder.zext(builder.select(if_none, ir.Constant(I32, 0), box), I64)
+            left = builder.and_(child, ir.Constant(I64, -2))
+            pair = builder.bitcast(
+                builder.gep(at["nodes"], [builder.add(bases[lane], left)]), I32.as_pointer()
+            )
+            # Lanes that have ended may meet a branch without a box; they read row 0.
+            box = builder.zext(builder.load(builder.gep(pair, [ir.Constant(I64, ROW)])), I64)
+            sides = builder.bitcast(builder.gep(pair, [ir.Constant(I64, RANGE)]), F32.as_pointer())
             rows.append(builder.gep(at["boxes"], [builder.mul(box, width)]))
             place = ir.Constant(I32, lane)
             side_sums = builder.insert_element(
-                side_sums, builder.load(builder.gep(at["ranges"], [box])), place
+                side_sums, builder.load(sides), place
             )
             x = builder.insert_element(
                 x, builder.load(builder.gep(at["x"], [indices[lane]])), place

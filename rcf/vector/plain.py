@@ -122,9 +122,12 @@ def box_touches_plain(boxes: F32, at: int, point: F32, row: RowShape) -> bool:
     return bool(np.any(boxes[at : at + row.width] >= point[: row.width]))
 
 
+def _mass(nodes: I64, at: int) -> np.float32:
+    return np.float32(nodes[at + 2] & 0xFFFF)
+
+
 def descend_plain(
     nodes: I64,
-    masses: U16,
     first: int,
     stride: int,
     last: int,
@@ -138,10 +141,9 @@ def descend_plain(
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
 
     Args:
-        nodes: int64 node words (see `rcf.state`), trees one after the other.
-        masses: uint16 mass of each node, laid out like `nodes`.
+        nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
         first: First tree; a lane beyond tree `last` follows tree `last`.
-        stride: Nodes a tree.
+        stride: Words a tree.
         last: Last tree of the forest.
         keys: int64 (dimensions,) order-preserving keys of the query's coordinates.
         kind: Score, a number of `rcf.score`.
@@ -171,10 +173,10 @@ def descend_plain(
         deepest = max(deepest, len(walk))
         walks.append((base, walk))
     for lane, (base, walk) in enumerate(walks):
-        ratio, mass = np.float32(0), np.float32(masses[base])
+        ratio, mass = np.float32(0), _mass(nodes, base)
         for step in range(deepest):
             node = walk[min(step, len(walk) - 1)]
-            below = np.float32(masses[base + node])
+            below = _mass(nodes, base + node)
             ratio = max(ratio, (mass - below) / (below + one))
             mass = below
             path[8 * step + lane] = node
@@ -188,9 +190,8 @@ def descend_plain(
 
 
 def fold_plain(
+    nodes: I64,
     boxes: F32,
-    ranges: F32,
-    box_rows: I32,
     first: int,
     pairs: int,
     last: int,
@@ -206,9 +207,8 @@ def fold_plain(
     """Fold the paths of eight trees from their starts up, each to the first box with the query.
 
     Args:
+        nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
         boxes: float32 rows.
-        ranges: float32 sums of sides.
-        box_rows: int32 (trees, pairs), the row of the branch above a pair.
         first: First tree; a lane beyond tree `last` follows tree `last`.
         pairs: Pairs a tree.
         last: Last tree of the forest.
@@ -230,11 +230,13 @@ def fold_plain(
             if tops[lane] > start:
                 break
             # Siblings share a pair, and a branch's box is filed under its children's.
-            box = int(box_rows[tree * pairs + (int(path[8 * (step + 1) + lane]) >> 1)])
+            pair = 4 * tree * pairs + (int(path[8 * (step + 1) + lane]) & ~1)
+            box = int(nodes[pair + 2] >> 32)
             gap = box_gap_plain(boxes, box * row.width, query, row)
             if gap == 0:
                 break
-            chance = gap / (ranges[box] + gap)
+            sides = np.int32(nodes[pair + 3] >> 32).view(np.float32)
+            chance = gap / (sides + gap)
             chances[8 * (start - 1 - step) + lane] = chance
             tops[lane] = step
             folded = np.float64(chance) * np.float64(path_value[8 * step + lane])
