@@ -23,7 +23,7 @@ def row_of(forest: Forest, pair: Int) -> Int:
 
 @kernel
 def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: Int) -> None:
-    """Grow the row `out[at:]` to hold every point below `node`.
+    """Grow the row `out[at:]` to hold every point below the node at word `node`.
 
     `walk.stack` holds the branches' right children still to be visited; it is deep enough for a
     branch that keeps no box, and for one that has just outgrown that.
@@ -31,8 +31,8 @@ def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
     base, slots = 4 * tree * forest.pairs, tree * forest.slots
     waiting = 0
     while True:
-        word = forest.nodes[base + node]
-        left = left_child(word)
+        word = forest.nodes[node]
+        left = base + left_child(word)
         if left != node:
             walk.stack[waiting] = left + 1
             waiting += 1
@@ -48,7 +48,7 @@ def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
 
 @kernel
 def compute_box(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: Int) -> None:
-    """Write the box of the points below `node` to the row `out[at:]`."""
+    """Write the box of the points below the node at word `node` to the row `out[at:]`."""
     for i in range(forest.row.width):
         out[at + i] = np.inf
     hold_points(forest, walk, tree, node, out, at)
@@ -56,14 +56,15 @@ def compute_box(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
 
 @kernel
 def find_box(forest: Forest, walk: Walk, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
-    """Where the box of a node is: among those kept or, a leaf's being its point, in `room`."""
+    """Where the box of the node at word `node` is: among those kept, or in `room`."""
     base = 4 * tree * forest.pairs
-    word = forest.nodes[base + node]
-    if left_child(word) == node:
+    word = forest.nodes[node]
+    pair = base + left_child(word)
+    if pair == node:  # a leaf, whose box is its point
         origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
         point_row(room, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
         return room, 0
-    kept = row_of(forest, base + left_child(word))
+    kept = row_of(forest, pair)
     if kept > 0:
         return forest.boxes, kept * forest.row.width
     compute_box(forest, walk, tree, node, room, 0)
@@ -104,9 +105,8 @@ def free_all_rows(forest: Forest) -> None:
 
 @kernel
 def keep_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
-    """Let a branch that has outgrown `box_mass` keep its box."""
-    base = 4 * tree * forest.pairs
-    pair = base + left_child(forest.nodes[base + node])
+    """Let the branch at word `node`, which has outgrown `box_mass`, keep its box."""
+    pair = 4 * tree * forest.pairs + left_child(forest.nodes[node])
     at = take_row(forest, pair) * forest.row.width
     compute_box(forest, walk, tree, node, forest.boxes, at)
     forest.singles[2 * pair + RANGE] = box_union(

@@ -9,7 +9,7 @@ import numpy as np
 from rcf.cut import key_of
 from rcf.jit import kernel
 from rcf.pointer import pointer
-from rcf.state import F32, F64, I64, U8, U16, Forest, Int
+from rcf.state import F32, F64, I32, I64, U8, Forest, Int
 from rcf.vector import LANES, descend, point_row
 
 
@@ -33,7 +33,8 @@ class Walk(NamedTuple):
     """Paths of a query through eight trees, from the root; step s of lane i is at 8 s + i.
 
     Attributes:
-        nodes: uint16, the node; a leaf repeats until the deepest lane has ended.
+        nodes: int32, the node's word in `Forest.nodes`; a leaf repeats until the deepest lane has
+            ended.
         unseen: float32, score of a query that becomes its sibling (x_j in `rcf.score`).
         chances: float32, chance that a cut separates the query from the node s steps above the
             lane's start.
@@ -49,7 +50,7 @@ class Walk(NamedTuple):
         row, other, edge: float32 (width,), room for points' rows.
     """
 
-    nodes: U16
+    nodes: I32
     unseen: F32
     chances: F32
     small: F32
@@ -69,7 +70,7 @@ def room_bytes(forest: Forest) -> Int:
     """Bytes that `make_query` and `make_walk` need together."""
     steps = (forest.pairs + 2) * LANES
     eights = 5 * LANES * 8 + forest.box_mass * (8 + LANES * 4)
-    return room_of_query(forest) + 128 + eights + steps * 10 + forest.row.width * 12
+    return room_of_query(forest) + 128 + eights + steps * 12 + forest.row.width * 12
 
 
 @kernel
@@ -108,7 +109,7 @@ def make_walk(forest: Forest, room: U8) -> Walk:
     single = room[floats:end].view(np.float32)
     rows = 2 * steps + small_steps + LANES
     return Walk(
-        pointer(room[end : end + steps * 2].view(np.uint16)),
+        pointer(room[end : end + steps * 4].view(np.int32)),
         pointer(single[:steps]),
         pointer(single[steps : 2 * steps]),
         pointer(single[2 * steps : 2 * steps + small_steps]),
@@ -148,4 +149,5 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int)
         walk.unseen,
         walk.ratios,
         walk.depths,
+        forest.row,
     )

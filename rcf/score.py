@@ -36,13 +36,13 @@ NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH}
 
 @kernel
 def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, score: Int) -> float:
-    """Score of a query that equals the point of the leaf at the end of its path."""
+    """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""
     if score == CODISP:
         return np.float64(walk.ratios[lane])
     base = 4 * tree * forest.pairs
     if score == DISP:
-        return 0.0 if leaf == 0 else np.float64(forest.halves[4 * (base + (leaf ^ 1)) + MASS])
-    mass = np.float64(forest.halves[4 * (base + leaf) + MASS])
+        return 0.0 if leaf == base else np.float64(forest.halves[4 * (leaf ^ 1) + MASS])
+    mass = np.float64(forest.halves[4 * leaf + MASS])
     whole = np.float64(forest.halves[4 * base + MASS])
     return (1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0))
 
@@ -68,7 +68,7 @@ def start_folds(
         tree = min(first + lane, forest.trees - 1)
         depth = walk.depths[lane]
         leaf = np.int64(walk.nodes[LANES * depth + lane])
-        slot = leaf_slot(forest.nodes[4 * tree * forest.pairs + leaf])
+        slot = leaf_slot(forest.nodes[leaf])
         origin = np.int64(forest.origins[tree * forest.slots + slot])
         walk.starts[lane] = depth
         if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
@@ -98,14 +98,11 @@ def fold_trees(
     start_folds(forest, query, walk, first, score, wide)
     if wide:
         for lane in range(LANES):
-            fold_wide(forest, query, walk, min(first + lane, forest.trees - 1), lane)
+            fold_wide(forest, query, walk, lane)
         return
     fold_paths(
         forest.nodes,
         forest.boxes,
-        first,
-        forest.pairs,
-        forest.trees - 1,
         query.row,
         walk.nodes,
         walk.unseen,
@@ -133,13 +130,12 @@ def fold_small(
         wide: See `fold_trees`.
     """
     width = forest.row.width
-    base = 4 * tree * forest.pairs
     depth = walk.depths[lane]
     level, value = depth, walk.values[lane]
     point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
     while level > 0:
         node = np.int64(walk.nodes[LANES * (level - 1) + lane])
-        if forest.halves[4 * (base + node) + MASS] > forest.box_mass:
+        if forest.halves[4 * node + MASS] > forest.box_mass:
             break
         below = np.int64(walk.nodes[LANES * level + lane])
         hold_points(forest, walk, tree, below ^ 1, walk.row, 0)
@@ -161,7 +157,7 @@ def fold_small(
 
 
 @kernel
-def fold_wide(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int) -> None:
+def fold_wide(forest: Forest, query: Query, walk: Walk, lane: Int) -> None:
     """`fold_paths` for one tree, with sums of sides in float64."""
     width = forest.row.width
     start = walk.starts[lane]
@@ -172,7 +168,7 @@ def fold_wide(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int) ->
         level = walk.tops[lane] - 1
         # Siblings share a pair, and a branch's box is filed under its children's.
         child = np.int64(walk.nodes[LANES * walk.tops[lane] + lane])
-        kept = row_of(forest, 4 * tree * forest.pairs + (child & -2))
+        kept = row_of(forest, child & -2)
         chance = separation_wide(forest.boxes, kept * width, query.row, width)
         if chance == 0.0:
             break

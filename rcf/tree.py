@@ -48,16 +48,16 @@ def insert_point(
     splice(forest, query, walk, tree, np.int64(walk.nodes[LANES * level + lane]), slot)
     for above in range(level):
         ancestor = np.int64(walk.nodes[LANES * above + lane])
-        if gain_point(forest, tree, ancestor):
+        if gain_point(forest, ancestor):
             keep_box(forest, walk, tree, ancestor)
         elif above >= top:
             grow_box(forest, query, tree, ancestor)
 
 
 @kernel
-def gain_point(forest: Forest, tree: Int, node: Int) -> bool:
+def gain_point(forest: Forest, node: Int) -> bool:
     """Add one to a node's mass; whether it becomes the mass of a branch that keeps its box."""
-    at = 4 * (4 * tree * forest.pairs + node) + MASS
+    at = 4 * node + MASS
     forest.halves[at] += 1
     return forest.halves[at] == forest.box_mass + 1
 
@@ -70,18 +70,19 @@ def join_leaf(forest: Forest, walk: Walk, tree: Int, lane: Int, slot: Int) -> No
     """
     depth = walk.depths[lane]
     leaf = np.int64(walk.nodes[LANES * depth + lane])
-    gain_point(forest, tree, leaf)
-    forest.nodes[4 * tree * forest.pairs + leaf] = leaf_word(slot, leaf)
-    forest.leaves[tree * forest.slots + slot] = leaf
+    number = leaf - 4 * tree * forest.pairs
+    gain_point(forest, leaf)
+    forest.nodes[leaf] = leaf_word(slot, number)
+    forest.leaves[tree * forest.slots + slot] = number
     for level in range(depth):
         node = np.int64(walk.nodes[LANES * level + lane])
-        if gain_point(forest, tree, node):
+        if gain_point(forest, node):
             keep_box(forest, walk, tree, node)
 
 
 @kernel
 def splice(forest: Forest, query: Query, walk: Walk, tree: Int, node: Int, slot: Int) -> None:
-    """Put a branch in the place of `node`, with that subtree and the query below it."""
+    """Put a branch in the place of the node at word `node`, with it and the query below."""
     base = 4 * tree * forest.pairs
     box, at = find_box(forest, walk, tree, node, walk.row)
     dimension, cut, query_left = draw_separating_cut(
@@ -90,20 +91,20 @@ def splice(forest: Forest, query: Query, walk: Walk, tree: Int, node: Int, slot:
     left = forest.free_pairs[tree]
     pair = base + left
     forest.free_pairs[tree] = np.int64(forest.halves[4 * pair + PARENT])
-    mass = np.int64(forest.halves[4 * (base + node) + MASS])
+    mass = np.int64(forest.halves[4 * node + MASS])
     if mass >= forest.box_mass:
         to = take_row(forest, pair) * forest.row.width
         forest.singles[2 * pair + RANGE] = box_union(
             forest.boxes, to, box, at, query.row, 0, forest.row
         )
     leaf, subtree = (left, left + 1) if query_left else (left + 1, left)
-    move_node(forest, tree, node, subtree)
+    move_node(forest, tree, node - base, subtree)
     forest.nodes[base + leaf] = leaf_word(slot, leaf)
     forest.halves[4 * (base + leaf) + MASS] = 1
     forest.leaves[tree * forest.slots + slot] = leaf
-    forest.nodes[base + node] = branch_word(cut, dimension, left)
-    forest.halves[4 * (base + node) + MASS] = mass + 1
-    forest.halves[4 * pair + PARENT] = node
+    forest.nodes[node] = branch_word(cut, dimension, left)
+    forest.halves[4 * node + MASS] = mass + 1
+    forest.halves[4 * pair + PARENT] = node - base
 
 
 @kernel
@@ -131,8 +132,7 @@ def move_node(forest: Forest, tree: Int, source: Int, target: Int) -> None:
 @kernel
 def grow_box(forest: Forest, query: Query, tree: Int, node: Int) -> None:
     """Grow the box of a branch, where it keeps one, to hold the query."""
-    base = 4 * tree * forest.pairs
-    pair = base + left_child(forest.nodes[base + node])
+    pair = 4 * tree * forest.pairs + left_child(forest.nodes[node])
     kept = row_of(forest, pair)
     if kept > 0:
         at = kept * forest.row.width
@@ -210,9 +210,8 @@ def shrink_box(forest: Forest, walk: Walk, tree: Int, pair: Int) -> bool:
     at = kept * forest.row.width
     if not box_touches(forest.boxes, at, walk.edge, forest.row):
         return False
-    left = pair - 4 * tree * forest.pairs
-    a, at_a = find_box(forest, walk, tree, left, walk.row)
-    b, at_b = find_box(forest, walk, tree, left + 1, walk.other)
+    a, at_a = find_box(forest, walk, tree, pair, walk.row)
+    b, at_b = find_box(forest, walk, tree, pair + 1, walk.other)
     forest.singles[2 * pair + RANGE] = box_union(forest.boxes, at, a, at_a, b, at_b, forest.row)
     return True
 

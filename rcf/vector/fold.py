@@ -19,7 +19,6 @@ from rcf.vector.emit import (
     LANES,
     constant,
     halves_added,
-    lane_bases,
     load,
     load_lanes,
     named,
@@ -66,9 +65,6 @@ def fold_paths(
     typingctx: Any,
     nodes: Any,
     boxes: Any,
-    first: Any,
-    pairs: Any,
-    last: Any,
     query: Any,
     path: Any,
     path_value: Any,
@@ -79,13 +75,9 @@ def fold_paths(
     row: Any,
 ) -> Any:
     """See `rcf.vector.plain.fold_plain`."""
-    whole = types.intp
     signature = types.void(
         nodes,
         boxes,
-        whole,
-        whole,
-        whole,
         query,
         path,
         path_value,
@@ -98,7 +90,7 @@ def fold_paths(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("nodes", "boxes", "first", "pairs", "last", "query"),
+            *("nodes", "boxes", "query"),
             *("path", "x", "starts", "chances", "values", "tops"),
         )
         at = named(context, builder, sig, args, names)
@@ -112,9 +104,6 @@ def fold_paths(
         lanes_32 = ir.VectorType(F32, LANES)
         zero, one = constant(F32, LANES, 0.0), constant(F64, LANES, 1.0)
         eight = ir.Constant(I64, LANES)
-        bases = lane_bases(
-            builder, at["first"], at["last"], builder.mul(at["pairs"], ir.Constant(I64, 4))
-        )
         depth = load_lanes(builder, at["starts"], ir.Constant(I64, 0), I64)
         first_value = load_lanes(builder, at["values"], ir.Constant(I64, 0), F64)
         first_top = load_lanes(builder, at["tops"], ir.Constant(I64, 0), I64)
@@ -169,11 +158,10 @@ def fold_paths(
         side_sums = x = ir.Constant(lanes_32, ir.Undefined)
         for lane in range(LANES):
             at_child = builder.add(indices[lane], eight)
-            child = builder.zext(builder.load(builder.gep(at["path"], [at_child])), I64)
-            left = builder.and_(child, ir.Constant(I64, -2))
-            pair = builder.bitcast(
-                builder.gep(at["nodes"], [builder.add(bases[lane], left)]), I32.as_pointer()
-            )
+            child = builder.load(builder.gep(at["path"], [at_child]))
+            # Siblings share a pair, and a branch's box is filed under its children's.
+            left = builder.zext(builder.and_(child, ir.Constant(I32, -2)), I64)
+            pair = builder.bitcast(builder.gep(at["nodes"], [left]), I32.as_pointer())
             # Lanes that have ended may meet a branch without a box; they read row 0.
             box = builder.zext(builder.load(builder.gep(pair, [ir.Constant(I64, ROW)])), I64)
             sides = builder.bitcast(builder.gep(pair, [ir.Constant(I64, RANGE)]), F32.as_pointer())

@@ -133,10 +133,11 @@ def descend_plain(
     last: int,
     keys: I64,
     kind: int,
-    path: U16,
+    path: I32,
     path_value: F32,
     ratios: F32,
     depths: I64,
+    row: RowShape,
 ) -> int:
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
 
@@ -147,12 +148,13 @@ def descend_plain(
         last: Last tree of the forest.
         keys: int64 (dimensions,) order-preserving keys of the query's coordinates.
         kind: Score, a number of `rcf.score`.
-        path: uint16, out: node at step s of lane i at [8 s + i]; a leaf repeats.
+        path: int32, out: word of the node at step s of lane i at [8 s + i]; a leaf repeats.
         path_value: float32, out: score of a query that becomes that node's sibling: max(mass,
             ratio), mass, or 1 / (step + 1), where ratio is the largest one of a sibling's mass to
             (mass + 1) met on the way down to that node; 0 at the root.
         ratios: float32 (8,), out: that ratio at the leaf.
         depths: int64 (8,), out: depth of each lane's leaf.
+        row: Shape of a box row.
 
     Returns:
         Steps written, one more than the deepest leaf's depth at least.
@@ -161,22 +163,22 @@ def descend_plain(
     walks = []
     for lane in range(LANES):
         base = min(first + lane, last) * stride
-        node, walk = 0, [0]
+        node, walk = base, [base]
         while True:
-            word = int(nodes[base + node])
-            child = (word & 0xFFFF) + (int(keys[(word >> 16) & 0xFFFF]) > (word >> 32))
+            word = int(nodes[node])
+            child = base + (word & 0xFFFF) + (int(keys[(word >> 16) & 0xFFFF]) > (word >> 32))
             if child == node:
                 break
             node = child
             walk.append(node)
         depths[lane] = len(walk) - 1
         deepest = max(deepest, len(walk))
-        walks.append((base, walk))
-    for lane, (base, walk) in enumerate(walks):
-        ratio, mass = np.float32(0), _mass(nodes, base)
+        walks.append(walk)
+    for lane, walk in enumerate(walks):
+        ratio, mass = np.float32(0), _mass(nodes, walk[0])
         for step in range(deepest):
             node = walk[min(step, len(walk) - 1)]
-            below = _mass(nodes, base + node)
+            below = _mass(nodes, node)
             ratio = max(ratio, (mass - below) / (below + one))
             mass = below
             path[8 * step + lane] = node
@@ -192,11 +194,8 @@ def descend_plain(
 def fold_plain(
     nodes: I64,
     boxes: F32,
-    first: int,
-    pairs: int,
-    last: int,
     query: F32,
-    path: U16,
+    path: I32,
     path_value: F32,
     starts: I64,
     chances: F32,
@@ -209,9 +208,6 @@ def fold_plain(
     Args:
         nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
         boxes: float32 rows.
-        first: First tree; a lane beyond tree `last` follows tree `last`.
-        pairs: Pairs a tree.
-        last: Last tree of the forest.
         query: float32 row of the query.
         path: What `descend` wrote.
         path_value: Likewise.
@@ -224,13 +220,12 @@ def fold_plain(
         row: Shape of a row.
     """
     for lane in range(LANES):
-        tree = min(first + lane, last)
         start = int(starts[lane])
         for step in range(start - 1, -1, -1):
             if tops[lane] > start:
                 break
             # Siblings share a pair, and a branch's box is filed under its children's.
-            pair = 4 * tree * pairs + (int(path[8 * (step + 1) + lane]) & ~1)
+            pair = int(path[8 * (step + 1) + lane]) & ~1
             box = int(nodes[pair + 2] >> 32)
             gap = box_gap_plain(boxes, box * row.width, query, row)
             if gap == 0:
