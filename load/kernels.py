@@ -18,7 +18,7 @@ import rcf
 from load.report import Row, publish
 from load.streams import seasonal
 from rcf import special
-from rcf.state import Shape
+from rcf.row import row_for
 
 TREES = (50, 100)
 SHAPES = ((1, 1), (1, 8), (1, 48), (5, 8), (10, 1))
@@ -128,7 +128,7 @@ def rows(rounds: int, warm: int) -> Iterator[Row]:
 
 def warm_kernels() -> None:
     """Compile the kernels of the measured row shapes, as a long stream or `rcf warm` would."""
-    shapes = {Shape(f, s, 1, 1, 1, 1, 1, 1).row for f, s in SHAPES}
+    shapes = {row_for(f * s) for f, s in SHAPES}
     wanted = sorted((row.groups, row.tail) for row in shapes)
     for row in wanted:
         sys.stderr.write(f"compiling, or loading, the kernel for rows {row} …\n")

@@ -44,7 +44,7 @@ def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, scor
         return 0.0 if leaf == base else np.float64(forest.halves[4 * (leaf ^ 1) + MASS])
     mass = np.float64(forest.halves[4 * leaf + MASS])
     whole = np.float64(forest.halves[4 * base + MASS])
-    return (1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0))
+    return float((1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0)))
 
 
 @kernel

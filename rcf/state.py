@@ -24,8 +24,8 @@ holds the sizes and the place of every section, and kernels open the sections as
 
 **Nodes come in pairs** of siblings. A pair takes four words, half a cache line; its nodes are
 numbered like the first two, 4p and 4p + 1, so that a branch names one child and the other is next
-to it. Node 0 is the root (node 1 is unused). Behind a node's word, in the second next one, lies what
-a descent asks for when it has come there:
+to it. Node 0 is the root (node 1 is unused). Behind a node's word, in the second next one, lies
+what a descent asks for when it has come there:
 
     word 4p      left node:  cut 32 bits | dimension 16 | left child 16
     word 4p + 1  right node: the same
@@ -33,10 +33,10 @@ a descent asks for when it has come there:
                  mass of the left node (16)
     word 4p + 3  sum of sides of that box, float32 (32) | unused (16) | mass of the right node (16)
 
-A mass counts the points below a node, repeats included. The cut is a float32 as an order-preserving integer. A leaf is a
-branch to itself that never goes right: its "cut" lies above every finite number (in the NaNs, whose
-payload names the reservoir slot) and its child is the leaf's own number. So a descent needs no test
-for leaves: it just stays.
+A mass counts the points below a node, repeats included. The cut is a float32 as an order-preserving
+integer. A leaf is a branch to itself that never goes right: its "cut" lies above every finite
+number (in the NaNs, whose payload names the reservoir slot) and its child is the leaf's own number.
+So a descent needs no test for leaves: it just stays.
 
 What belongs to a branch (box, parent) is filed under the pair of its children. When a subtree moves
 to another node, because a sibling was spliced in above it or removed beside it, only its word and
@@ -60,7 +60,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rcf.row import RowShape
+from rcf.row import RowShape, row_for
 
 F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
@@ -150,9 +150,7 @@ class Shape(NamedTuple):
     @property
     def row(self) -> RowShape:
         """Shape of a box row."""
-        groups, rest = divmod(self.dimensions, 8)
-        groups, tail = (groups + 1, 0) if rest > 4 else (groups, 4 if rest == 3 else rest)
-        return RowShape(groups, tail, 16 * groups + 2 * tail)
+        return row_for(self.dimensions)
 
     @property
     def ring_floats(self) -> int:
@@ -251,24 +249,13 @@ def open_block(block: U8) -> Forest:
         for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
     ]
     nodes = arrays[SECTIONS.index("nodes")]
-    return Forest(
-        shape.features,
-        shape.shingle_size,
-        shape.dimensions,
-        shape.trees,
-        shape.sample_size,
-        shape.pairs,
-        shape.slots,
-        shape.peaks_stride,
-        shape.ring,
-        shape.ring_floats,
-        shape.box_mass,
-        shape.row,
-        *arrays,
-        nodes.view(np.uint16),
-        nodes.view(np.int32),
-        nodes.view(np.float32),
+    sizes = (
+        *(shape.features, shape.shingle_size, shape.dimensions, shape.trees, shape.sample_size),
+        *(shape.pairs, shape.slots, shape.peaks_stride, shape.ring, shape.ring_floats),
+        *(shape.box_mass, shape.row),
     )
+    views = [nodes.view(kind) for kind in (np.uint16, np.int32, np.float32)]
+    return Forest._make([*sizes, *arrays, *views])
 
 
 def shape_of(header: I64) -> Shape:

@@ -29,13 +29,13 @@ from rcf.reservoir import (
 from rcf.row import RowShape
 from rcf.score import fold_trees, scale_of
 from rcf.state import (
+    BOX_MASS,
     DIMENSIONS,
     F32,
     F64,
     FEATURES,
     GROUPS,
     HEADER,
-    BOX_MASS,
     OUTPUT_AFTER,
     OVERHANG,
     PAIRS,
@@ -315,9 +315,9 @@ def set_decay(block: U8, decay: float) -> None:
 def rebuild(block: U8) -> None:
     """Recompute what follows from the rest of the state, after a restore.
 
-    Masses, boxes, peaks, the ring's repeated start and the uses of ring records
-    are a function of node words, parents, leaves, keys, origins and the store; exactly so, because a box is
-    a minimum and its range a sum over its row, whatever the order of insertion.
+    Masses, boxes, peaks, the ring's repeated start and the uses of ring records are a function of
+    node words, parents, leaves, keys, origins and the store; exactly so, because a box is a minimum
+    and its range a sum over its row, whatever the order of insertion.
     """
     forest = open_forest(block, row_of(block))
     room = np.empty(room_bytes(forest), np.uint8)

@@ -167,9 +167,7 @@ def fold_paths(
             sides = builder.bitcast(builder.gep(pair, [ir.Constant(I64, RANGE)]), F32.as_pointer())
             rows.append(builder.gep(at["boxes"], [builder.mul(box, width)]))
             place = ir.Constant(I32, lane)
-            side_sums = builder.insert_element(
-                side_sums, builder.load(sides), place
-            )
+            side_sums = builder.insert_element(side_sums, builder.load(sides), place)
             x = builder.insert_element(
                 x, builder.load(builder.gep(at["x"], [indices[lane]])), place
             )

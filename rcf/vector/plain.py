@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rcf.row import RowShape
-from rcf.state import F32, F64, I32, I64, U16
+from rcf.state import F32, F64, I32, I64
 
 LANES = 8  #: trees that one descent follows at a time
 
@@ -61,7 +61,8 @@ def point_union_plain(
     """Unite the row `out[to:]` with the point at `values[at:]`; see `point_row_plain`."""
     point = np.empty(row.width, np.float32)
     point_row_plain(point, 0, values, at, dimensions, 0.0, row)
-    box_union_plain(out, to, out, to, point, 0, row)
+    here = out[to : to + row.width]
+    np.minimum(here, point, out=here)
 
 
 def box_gap_plain(boxes: F32, at: int, query: F32, row: RowShape) -> np.float32:

@@ -133,7 +133,12 @@ def point_union(
             point, held = point_group(builder, points, args[3], args[4], start, n)
             filled = builder.select(held, point, constant(F32, 2 * n, 0.0))
             place = builder.add(args[1], start)
-            store(builder, select(builder, "<", load(builder, rows, place, 2 * n), filled), rows, place)
+            store(
+                builder,
+                select(builder, "<", load(builder, rows, place, 2 * n), filled),
+                rows,
+                place,
+            )
             return total
 
         over_groups(context, builder, sig.args[5], args[5], ir.Constant(I1, 0), step)
