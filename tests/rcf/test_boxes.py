@@ -45,8 +45,8 @@ def test_scores_do_not_depend_on_which_boxes_are_kept(kind, features, shingle):
 
 def test_room_for_boxes_grows_when_trees_need_more_than_usual():
     """One far point after the other: every cut parts the newest, so nearly all branches are big."""
-    rows = 2.0 ** np.arange(120)
-    forest = Forest(1, trees=30, sample_size=100, box_mass=3, seed=2)
+    rows = 4.0 ** (np.arange(120) - 60)
+    forest = Forest(1, trees=30, sample_size=100, box_mass=3, initial_accept_fraction=1.0, seed=2)
     before = forest.shape.rows
     forest.process(rows)
     assert forest.shape.rows > before
