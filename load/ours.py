@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import rcf
 from load.contender import Do, Setup
 from rcf import special
-from rcf.state import F64, Shape
+from rcf.row import row_for
+from rcf.state import F64
 
 
 def forest(setup: Setup, score: str = "codisp") -> rcf.Forest:
@@ -98,7 +99,7 @@ class Several:
 
 def warm_kernels(shapes: Iterable[tuple[int, int]]) -> None:
     """Compile the kernels of some (features, shingle), as a long stream or `rcf warm` would."""
-    rows = {Shape(features, shingle, 1, 1, 1, 1).row for features, shingle in shapes}
+    rows = {row_for(features * shingle) for features, shingle in shapes}
     for row in sorted((row.groups, row.tail) for row in rows):
         if row in special.KERNELS:
             sys.stderr.write(f"compiling, or loading, the kernel for rows {row} …\n")
