@@ -49,7 +49,7 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-bench: $(VENV)/.dev ## speed against krcf, the pipeline and HTTP; one table, one JSON line per report
+bench: $(VENV)/.dev ## speed and memory beside other forests, the pipeline, HTTP; about 20 minutes (ARGS=kernels)
 	@$(BIN)/python -m load $(ARGS)
 
 chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds

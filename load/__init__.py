@@ -1,10 +1,20 @@
 """Measures the code that the service runs: `make bench`.
 
-    streams   seeded streams with known anomalies
-    kernels   µs a record: forest against krcf, in turns
-    pipeline  records a second through the engine, without network
-    http      records a second posted to a real server in batches
-    report    one table for people, one JSON line for machines
+    streams    seeded streams with known anomalies
+    contender  what every forest that is measured must do, and how several take turns
+    ours       this project's forest: a block a call, a record a call, two threads
+    peers      krcf, rrcf, river, and who of them is there
+    java_loop  AWS's Java forest in a process of its own (java/Loop.java)
+
+    kernels    µs a record: forest against its peers
+    score_only the same without learning
+    calls      the same, one record a call from Python
+    threads    the same, trees or series over two threads
+    start      seconds of an import, of a first result, of a compilation
+    memory     MB a forest, resident and on disk (probe: the process that it looks into)
+    pipeline   records a second through the engine, without network
+    http       records a second posted to a real server in batches
+    report     one table for people, one JSON line for machines
 
 Machines are noisy, so only ratios inside one run mean anything: variants take turns in short
 blocks, each round gives one ratio, and the median over rounds is quoted.

@@ -6,10 +6,31 @@ With `--readme` the tables replace those in the README.
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 
-from load import http, kernels, pipeline, report
+from load import (
+    calls,
+    http,
+    kernels,
+    memory,
+    pipeline,
+    report,
+    score_only,
+    start,
+    threads,
+)
 
-REPORTS = {"kernels": kernels.main, "pipeline": pipeline.main, "http": http.main}
+REPORTS: dict[str, Callable[[], None]] = {
+    "kernels": kernels.main,
+    "score_only": score_only.main,
+    "calls": calls.main,
+    "threads": threads.main,
+    "start": start.main,
+    "memory": memory.main,
+    "pipeline": pipeline.main,
+    "http": http.main,
+}
 
 
 def main(names: list[str]) -> int:
@@ -21,8 +42,10 @@ def main(names: list[str]) -> int:
         known = ", ".join(REPORTS)
         sys.stderr.write(f"no report named {', '.join(unknown)}; there are: {known}\n")
         return 2
+    began = time.monotonic()
     for name in names or list(REPORTS):
         REPORTS[name]()
+        sys.stderr.write(f"{name} done, {(time.monotonic() - began) / 60:.1f} minutes in all\n\n")
     if readme:
         report.write_readme()
     return 0

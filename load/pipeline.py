@@ -44,7 +44,7 @@ def encoded(records: int, keys: int) -> list[NewRecord]:
 async def run(config: StreamConfig, records: list[NewRecord], warm: int, folder: Path) -> float:
     """Seconds from the first append after `warm` records to the last committed result."""
     metrics = PrometheusMetrics(CollectorRegistry(), time.time)
-    engine = build_engine(Settings(data_dir=folder), metrics)
+    engine = build_engine(Settings.model_validate({"data_dir": folder}), metrics)
     await engine.start()
     try:
         await engine.create_stream(config)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,11 +20,15 @@ from rich.table import Table
 Row = Mapping[str, str | float | int]
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+#: Whose versions the figures depend on; jrcf carries the jars of AWS's Java forest.
+PACKAGES = ("numba", "numpy", "krcf", "jrcf", "river", "rrcf")
+
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 _published: list[str] = []
 
 
+@functools.cache
 def machine() -> dict[str, str | int]:
     """What the figures depend on besides the code."""
     facts: dict[str, str | int] = {
@@ -28,12 +36,20 @@ def machine() -> dict[str, str | int]:
         "cpu": _cpu(),
         "cores": os.cpu_count() or 0,
     }
-    for name in ("rcf-stream", "numba", "numpy", "krcf"):
+    for name in ("rcf-stream", *PACKAGES):
         try:
             facts[name] = version(name)
         except PackageNotFoundError:
             facts[name] = "absent"
+    facts["java"] = _java()
     return facts
+
+
+def _java() -> str:
+    if shutil.which("java") is None:
+        return "absent"
+    said = subprocess.run(["java", "--version"], capture_output=True, text=True, check=True).stdout
+    return said.split()[1]
 
 
 def _cpu() -> str:
@@ -68,6 +84,15 @@ def publish(title: str, rows: Iterable[Row], **settings: object) -> None:
     sys.stdout.flush()
 
 
+def told(title: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows, each said on stderr when it is measured, for whoever waits for the table."""
+    began = time.monotonic()
+    for row in rows:
+        line = ", ".join(f"{name} {_shown(value)}" for name, value in row.items())
+        sys.stderr.write(f"{title}, {time.monotonic() - began:.0f} s: {line}\n")
+        yield row
+
+
 def markdown(title: str, rows: list[Row]) -> str:
     """The rows as a Markdown table under their title."""
     lines = [f"**{title}**", "", "| " + " | ".join(rows[0]) + " |"]
@@ -79,7 +104,7 @@ def markdown(title: str, rows: list[Row]) -> str:
 def write_readme() -> None:
     """Put the tables published by this process between the README's markers."""
     facts = machine()
-    names = ("cpu", "cores", "python", "numba", "numpy", "krcf")
+    names = ("cpu", "cores", "python", *PACKAGES, "java")
     on = ", ".join(f"{name} {facts[name]}" for name in names)
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
@@ -89,6 +114,7 @@ def write_readme() -> None:
 
 
 def _shown(value: str | float) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else value
+    if isinstance(value, str):
+        return value
+    places = 0 if isinstance(value, int) or abs(value) >= 1000 else 2
+    return f"{value:,.{places}f}"

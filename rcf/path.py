@@ -9,9 +9,8 @@ import numpy as np
 from rcf.cut import key_of
 from rcf.jit import kernel
 from rcf.pointer import pointer
-from rcf.points import write_row
-from rcf.state import F32, F64, I64, U8, U16, Forest, Int
-from rcf.vector import LANES, descend
+from rcf.state import F32, F64, I32, I64, U8, Forest, Int
+from rcf.vector import LANES, descend, point_row
 
 
 class Query(NamedTuple):
@@ -34,28 +33,33 @@ class Walk(NamedTuple):
     """Paths of a query through eight trees, from the root; step s of lane i is at 8 s + i.
 
     Attributes:
-        nodes: uint16, the node; a leaf repeats until the deepest lane has ended.
-        masses: float32, its mass.
-        ratios: float32, largest mass of a sibling over (mass + 1) on the way to it.
-        depths: int64 (8,), depth of each lane's leaf.
+        nodes: int32, the node's word in `Forest.nodes`; a leaf repeats until the deepest lane has
+            ended.
         unseen: float32, score of a query that becomes its sibling (x_j in `rcf.score`).
         chances: float32, chance that a cut separates the query from the node s steps above the
-            leaf's parent.
-        values: float64 (8,), each lane's score.
+            lane's start.
+        small: float32, the same for the node s steps above the leaf's parent, below the start.
+        ratios: float32 (8,), largest mass of a sibling over (mass + 1) on the way to the leaf.
+        depths: int64 (8,), depth of each lane's leaf.
+        starts: int64 (8,), depth of the node below the lowest branch that keeps its box; the branch
+            itself or one below it where the fold has ended before.
         tops: int64 (8,), depth of the highest node whose box does not contain the query; one more
             than the leaf's depth where the leaf holds an equal point.
-        row, other: float32 (width,), room for points' rows, padding 0.
-        edge: float32 (width,), the same with padding 1 (see `box_touches`).
+        values: float64 (8,), each lane's score.
+        stack: int64, nodes to be visited.
+        row, other, edge: float32 (width,), room for points' rows.
     """
 
-    nodes: U16
-    masses: F32
-    ratios: F32
-    depths: I64
+    nodes: I32
     unseen: F32
     chances: F32
-    values: F64
+    small: F32
+    ratios: F32
+    depths: I64
+    starts: I64
     tops: I64
+    values: F64
+    stack: I64
     row: F32
     other: F32
     edge: F32
@@ -65,7 +69,8 @@ class Walk(NamedTuple):
 def room_bytes(forest: Forest) -> Int:
     """Bytes that `make_query` and `make_walk` need together."""
     steps = (forest.pairs + 2) * LANES
-    return room_of_query(forest) + 64 + 3 * LANES * 8 + steps * 18 + forest.row.width * 12
+    eights = 5 * LANES * 8 + forest.box_mass * (8 + LANES * 4)
+    return room_of_query(forest) + 128 + eights + steps * 12 + forest.row.width * 12
 
 
 @kernel
@@ -92,36 +97,31 @@ def make_query(forest: Forest, values: F32, room: U8) -> Query:
 def make_walk(forest: Forest, room: U8) -> Walk:
     """The rest of `room` for paths. A path is at most as deep as a tree has points."""
     steps = (forest.pairs + 2) * LANES
+    small_steps = forest.box_mass * LANES
+    width = forest.row.width
     # Wide items first, so that all are aligned.
-    depths = (room_of_query(forest) + 63) // 64 * 64
-    tops = depths + LANES * 8
-    values = tops + LANES * 8
-    masses = values + LANES * 8
-    ratios = masses + steps * 4
-    unseen = ratios + steps * 4
-    chances = unseen + steps * 4
-    row = chances + steps * 4
-    edge = row + forest.row.width * 4
-    other = edge + forest.row.width * 4
-    nodes = other + forest.row.width * 4
-    row_view = room[row:edge].view(np.float32)
-    edge_view = room[edge:other].view(np.float32)
-    other_view = room[other:nodes].view(np.float32)
-    row_view[:] = 0.0
-    edge_view[:] = 1.0
-    other_view[:] = 0.0
+    eights = (room_of_query(forest) + 63) // 64 * 64
+    stack = eights + 4 * LANES * 8
+    floats = stack + (forest.box_mass + 2) * 8
+    end = floats + (2 * steps + small_steps + LANES + 3 * width) * 4
+    whole = room[eights:floats].view(np.int64)
+    real = room[eights:stack].view(np.float64)
+    single = room[floats:end].view(np.float32)
+    rows = 2 * steps + small_steps + LANES
     return Walk(
-        pointer(room[nodes : nodes + steps * 2].view(np.uint16)),
-        pointer(room[masses:ratios].view(np.float32)),
-        pointer(room[ratios:unseen].view(np.float32)),
-        pointer(room[depths:tops].view(np.int64)),
-        pointer(room[unseen:chances].view(np.float32)),
-        pointer(room[chances:row].view(np.float32)),
-        pointer(room[values:masses].view(np.float64)),
-        pointer(room[tops:values].view(np.int64)),
-        pointer(row_view),
-        pointer(other_view),
-        pointer(edge_view),
+        pointer(room[end : end + steps * 4].view(np.int32)),
+        pointer(single[:steps]),
+        pointer(single[steps : 2 * steps]),
+        pointer(single[2 * steps : 2 * steps + small_steps]),
+        pointer(single[2 * steps + small_steps : rows]),
+        pointer(whole[:LANES]),
+        pointer(whole[LANES : 2 * LANES]),
+        pointer(whole[2 * LANES : 3 * LANES]),
+        pointer(real[3 * LANES : 4 * LANES]),
+        pointer(whole[4 * LANES :]),
+        pointer(single[rows : rows + width]),
+        pointer(single[rows + width : rows + 2 * width]),
+        pointer(single[rows + 2 * width : rows + 3 * width]),
     )
 
 
@@ -130,7 +130,7 @@ def set_query(forest: Forest, query: Query, at: Int) -> None:
     """Point the query at the coordinates that start at `query.values[at]`."""
     dimensions = forest.dimensions
     query.at[0] = at
-    write_row(query.row, 0, query.values, at, dimensions, forest.row)
+    point_row(query.row, 0, query.values, at, dimensions, 0.0, forest.row)
     for i in range(dimensions):
         query.keys[i] = key_of(query.values[at + i])
 
@@ -140,15 +140,14 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int)
     """Walk trees `first` … `first + 7`, none beyond the last, down to their leaves."""
     return descend(
         forest.nodes,
-        forest.masses,
         first,
-        2 * forest.pairs,
+        4 * forest.pairs,
         forest.trees - 1,
         query.keys,
         score,
         walk.nodes,
-        walk.masses,
-        walk.ratios,
         walk.unseen,
+        walk.ratios,
         walk.depths,
+        forest.row,
     )

@@ -8,15 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.jit import kernel
-from rcf.row import RowShape
-from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest, Int
+from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, ROWS_FREE, Forest, Int
 from rcf.vector import find_equal
 
 
 @kernel
 def has_room(forest: Forest) -> bool:
-    """Whether one more record can be written: the point it overwrites is unused or can be kept."""
+    """Whether one more record can be learnt.
+
+    The point it overwrites must be unused or find room, and so must a box in every tree.
+    """
     header = forest.header
+    if header[ROWS_FREE] < forest.trees:
+        return False
     start = header[RECORDS] % forest.ring
     if forest.ring_uses[start] == 0:
         return True
@@ -98,23 +102,6 @@ def release(forest: Forest, slot: Int) -> None:
     if forest.kept_uses[entry] == 0:
         forest.kept_uses[entry] = -2 - header[KEPT_FREE]
         header[KEPT_FREE] = entry
-
-
-@kernel
-def write_row(out: F32, to: Int, values: F32, at: Int, dimensions: Int, row: RowShape) -> None:
-    """Write the point at `values[at:]` to `out[to:]` as the box ``[x | -x]``; padding stays."""
-    whole = dimensions >> 3
-    for group in range(whole):
-        for i in range(8):
-            value = values[at + 8 * group + i]
-            out[to + 16 * group + i] = value
-            out[to + 16 * group + 8 + i] = -value
-    # What is left fills part of a last group, or the tail.
-    opposite = 8 if whole < row.groups else row.tail
-    for i in range(dimensions - 8 * whole):
-        value = values[at + 8 * whole + i]
-        out[to + 16 * whole + i] = value
-        out[to + 16 * whole + opposite + i] = -value
 
 
 @kernel

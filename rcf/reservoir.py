@@ -20,7 +20,18 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.rng import uniform
-from rcf.state import BLOCK, DECAY, INITIAL_ACCEPT, KEY_EPOCH, POINTS, U64, Forest, Int
+from rcf.state import (
+    BLOCK,
+    DECAY,
+    GROWTH,
+    INITIAL_ACCEPT,
+    KEY_EPOCH,
+    POINTS,
+    SHRINKAGE,
+    U64,
+    Forest,
+    Int,
+)
 from rcf.vector import find_equal, largest_bits
 
 #: Largest decay times age before keys are moved to a later epoch: e^16 leaves float32 ample room.
@@ -87,20 +98,22 @@ def set_peaks(forest: Forest) -> None:
 
 
 @kernel
-def growth(forest: Forest, sequence: Int) -> float:
-    """exp(decay x age of the epoch): what turns a stored key into the key at `sequence`."""
-    return math.exp(forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]))
+def set_growth(forest: Forest, sequence: Int) -> None:
+    """Note exp(decay x age of the epoch): what turns a stored key into the key at `sequence`."""
+    age = sequence - forest.header[KEY_EPOCH]
+    forest.reals[GROWTH] = math.exp(forest.reals[DECAY] * age)
 
 
 @kernel
 def schedule(forest: Forest, tree: Int, sequence: Int) -> None:
-    """Draw when a full reservoir accepts next, after `sequence`."""
+    """Draw when a full reservoir accepts next, after `sequence`, for which the growth is set."""
     slot = largest_slot(forest, tree)
-    bound = np.float64(forest.keys[tree * forest.slots + slot]) * growth(forest, sequence + 1)
+    bound = np.float64(forest.keys[tree * forest.slots + slot]) * forest.reals[GROWTH]
     decay = forest.reals[DECAY]
     total = exponential(forest.rng, tree)
     if decay > 0.0:
-        steps = math.ceil(math.log1p(total * math.expm1(decay) / bound) / decay)
+        # h_{t+1} + … + h_{t+n} = bound e^decay (e^(decay n) - 1) / (e^decay - 1).
+        steps = math.ceil(math.log1p(total * forest.reals[SHRINKAGE] / bound) / decay)
     else:
         steps = math.ceil(total / bound)
     if not steps < _NEVER:
@@ -110,23 +123,23 @@ def schedule(forest: Forest, tree: Int, sequence: Int) -> None:
 
 
 @kernel
-def offer_full(forest: Forest, tree: Int, sequence: Int) -> tuple[float, Int]:
-    """(key, slot to evict) of the item that a full reservoir accepts at `sequence`."""
+def offer_full(forest: Forest, tree: Int) -> tuple[float, Int]:
+    """(key, slot to evict) of the item that a full reservoir accepts; the growth is set for it."""
     slot = largest_slot(forest, tree)
-    scale = growth(forest, sequence)
+    scale = forest.reals[GROWTH]
     bound = np.float64(forest.keys[tree * forest.slots + slot]) * scale
     return exponential_below(forest.rng, tree, bound) / scale, slot
 
 
 @kernel
-def offer_filling(forest: Forest, tree: Int, sequence: Int) -> tuple[float, Int]:
+def offer_filling(forest: Forest, tree: Int) -> tuple[float, Int]:
     """(key, slot to evict) for a reservoir that is not full.
 
     Up to the initial acceptance fraction every item is added; beyond it with a chance that falls to
     0 as the reservoir fills; where that fails, an item with a smaller key than the largest takes
     that one's place. Slot -1: nothing is evicted; key -1: the item is not accepted.
     """
-    key = exponential(forest.rng, tree) / growth(forest, sequence)
+    key = exponential(forest.rng, tree) / forest.reals[GROWTH]
     filled = forest.sizes[tree] / forest.sample_size
     fraction = forest.reals[INITIAL_ACCEPT]
     if filled < fraction:
@@ -145,19 +158,23 @@ def offer_filling(forest: Forest, tree: Int, sequence: Int) -> tuple[float, Int]
 def move_epoch(forest: Forest, sequence: Int) -> None:
     """Express all keys relative to `sequence`."""
     header = forest.header
-    scale = growth(forest, sequence)
+    set_growth(forest, sequence)
+    scale = forest.reals[GROWTH]
     for i in range(forest.trees * forest.slots):
         if forest.keys[i] >= 0.0:
             forest.keys[i] = np.float64(forest.keys[i]) * scale
     set_peaks(forest)
     header[KEY_EPOCH] = sequence
+    forest.reals[GROWTH] = 1.0
 
 
 @kernel
 def keep_epoch(forest: Forest, sequence: Int) -> None:
-    """Move the epoch when keys have become small relative to it."""
+    """Set the growth for `sequence`; move the epoch when keys have become small relative to it."""
     if forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]) > _EPOCH_SPAN:
         move_epoch(forest, sequence)
+    else:
+        set_growth(forest, sequence)
 
 
 @kernel
@@ -171,6 +188,7 @@ def change_decay(forest: Forest, decay: float) -> None:
     sequence = header[POINTS]
     move_epoch(forest, sequence)
     forest.reals[DECAY] = decay
+    forest.reals[SHRINKAGE] = -math.expm1(-decay)
     for tree in range(forest.trees):
         if forest.sizes[tree] == forest.sample_size:
             schedule(forest, tree, sequence)

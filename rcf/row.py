@@ -29,6 +29,13 @@ class RowShape(NamedTuple):
     width: int
 
 
+def row_for(dimensions: int) -> RowShape:
+    """Shape of the rows of points of so many dimensions."""
+    groups, rest = divmod(dimensions, 8)
+    groups, tail = (groups + 1, 0) if rest > 4 else (groups, 4 if rest == 3 else rest)
+    return RowShape(groups, tail, 16 * groups + 2 * tail)
+
+
 class FixedRow(types.Type):
     """Type of a row whose shape is part of the type; its values carry nothing."""
 

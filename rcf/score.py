@@ -22,62 +22,70 @@ import math
 
 import numpy as np
 
-from rcf.cut import leaf_slot, left_child, separation_wide
+from rcf.box import hold_points, row_of
+from rcf.cut import leaf_slot, separation_wide
 from rcf.jit import kernel
 from rcf.path import Query, Walk
 from rcf.points import same_point
-from rcf.state import Forest, Int
-from rcf.vector import LANES, fold_paths
+from rcf.state import MASS, Forest, Int
+from rcf.vector import LANES, box_gap, box_union, fold_paths, point_row
 
 CODISP, DISP, DEPTH = range(3)  #: header word SCORE
 NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH}
 
 
 @kernel
-def seen_value(score: Int, walk: Walk, lane: Int, depth: Int) -> float:
-    """Score of a query that equals the point of the leaf at `depth`."""
-    leaf = LANES * depth + lane
+def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, score: Int) -> float:
+    """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""
     if score == CODISP:
-        return np.float64(walk.ratios[leaf])
-    mass = np.float64(walk.masses[leaf])
+        return np.float64(walk.ratios[lane])
+    base = 4 * tree * forest.pairs
     if score == DISP:
-        return 0.0 if depth == 0 else np.float64(walk.masses[leaf - LANES]) - mass
-    whole = np.float64(walk.masses[lane])
-    return (1.0 - mass / (2.0 * whole)) / (depth + math.log2(mass + 1.0))
+        return 0.0 if leaf == base else np.float64(forest.halves[4 * (leaf ^ 1) + MASS])
+    mass = np.float64(forest.halves[4 * leaf + MASS])
+    whole = np.float64(forest.halves[4 * base + MASS])
+    return float((1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0)))
 
 
 @kernel
-def scale_of(score: Int, mass: float) -> float:
-    """What a tree's score is multiplied with, for a tree of `mass` points."""
-    return math.log2(mass + 1.0) if score == DEPTH else 1.0
+def scale_of(forest: Forest, score: Int, tree: Int) -> float:
+    """What a tree's score is multiplied with."""
+    if score != DEPTH:
+        return 1.0
+    return math.log2(np.float64(forest.halves[16 * tree * forest.pairs + MASS]) + 1.0)
 
 
 @kernel
-def start_folds(forest: Forest, query: Query, walk: Walk, first: Int, score: Int) -> None:
-    """Set each lane's value at its leaf, and its top.
+def start_folds(
+    forest: Forest, query: Query, walk: Walk, first: Int, score: Int, wide: bool
+) -> None:
+    """Set each lane's value, top and start; fold what lies below the lowest kept box.
 
-    The top is the leaf's depth, or one more where the leaf holds a point equal to the query, so
-    that nothing is to be folded.
+    Where the leaf holds a point equal to the query, nothing is to be folded: the top is one more
+    than the leaf's depth.
     """
     for lane in range(LANES):
         tree = min(first + lane, forest.trees - 1)
         depth = walk.depths[lane]
         leaf = np.int64(walk.nodes[LANES * depth + lane])
-        slot = leaf_slot(forest.nodes[2 * tree * forest.pairs + leaf])
+        slot = leaf_slot(forest.nodes[leaf])
         origin = np.int64(forest.origins[tree * forest.slots + slot])
+        walk.starts[lane] = depth
         if same_point(query.values, query.at[0], forest.store, origin, forest.dimensions):
-            walk.values[lane] = seen_value(score, walk, lane, depth)
+            walk.values[lane] = seen_value(forest, walk, tree, lane, leaf, score)
             walk.tops[lane] = depth + 1
         else:
             walk.values[lane] = walk.unseen[LANES * depth + lane]
             walk.tops[lane] = depth
+            if forest.box_mass > 1:
+                fold_small(forest, query, walk, tree, lane, origin, wide)
 
 
 @kernel
 def fold_trees(
     forest: Forest, query: Query, walk: Walk, first: Int, score: Int, wide: bool
 ) -> None:
-    """Fold the paths of the eight trees from `first`: `walk.values`, `walk.tops`, `walk.chances`.
+    """Fold the paths of the eight trees from `first`: values, tops and chances of `walk`.
 
     Args:
         forest: The sections.
@@ -87,21 +95,18 @@ def fold_trees(
         score: CODISP, DISP or DEPTH.
         wide: Whether float32 sums of sides may overflow; float64 ones are slower.
     """
-    start_folds(forest, query, walk, first, score)
+    start_folds(forest, query, walk, first, score, wide)
     if wide:
         for lane in range(LANES):
-            fold_wide(forest, query, walk, min(first + lane, forest.trees - 1), lane)
+            fold_wide(forest, query, walk, lane)
         return
     fold_paths(
+        forest.nodes,
         forest.boxes,
-        forest.ranges,
-        first,
-        forest.pairs,
-        forest.trees - 1,
         query.row,
         walk.nodes,
         walk.unseen,
-        walk.depths,
+        walk.starts,
         walk.chances,
         walk.values,
         walk.tops,
@@ -110,20 +115,73 @@ def fold_trees(
 
 
 @kernel
-def fold_wide(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int) -> None:
+def fold_small(
+    forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int, origin: Int, wide: bool
+) -> None:
+    """Fold the branches of a path that keep no box; their boxes grow from the leaf's point up.
+
+    Args:
+        forest: The sections.
+        query: The point, not equal to the leaf's.
+        walk: Its paths; value, top, start and `small` are changed.
+        tree: The tree.
+        lane: Its lane.
+        origin: Where the leaf's point starts in the store.
+        wide: See `fold_trees`.
+    """
+    width = forest.row.width
+    depth = walk.depths[lane]
+    level, value = depth, walk.values[lane]
+    point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
+    while level > 0:
+        node = np.int64(walk.nodes[LANES * (level - 1) + lane])
+        if forest.halves[4 * node + MASS] > forest.box_mass:
+            break
+        below = np.int64(walk.nodes[LANES * level + lane])
+        hold_points(forest, walk, tree, below ^ 1, walk.row, 0)
+        if wide:
+            chance = separation_wide(walk.row, 0, query.row, width)
+        else:
+            sides = box_union(walk.row, 0, walk.row, 0, walk.row, 0, forest.row)
+            gap = box_gap(walk.row, 0, query.row, forest.row)
+            chance = np.float64(gap / (sides + gap)) if gap > 0.0 else 0.0
+        if chance == 0.0:
+            walk.starts[lane] = level - 1
+            break
+        walk.small[LANES * (depth - level) + lane] = chance
+        level -= 1
+        value = chance * walk.unseen[LANES * level + lane] + (1.0 - chance) * value
+        walk.starts[lane] = level
+    walk.tops[lane] = level
+    walk.values[lane] = value
+
+
+@kernel
+def fold_wide(forest: Forest, query: Query, walk: Walk, lane: Int) -> None:
     """`fold_paths` for one tree, with sums of sides in float64."""
     width = forest.row.width
-    if walk.tops[lane] > walk.depths[lane]:
+    start = walk.starts[lane]
+    if walk.tops[lane] > start:
         return
     value = walk.values[lane]
     while walk.tops[lane] > 0:
         level = walk.tops[lane] - 1
-        node = np.int64(walk.nodes[LANES * level + lane])
-        box = tree * forest.pairs + (left_child(forest.nodes[2 * tree * forest.pairs + node]) >> 1)
-        chance = separation_wide(forest.boxes, box * width, query.row, width)
+        # Siblings share a pair, and a branch's box is filed under its children's.
+        child = np.int64(walk.nodes[LANES * walk.tops[lane] + lane])
+        kept = row_of(forest, child & -2)
+        chance = separation_wide(forest.boxes, kept * width, query.row, width)
         if chance == 0.0:
             break
-        walk.chances[LANES * (walk.depths[lane] - 1 - level) + lane] = chance
+        walk.chances[LANES * (start - 1 - level) + lane] = chance
         value = chance * walk.unseen[LANES * level + lane] + (1.0 - chance) * value
         walk.tops[lane] = level
     walk.values[lane] = value
+
+
+@kernel
+def chance_at(walk: Walk, lane: Int, level: Int) -> float:
+    """Chance that a cut separates the query from the branch at `level`, from the top down."""
+    start = walk.starts[lane]
+    if level >= start:
+        return np.float64(walk.small[LANES * (walk.depths[lane] - 1 - level) + lane])
+    return np.float64(walk.chances[LANES * (start - 1 - level) + lane])

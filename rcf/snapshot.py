@@ -4,7 +4,7 @@
 
 all little-endian. A forest's payload is the shape, then the sections of `SAVED` in the order of
 `rcf.state`, the store without the ring's repeated start and without room that was never used. What
-follows from them (boxes, ranges, masses, …) is recomputed on restore: it is most of the memory and
+follows from them (boxes, masses, …) is recomputed on restore: it is most of the memory and
 none of the information.
 """
 
@@ -33,15 +33,13 @@ SAVED = (
     "sizes",
     "free_slots",
     "free_pairs",
-    "nodes",
-    "parents",
     "keys",
     "origins",
     "leaves",
 )
 
 _HEAD = struct.Struct("<4sHHQ16s")
-_SHAPE = struct.Struct("<6q")
+_SHAPE = struct.Struct("<8q")
 _MAGIC = b"RCFS"
 
 
@@ -78,6 +76,8 @@ def _forest_payload(block: U8) -> bytes:
     parts = [_SHAPE.pack(*shape)]
     parts += [getattr(forest, name).tobytes() for name in SAVED]
     parts += [
+        state.words_of(forest).tobytes(),
+        state.parents_of(forest).tobytes(),
         forest.kept_uses[:used].tobytes(),
         forest.store[:ring].tobytes(),
         forest.store[kept : kept + used * shape.dimensions].tobytes(),
@@ -94,6 +94,8 @@ def _forest_of(payload: memoryview) -> U8:
         at = _SHAPE.size
         for name in SAVED:
             at = _read(payload, at, getattr(forest, name))
+        at = _read(payload, at, state.words_of(forest))
+        at = _read(payload, at, state.parents_of(forest))
         forest.header[state.PLACES :] = places
         if state.shape_of(forest.header) != shape:
             raise SnapshotError("snapshot inconsistent: two shapes in one forest")
@@ -115,7 +117,7 @@ def _forest_of(payload: memoryview) -> U8:
 def _read(payload: memoryview, at: int, target: np.ndarray) -> int:
     """Fill `target` from `payload[at:]`; return where it ended."""
     end = at + target.nbytes
-    target[:] = np.frombuffer(payload[at:end], target.dtype)
+    target[:] = np.frombuffer(payload[at:end], target.dtype).reshape(target.shape)
     return end
 
 

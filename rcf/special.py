@@ -200,10 +200,10 @@ def warm(rows: Iterable[tuple[int, int]] = ()) -> None:
     Args:
         rows: (groups, tail) of box rows, keys of `KERNELS`.
     """
-    _compile(run_rows, Shape(1, 1, 1, 2, 64, 1))
+    _compile(run_rows, Shape(1, 1, 1, 2, 64, 1, 1, 3))
     for groups, tail in rows:
         dimensions = 8 * groups + tail
-        _compile(KERNELS[groups, tail], Shape(dimensions, 1, 1, 2, 64, 1))
+        _compile(KERNELS[groups, tail], Shape(dimensions, 1, 1, 2, 64, 1, 1, 3))
         if CACHE_DIRECTORY is not None:
             _marker((groups, tail)).touch()
 

@@ -10,12 +10,10 @@ holds the sizes and the place of every section, and kernels open the sections as
     due        sequence number of the next acceptance      int64 (trees,)
     sizes      points in the reservoir                     int64 (trees,)
     free_slots reservoir slot that is free                 int64 (trees,)
-    free_pairs head of the list of free pairs              int64 (trees,)
-    nodes      one word a node: cut, dimension, child      int64 (trees, 2 pairs)
-    boxes      box of the node above each pair, a row      float32 (trees, pairs, width)
-    ranges     that box's sum of sides                     float32 (trees, pairs)
-    masses     points below a node, repeats counted        uint16 (trees, 2 pairs)
-    parents    node above each pair; or the free list      uint16 (trees, pairs)
+    free_pairs left node of the first free pair, or 0      int64 (trees,)
+    nodes      two nodes and what belongs to them, a pair  int64 (trees, pairs, 4)
+    boxes      boxes that are kept, a row each             float32 (rows, width)
+    free_rows  numbers of the rows that are free           int32 (rows,)
     keys       reservoir keys, the largest leaves first    float32 (trees, slots)
     peaks      largest key of 16 slots, as bits            int32 (trees, peaks_stride)
     origins    where a slot's point starts in `store`      int32 (trees, slots)
@@ -24,16 +22,29 @@ holds the sizes and the place of every section, and kernels open the sections as
     kept_uses  the same for kept points; or the free list  int32 (kept,)
     store      ring of records, then kept points           float32
 
-**Nodes come in pairs** of siblings, 2p and 2p + 1, so that a branch names one child and the other
-is next to it; node 0 is the root (node 1 is unused). A word holds, from the top: cut (32 bits),
-dimension (16), left child (16). The cut is a float32 as an order-preserving integer. A leaf is a
-branch to itself that never goes right: its "cut" lies above every finite number (in the NaNs, whose
-payload names the reservoir slot) and its child is the leaf's own number. So a descent needs no test
-for leaves: it just stays.
+**Nodes come in pairs** of siblings. A pair takes four words, half a cache line; its nodes are
+numbered like the first two, 4p and 4p + 1, so that a branch names one child and the other is next
+to it. Node 0 is the root (node 1 is unused). Behind a node's word, in the second next one, lies
+what a descent asks for when it has come there:
 
-What belongs to a branch (box, range, parent) is filed under the pair of its children. When a
-subtree moves to another node, because a sibling was spliced in above it or removed beside it, only
-its word moves; the box stays.
+    word 4p      left node:  cut 32 bits | dimension 16 | left child 16
+    word 4p + 1  right node: the same
+    word 4p + 2  row of the branch's box, or 0 (32) | branch above, or the next free pair (16) |
+                 mass of the left node (16)
+    word 4p + 3  sum of sides of that box, float32 (32) | unused (16) | mass of the right node (16)
+
+A mass counts the points below a node, repeats included. The cut is a float32 as an order-preserving
+integer. A leaf is a branch to itself that never goes right: its "cut" lies above every finite
+number (in the NaNs, whose payload names the reservoir slot) and its child is the leaf's own number.
+So a descent needs no test for leaves: it just stays.
+
+What belongs to a branch (box, parent) is filed under the pair of its children. When a subtree moves
+to another node, because a sibling was spliced in above it or removed beside it, only its word and
+mass move; the box stays.
+
+**Boxes** are most of the memory, and most of them belong to branches over a few points. A branch of
+at most `box_mass` points keeps none: it is recomputed from its points, with the same bits. Row 0 of
+the boxes is nobody's.
 
 **The store** is a ring of the last `ring` records, each `features` floats, with its first
 ``shingle_size - 1`` records repeated behind its end. A point is where its shingle starts, so
@@ -49,7 +60,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rcf.row import RowShape
+from rcf.row import RowShape, row_for
 
 F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
@@ -62,22 +73,34 @@ U64: TypeAlias = NDArray[np.uint64]
 #: A machine integer of a kernel: int where Python runs it, any width where it is compiled.
 Int: TypeAlias = Any
 
-#: Pairs, and so leaves, are numbered with 16 bits; dimensions too.
-MAX_SAMPLE_SIZE = 32_766
+#: Nodes are numbered with 16 bits, four numbers a pair; dimensions too.
+MAX_SAMPLE_SIZE = 16_383
 MAX_DIMENSIONS = 65_535
 
 BLOCK = 16  #: slots whose largest key is known
+OVERHANG = 8  #: floats that a vector load may read behind the last point
 
 # Words of the header.
 FEATURES, SHINGLE, DIMENSIONS, TREES, SAMPLE, PAIRS, SLOTS, GROUPS, TAIL, WIDTH = range(10)
 RING, KEPT, KEPT_USED, KEPT_FREE, RING_FLOATS = range(10, 15)
 RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE, WIDE = range(15, 21)
-PEAKS_STRIDE = 21
-PLACES = 24  #: the places of the sections start here, in bytes
+PEAKS_STRIDE, BOX_MASS, ROWS, ROWS_FREE = range(21, 25)
+PLACES = 32  #: the places of the sections start here, in bytes
 HEADER = 64
 
+#: Words of the header that hold the items of a `Shape`, in their order.
+SIZES = (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT, BOX_MASS, ROWS)
+
+# Places in a pair's words, for word number n of `nodes`, where n is a node of its tree plus the
+# tree's first word: mass of the node in `halves[4 n + MASS]`. For a left node n: the branch above
+# in `halves[4 n + PARENT]`, its row in `quarters[2 n + ROW]`, its sum of sides in
+# `singles[2 n + RANGE]`.
+MASS, PARENT, ROW, RANGE = 8, 9, 5, 7
+
 # Words of `reals`.
-DECAY, INITIAL_ACCEPT = range(2)
+# Decay a point; share of the sample that takes every point; e^(decay x age of the keys' epoch);
+# 1 - e^-decay.
+DECAY, INITIAL_ACCEPT, GROWTH, SHRINKAGE = range(4)
 REALS = 8
 
 
@@ -91,6 +114,8 @@ class Shape(NamedTuple):
         sample_size: Largest number of points a tree.
         ring: Records that the ring of the store holds.
         kept: Points that fit behind the ring.
+        box_mass: Points of the largest branch that keeps no box, at least 1.
+        rows: Boxes that fit, and row 0.
     """
 
     features: int
@@ -99,6 +124,8 @@ class Shape(NamedTuple):
     sample_size: int
     ring: int
     kept: int
+    box_mass: int
+    rows: int
 
     @property
     def dimensions(self) -> int:
@@ -123,9 +150,7 @@ class Shape(NamedTuple):
     @property
     def row(self) -> RowShape:
         """Shape of a box row."""
-        groups, rest = divmod(self.dimensions, 8)
-        groups, tail = (groups + 1, 0) if rest > 4 else (groups, 4 if rest == 3 else rest)
-        return RowShape(groups, tail, 16 * groups + 2 * tail)
+        return row_for(self.dimensions)
 
     @property
     def ring_floats(self) -> int:
@@ -134,7 +159,11 @@ class Shape(NamedTuple):
 
 
 class Forest(NamedTuple):
-    """One forest as kernels see it: its sizes by value, its sections (module's table) flat."""
+    """One forest as kernels see it: its sizes by value, its sections (module's table) flat.
+
+    Attributes:
+        halves, quarters, singles: `nodes` as uint16, int32 and float32; see `MASS`.
+    """
 
     features: int
     shingle_size: int
@@ -146,6 +175,7 @@ class Forest(NamedTuple):
     peaks_stride: int
     ring: int
     ring_floats: int
+    box_mass: int
     row: RowShape
     header: I64
     reals: F64
@@ -156,9 +186,7 @@ class Forest(NamedTuple):
     free_pairs: I64
     nodes: I64
     boxes: F32
-    ranges: F32
-    masses: U16
-    parents: U16
+    free_rows: I32
     keys: F32
     peaks: I32
     origins: I32
@@ -166,6 +194,9 @@ class Forest(NamedTuple):
     ring_uses: U16
     kept_uses: I32
     store: F32
+    halves: U16
+    quarters: I32
+    singles: F32
 
 
 def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
@@ -179,18 +210,16 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "sizes": (np.int64, trees),
         "free_slots": (np.int64, trees),
         "free_pairs": (np.int64, trees),
-        "nodes": (np.int64, trees * 2 * pairs),
-        "boxes": (np.float32, trees * pairs * shape.row.width),
-        "ranges": (np.float32, trees * pairs),
-        "masses": (np.uint16, trees * 2 * pairs),
-        "parents": (np.uint16, trees * pairs),
+        "nodes": (np.int64, trees * 4 * pairs),
+        "boxes": (np.float32, shape.rows * shape.row.width),
+        "free_rows": (np.int32, shape.rows),
         "keys": (np.float32, trees * slots),
         "peaks": (np.int32, trees * shape.peaks_stride),
         "origins": (np.int32, trees * slots),
         "leaves": (np.uint16, trees * slots),
         "ring_uses": (np.uint16, shape.ring),
         "kept_uses": (np.int32, shape.kept),
-        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions),
+        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions + OVERHANG),
     }
     return [(name, np.dtype(dtype), n) for name, (dtype, n) in items.items()]
 
@@ -215,28 +244,23 @@ def open_block(block: U8) -> Forest:
     """A block with its sections as arrays, for Python; kernels use `rcf.step.open_forest`."""
     shape = shape_of(block[: HEADER * 8].view(np.int64))
     offsets, _ = places(shape)
-    return Forest(
-        shape.features,
-        shape.shingle_size,
-        shape.dimensions,
-        shape.trees,
-        shape.sample_size,
-        shape.pairs,
-        shape.slots,
-        shape.peaks_stride,
-        shape.ring,
-        shape.ring_floats,
-        shape.row,
-        *(
-            block[at : at + items * dtype.itemsize].view(dtype)
-            for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
-        ),
+    arrays = [
+        block[at : at + items * dtype.itemsize].view(dtype)
+        for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
+    ]
+    nodes = arrays[SECTIONS.index("nodes")]
+    sizes = (
+        *(shape.features, shape.shingle_size, shape.dimensions, shape.trees, shape.sample_size),
+        *(shape.pairs, shape.slots, shape.peaks_stride, shape.ring, shape.ring_floats),
+        *(shape.box_mass, shape.row),
     )
+    views = [nodes.view(kind) for kind in (np.uint16, np.int32, np.float32)]
+    return Forest._make([*sizes, *arrays, *views])
 
 
 def shape_of(header: I64) -> Shape:
     """The shape that a header describes."""
-    return Shape(*(int(header[i]) for i in (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT)))
+    return Shape(*(int(header[i]) for i in SIZES))
 
 
 def allocate(shape: Shape) -> U8:
@@ -261,21 +285,35 @@ def allocate(shape: Shape) -> U8:
         (KEPT, shape.kept),
         (KEPT_FREE, -1),
         (RING_FLOATS, shape.ring_floats),
+        (BOX_MASS, shape.box_mass),
+        (ROWS, shape.rows),
+        (ROWS_FREE, shape.rows - 1),
     ):
         header[word] = value
     header[PLACES : PLACES + len(offsets)] = offsets
     header[PLACES + len(offsets)] = size
     forest = open_block(block)
     forest.origins[:] = -1
+    forest.free_rows[:] = np.arange(shape.rows - 1, -1, -1)
     forest.keys[:] = -1.0  # a free slot is never the largest key
     forest.peaks[:] = np.float32(-1.0).view(np.int32)
-    # Free pairs: 1 → 2 → … → 0, and 0 (the root's pair) ends the list.
-    chain = np.arange(1, shape.pairs + 1, dtype=np.uint16)
+    # Free pairs: 4 → 8 → … → 0, and 0 (the root's pair) ends the list.
+    chain = 4 * np.arange(1, shape.pairs + 1)
     chain[-1] = 0
-    forest.parents.reshape(shape.trees, shape.pairs)[:] = chain
-    forest.free_pairs[:] = 1 if shape.pairs > 1 else 0
+    parents_of(forest).reshape(shape.trees, shape.pairs)[:] = chain
+    forest.free_pairs[:] = 4 if shape.pairs > 1 else 0
     return block
 
 
+def words_of(forest: Forest) -> I64:
+    """The nodes' words, as a view: int64 (trees x pairs, 2)."""
+    return forest.nodes.reshape(-1, 4)[:, :2]
+
+
+def parents_of(forest: Forest) -> U16:
+    """The branch above each pair, as a view: uint16 (trees x pairs,)."""
+    return forest.halves[PARENT::16]
+
+
 #: The sections' names, in the order of the block.
-SECTIONS = Forest._fields[Forest._fields.index("header") :]
+SECTIONS = Forest._fields[Forest._fields.index("header") : Forest._fields.index("halves")]

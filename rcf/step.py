@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.box import free_all_rows
 from rcf.jit import kernel
 from rcf.path import (
     Query,
@@ -28,6 +29,7 @@ from rcf.reservoir import (
 from rcf.row import RowShape
 from rcf.score import fold_trees, scale_of
 from rcf.state import (
+    BOX_MASS,
     DIMENSIONS,
     F32,
     F64,
@@ -35,6 +37,7 @@ from rcf.state import (
     GROUPS,
     HEADER,
     OUTPUT_AFTER,
+    OVERHANG,
     PAIRS,
     PEAKS_STRIDE,
     PLACES,
@@ -84,6 +87,7 @@ def open_forest(block: U8, row: RowShape) -> Forest:
         header[PEAKS_STRIDE],
         header[RING],
         header[RING_FLOATS],
+        header[BOX_MASS],
         row,
         pointer(header),
         pointer(block[p[1] : p[2]].view(np.float64)),
@@ -94,16 +98,17 @@ def open_forest(block: U8, row: RowShape) -> Forest:
         pointer(block[p[6] : p[7]].view(np.int64)),
         pointer(block[p[7] : p[8]].view(np.int64)),
         pointer(block[p[8] : p[9]].view(np.float32)),
-        pointer(block[p[9] : p[10]].view(np.float32)),
-        pointer(block[p[10] : p[11]].view(np.uint16)),
-        pointer(block[p[11] : p[12]].view(np.uint16)),
-        pointer(block[p[12] : p[13]].view(np.float32)),
-        pointer(block[p[13] : p[14]].view(np.int32)),
-        pointer(block[p[14] : p[15]].view(np.int32)),
-        pointer(block[p[15] : p[16]].view(np.uint16)),
-        pointer(block[p[16] : p[17]].view(np.uint16)),
-        pointer(block[p[17] : p[18]].view(np.int32)),
-        pointer(block[p[18] : p[19]].view(np.float32)),
+        pointer(block[p[9] : p[10]].view(np.int32)),
+        pointer(block[p[10] : p[11]].view(np.float32)),
+        pointer(block[p[11] : p[12]].view(np.int32)),
+        pointer(block[p[12] : p[13]].view(np.int32)),
+        pointer(block[p[13] : p[14]].view(np.uint16)),
+        pointer(block[p[14] : p[15]].view(np.uint16)),
+        pointer(block[p[15] : p[16]].view(np.int32)),
+        pointer(block[p[16] : p[17]].view(np.float32)),
+        pointer(block[p[7] : p[8]].view(np.uint16)),
+        pointer(block[p[7] : p[8]].view(np.int32)),
+        pointer(block[p[7] : p[8]].view(np.float32)),
     )
 
 
@@ -121,9 +126,9 @@ def accept(
     """Offer the newest point to a tree whose turn it is; insert it if it is accepted."""
     full = forest.sizes[tree] == forest.sample_size
     if full:
-        key, evicted = offer_full(forest, tree, sequence)
+        key, evicted = offer_full(forest, tree)
     else:
-        key, evicted = offer_filling(forest, tree, sequence)
+        key, evicted = offer_filling(forest, tree)
     if key >= 0.0:
         slot = forest.free_slots[tree]
         slots = tree * forest.slots
@@ -148,7 +153,7 @@ def accept(
 def plant_all(forest: Forest, origin: Int, sequence: Int) -> None:
     """Give every tree its first point, with a key of the reservoir's law."""
     for tree in range(forest.trees):
-        key, _ = offer_filling(forest, tree, sequence)
+        key, _ = offer_filling(forest, tree)
         hold(forest, tree * forest.slots, origin)
         plant(forest, tree, 0)
         set_key(forest, tree, 0, key)
@@ -181,7 +186,7 @@ def visit(
         fold_trees(forest, query, walk, first, score, wide)
         for lane in range(min(LANES, forest.trees - first)):
             tree = first + lane
-            total += walk.values[lane] * scale_of(score, np.float64(walk.masses[lane]))
+            total += walk.values[lane] * scale_of(forest, score, tree)
             if learn and forest.due[tree] == sequence:
                 accept(forest, query, walk, tree, lane, walk.tops[lane], origin, sequence)
     return total / forest.trees
@@ -216,7 +221,7 @@ def make_window(forest: Forest, values: F64) -> F32:
     """
     header = forest.header
     features, before = forest.features, forest.shingle_size - 1
-    window = np.zeros((before + values.shape[0]) * features, np.float32)
+    window = np.zeros((before + values.shape[0]) * features + OVERHANG, np.float32)
     for i in range(max(0, before - header[RECORDS]), before):
         place = (header[RECORDS] - before + i) % forest.ring * features
         for j in range(features):
@@ -310,14 +315,15 @@ def set_decay(block: U8, decay: float) -> None:
 def rebuild(block: U8) -> None:
     """Recompute what follows from the rest of the state, after a restore.
 
-    Masses, boxes, ranges, parents, peaks, the ring's repeated start and the uses of ring records
-    are a function of node words, leaves, keys, origins and the store; exactly so, because a box is
-    a minimum and its range a sum over its row, whatever the order of insertion.
+    Masses, boxes, peaks, the ring's repeated start and the uses of ring records are a function of
+    node words, parents, leaves, keys, origins and the store; exactly so, because a box is a minimum
+    and its range a sum over its row, whatever the order of insertion.
     """
     forest = open_forest(block, row_of(block))
     room = np.empty(room_bytes(forest), np.uint8)
     walk = make_walk(forest, room)
     rebuild_uses(forest)
+    free_all_rows(forest)
     set_peaks(forest)
     for tree in range(forest.trees):
         rebuild_tree(forest, walk, tree)

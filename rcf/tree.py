@@ -2,27 +2,30 @@
 
 Source: Guha et al. 2016, Theorem 2, Algorithms 1 and 2. After insertion of q into a random cut tree
 of S the tree is distributed as one of S and q; after deletion as one of S without q.
+
+`base` is a tree's first word in `forest.nodes`; a pair is named by its left node.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from rcf.box import find_box, free_row, keep_box, row_of, take_row
 from rcf.cut import branch_word, draw_separating_cut, leaf_slot, leaf_word, left_child
 from rcf.jit import kernel
 from rcf.path import Query, Walk
-from rcf.points import write_row
 from rcf.rng import uniform
-from rcf.state import F32, Forest, Int
-from rcf.vector import LANES, box_touches, box_union
+from rcf.score import chance_at
+from rcf.state import MASS, PARENT, RANGE, Forest, Int
+from rcf.vector import LANES, box_touches, box_union, point_row
 
 
 @kernel
 def plant(forest: Forest, tree: Int, slot: Int) -> None:
     """Make the point of `slot` the root of an empty tree."""
-    base = tree * 2 * forest.pairs
+    base = 4 * tree * forest.pairs
     forest.nodes[base] = leaf_word(slot, 0)
-    forest.masses[base] = 1
+    forest.halves[4 * base + MASS] = 1
     forest.leaves[tree * forest.slots + slot] = 0
 
 
@@ -32,27 +35,31 @@ def insert_point(
 ) -> None:
     """Insert the query, whose path and chances the walk holds, as the point of `slot`.
 
-    From the highest node whose box does not contain the query (`top`, see `fold_score`) downwards,
+    From the highest node whose box does not contain the query (`top`, see `fold_trees`) downwards,
     the query separates from a node with its chance, and there becomes its sibling.
     """
     depth = walk.depths[lane]
-    base = tree * 2 * forest.pairs
     if top > depth:
         join_leaf(forest, walk, tree, lane, slot)
         return
     level = top
-    while (
-        level < depth
-        and uniform(forest.rng, tree) >= walk.chances[LANES * (depth - 1 - level) + lane]
-    ):
+    while level < depth and uniform(forest.rng, tree) >= chance_at(walk, lane, level):
         level += 1
-    node = np.int64(walk.nodes[LANES * level + lane])
-    splice(forest, query, walk, tree, node, level == depth, slot)
+    splice(forest, query, walk, tree, np.int64(walk.nodes[LANES * level + lane]), slot)
     for above in range(level):
         ancestor = np.int64(walk.nodes[LANES * above + lane])
-        forest.masses[base + ancestor] += 1
-        if above >= top:
+        if gain_point(forest, ancestor):
+            keep_box(forest, walk, tree, ancestor)
+        elif above >= top:
             grow_box(forest, query, tree, ancestor)
+
+
+@kernel
+def gain_point(forest: Forest, node: Int) -> bool:
+    """Add one to a node's mass; whether it becomes the mass of a branch that keeps its box."""
+    at = 4 * node + MASS
+    forest.halves[at] += 1
+    return forest.halves[at] == forest.box_mass + 1
 
 
 @kernel
@@ -62,65 +69,54 @@ def join_leaf(forest: Forest, walk: Walk, tree: Int, lane: Int, slot: Int) -> No
     The leaf then names the newest slot, because that is expected to stay longest.
     """
     depth = walk.depths[lane]
-    base = tree * 2 * forest.pairs
-    for level in range(depth + 1):
-        forest.masses[base + np.int64(walk.nodes[LANES * level + lane])] += 1
     leaf = np.int64(walk.nodes[LANES * depth + lane])
-    forest.nodes[base + leaf] = leaf_word(slot, leaf)
-    forest.leaves[tree * forest.slots + slot] = leaf
+    number = leaf - 4 * tree * forest.pairs
+    gain_point(forest, leaf)
+    forest.nodes[leaf] = leaf_word(slot, number)
+    forest.leaves[tree * forest.slots + slot] = number
+    for level in range(depth):
+        node = np.int64(walk.nodes[LANES * level + lane])
+        if gain_point(forest, node):
+            keep_box(forest, walk, tree, node)
 
 
 @kernel
-def splice(
-    forest: Forest,
-    query: Query,
-    walk: Walk,
-    tree: Int,
-    node: Int,
-    is_leaf: bool,
-    slot: Int,
-) -> None:
-    """Put a branch in the place of `node`, with that subtree and the query below it."""
-    width = forest.row.width
-    pairs = tree * forest.pairs
-    base = 2 * pairs
-    word = forest.nodes[base + node]
-    if is_leaf:
-        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
-        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
-        boxes, at = walk.row, np.int64(0)
-    else:
-        boxes, at = forest.boxes, (pairs + (left_child(word) >> 1)) * width
+def splice(forest: Forest, query: Query, walk: Walk, tree: Int, node: Int, slot: Int) -> None:
+    """Put a branch in the place of the node at word `node`, with it and the query below."""
+    base = 4 * tree * forest.pairs
+    box, at = find_box(forest, walk, tree, node, walk.row)
     dimension, cut, query_left = draw_separating_cut(
-        boxes, at, query.row, forest.row, forest.rng, tree
+        box, at, query.row, forest.row, forest.rng, tree
     )
-    pair = forest.free_pairs[tree]
-    forest.free_pairs[tree] = np.int64(forest.parents[pairs + pair])
-    forest.ranges[pairs + pair] = box_union(
-        forest.boxes, (pairs + pair) * width, boxes, at, query.row, 0, forest.row
-    )
-    subtree = 2 * pair + (1 if query_left else 0)
-    leaf = 2 * pair + (0 if query_left else 1)
-    move_node(forest, tree, node, subtree)
+    left = forest.free_pairs[tree]
+    pair = base + left
+    forest.free_pairs[tree] = np.int64(forest.halves[4 * pair + PARENT])
+    mass = np.int64(forest.halves[4 * node + MASS])
+    if mass >= forest.box_mass:
+        to = take_row(forest, pair) * forest.row.width
+        forest.singles[2 * pair + RANGE] = box_union(
+            forest.boxes, to, box, at, query.row, 0, forest.row
+        )
+    leaf, subtree = (left, left + 1) if query_left else (left + 1, left)
+    move_node(forest, tree, node - base, subtree)
     forest.nodes[base + leaf] = leaf_word(slot, leaf)
-    forest.masses[base + leaf] = 1
+    forest.halves[4 * (base + leaf) + MASS] = 1
     forest.leaves[tree * forest.slots + slot] = leaf
-    forest.nodes[base + node] = branch_word(cut, dimension, 2 * pair)
-    forest.masses[base + node] += 1
-    forest.parents[pairs + pair] = node
+    forest.nodes[node] = branch_word(cut, dimension, left)
+    forest.halves[4 * node + MASS] = mass + 1
+    forest.halves[4 * pair + PARENT] = node - base
 
 
 @kernel
 def move_node(forest: Forest, tree: Int, source: Int, target: Int) -> None:
     """Move a node's word and mass to another number, and tell those who point to it."""
-    pairs = tree * forest.pairs
-    base = 2 * pairs
+    base = 4 * tree * forest.pairs
     word = forest.nodes[base + source]
-    mass = forest.masses[base + source]
-    forest.masses[base + target] = mass
+    mass = forest.halves[4 * (base + source) + MASS]
+    forest.halves[4 * (base + target) + MASS] = mass
     if left_child(word) != source:
         forest.nodes[base + target] = word
-        forest.parents[pairs + (left_child(word) >> 1)] = target
+        forest.halves[4 * (base + left_child(word)) + PARENT] = target
         return
     slots = tree * forest.slots
     slot = leaf_slot(word)
@@ -135,117 +131,130 @@ def move_node(forest: Forest, tree: Int, source: Int, target: Int) -> None:
 
 @kernel
 def grow_box(forest: Forest, query: Query, tree: Int, node: Int) -> None:
-    """Grow the box of a branch to hold the query."""
-    pairs = tree * forest.pairs
-    box = pairs + (left_child(forest.nodes[2 * pairs + node]) >> 1)
-    at = box * forest.row.width
-    forest.ranges[box] = box_union(forest.boxes, at, forest.boxes, at, query.row, 0, forest.row)
+    """Grow the box of a branch, where it keeps one, to hold the query."""
+    pair = 4 * tree * forest.pairs + left_child(forest.nodes[node])
+    kept = row_of(forest, pair)
+    if kept > 0:
+        at = kept * forest.row.width
+        forest.singles[2 * pair + RANGE] = box_union(
+            forest.boxes, at, forest.boxes, at, query.row, 0, forest.row
+        )
 
 
 @kernel
 def delete_point(forest: Forest, walk: Walk, tree: Int, slot: Int) -> None:
     """Take the point of `slot` out of its tree; the slot must not be the tree's only one."""
-    pairs = tree * forest.pairs
     slots = tree * forest.slots
-    base = 2 * pairs
+    base = 4 * tree * forest.pairs
     leaf = np.int64(forest.leaves[slots + slot])
-    if forest.masses[base + leaf] > 1:
+    if forest.halves[4 * (base + leaf) + MASS] > 1:
         leave_leaf(forest, tree, leaf, slot)
         return
     origin = np.int64(forest.origins[slots + slot])
-    write_row(walk.edge, 0, forest.store, origin, forest.dimensions, forest.row)
-    pair = leaf >> 1
-    node = np.int64(forest.parents[pairs + pair])
+    # Padding 1: see `box_touches`.
+    point_row(walk.edge, 0, forest.store, origin, forest.dimensions, 1.0, forest.row)
+    pair = base + (leaf & -2)
+    node = np.int64(forest.halves[4 * pair + PARENT])
+    free_row(forest, pair)
     move_node(forest, tree, leaf ^ 1, node)
-    forest.parents[pairs + pair] = forest.free_pairs[tree]
-    forest.free_pairs[tree] = pair
+    forest.halves[4 * pair + PARENT] = forest.free_pairs[tree]
+    forest.free_pairs[tree] = leaf & -2
     touching = True
     while node != 0:
-        node = np.int64(forest.parents[pairs + (node >> 1)])
-        forest.masses[base + node] -= 1
+        pair = base + (node & -2)
+        node = np.int64(forest.halves[4 * pair + PARENT])
+        lose_point(forest, tree, node, pair)
         if touching:
-            touching = shrink_box(forest, walk, tree, node)
+            touching = shrink_box(forest, walk, tree, pair)
+
+
+@kernel
+def lose_point(forest: Forest, tree: Int, node: Int, pair: Int) -> None:
+    """Take one off the mass of the branch above `pair`, which may become too small for a box."""
+    at = 4 * (4 * tree * forest.pairs + node) + MASS
+    forest.halves[at] -= 1
+    if forest.halves[at] == forest.box_mass:
+        free_row(forest, pair)
 
 
 @kernel
 def leave_leaf(forest: Forest, tree: Int, leaf: Int, slot: Int) -> None:
     """Take one of several equal points from a leaf, which must name a slot that stays."""
-    pairs = tree * forest.pairs
     slots = tree * forest.slots
-    base = 2 * pairs
+    base = 4 * tree * forest.pairs
     if leaf_slot(forest.nodes[base + leaf]) == slot:
         for other in range(forest.slots):
             held = forest.leaves[slots + other] == leaf and forest.origins[slots + other] >= 0
             if held and other != slot:
                 forest.nodes[base + leaf] = leaf_word(other, leaf)
+    forest.halves[4 * (base + leaf) + MASS] -= 1
     node = leaf
-    forest.masses[base + node] -= 1
     while node != 0:
-        node = np.int64(forest.parents[pairs + (node >> 1)])
-        forest.masses[base + node] -= 1
+        pair = base + (node & -2)
+        node = np.int64(forest.halves[4 * pair + PARENT])
+        lose_point(forest, tree, node, pair)
 
 
 @kernel
-def shrink_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> bool:
-    """Recompute the box of a branch from its children if the deleted point reaches it.
+def shrink_box(forest: Forest, walk: Walk, tree: Int, pair: Int) -> bool:
+    """Recompute the kept box of the branch above `pair` if the deleted point reaches it.
 
     `walk.edge` is the deleted point.
 
     Returns:
         False if the box holds the point strictly inside; boxes above it then do so too.
     """
-    width = forest.row.width
-    pairs = tree * forest.pairs
-    left = left_child(forest.nodes[2 * pairs + node])
-    box = pairs + (left >> 1)
-    if not box_touches(forest.boxes, box * width, walk.edge, forest.row):
+    kept = row_of(forest, pair)
+    if kept == 0:
+        return True
+    at = kept * forest.row.width
+    if not box_touches(forest.boxes, at, walk.edge, forest.row):
         return False
-    a, at_a = child_row(forest, tree, left, walk.row)
-    b, at_b = child_row(forest, tree, left + 1, walk.other)
-    forest.ranges[box] = box_union(forest.boxes, box * width, a, at_a, b, at_b, forest.row)
+    a, at_a = find_box(forest, walk, tree, pair, walk.row)
+    b, at_b = find_box(forest, walk, tree, pair + 1, walk.other)
+    forest.singles[2 * pair + RANGE] = box_union(forest.boxes, at, a, at_a, b, at_b, forest.row)
     return True
 
 
 @kernel
-def child_row(forest: Forest, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
-    """Where the box of a node is: among the boxes, or, a leaf's being its point, in `room`."""
-    pairs = tree * forest.pairs
-    word = forest.nodes[2 * pairs + node]
-    if left_child(word) == node:
-        origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
-        write_row(room, 0, forest.store, origin, forest.dimensions, forest.row)
-        return room, 0
-    return forest.boxes, (pairs + (left_child(word) >> 1)) * forest.row.width
+def rebuild_tree(forest: Forest, walk: Walk, tree: Int) -> None:
+    """Recompute masses and kept boxes of a tree from its words, parents and points.
+
+    No branch of the tree may keep a box yet.
+    """
+    base, slots = 4 * tree * forest.pairs, tree * forest.slots
+    for pair in range(base, base + 4 * forest.pairs, 4):
+        forest.halves[4 * pair + MASS] = 0
+        forest.halves[4 * (pair + 1) + MASS] = 0
+    for slot in range(forest.slots):
+        if forest.origins[slots + slot] >= 0:
+            node = np.int64(forest.leaves[slots + slot])
+            forest.halves[4 * (base + node) + MASS] += 1
+            while node != 0:
+                node = np.int64(forest.halves[4 * (base + (node & -2)) + PARENT])
+                forest.halves[4 * (base + node) + MASS] += 1
+    for slot in range(forest.slots):
+        origin = np.int64(forest.origins[slots + slot])
+        if origin >= 0:
+            point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
+            rebuild_boxes(forest, walk, tree, np.int64(forest.leaves[slots + slot]))
 
 
 @kernel
-def rebuild_tree(forest: Forest, walk: Walk, tree: Int) -> None:
-    """Recompute masses, boxes and ranges of a tree from its words, parents and points."""
+def rebuild_boxes(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
+    """Let the boxes to keep above a leaf hold its point, which is in `walk.row`."""
     width = forest.row.width
-    pairs = tree * forest.pairs
-    base, slots = 2 * pairs, tree * forest.slots
-    for i in range(2 * forest.pairs):
-        forest.masses[base + i] = 0
-    for slot in range(forest.slots):
-        origin = np.int64(forest.origins[slots + slot])
-        if origin < 0:
+    base = 4 * tree * forest.pairs
+    while node != 0:
+        pair = base + (node & -2)
+        node = np.int64(forest.halves[4 * pair + PARENT])
+        if forest.halves[4 * (base + node) + MASS] <= forest.box_mass:
             continue
-        write_row(walk.row, 0, forest.store, origin, forest.dimensions, forest.row)
-        node = np.int64(forest.leaves[slots + slot])
-        forest.masses[base + node] += 1
-        while node != 0:
-            box = pairs + (node >> 1)
-            node = np.int64(forest.parents[box])
-            forest.masses[base + node] += 1
-            if forest.masses[base + node] == 1:
-                for i in range(width):
-                    forest.boxes[box * width + i] = walk.row[i]
-            forest.ranges[box] = box_union(
-                forest.boxes,
-                box * width,
-                forest.boxes,
-                box * width,
-                walk.row,
-                0,
-                forest.row,
-            )
+        at = row_of(forest, pair) * width
+        if at == 0:
+            at = take_row(forest, pair) * width
+            for i in range(width):
+                forest.boxes[at + i] = walk.row[i]
+        forest.singles[2 * pair + RANGE] = box_union(
+            forest.boxes, at, forest.boxes, at, walk.row, 0, forest.row
+        )

@@ -37,10 +37,15 @@ from rcf.vector.plain import (
     fold_plain,
     group_gap_plain,
     largest_bits_plain,
+    point_row_plain,
+    point_union_plain,
 )
 
 if INTERPRETED:
     group_gap: Any = group_gap_plain
+    box_gap: Any = box_gap_plain
+    point_row: Any = point_row_plain
+    point_union: Any = point_union_plain
     box_union: Any = box_union_plain
     box_touches: Any = box_touches_plain
     descend: Any = descend_plain
@@ -49,13 +54,16 @@ if INTERPRETED:
     largest_bits: Any = largest_bits_plain
     float_bits: Any = float_bits_plain
 else:
-    group_gap, box_union, box_touches = rows.group_gap, rows.box_union, rows.box_touches
+    group_gap, box_gap = rows.group_gap, rows.box_gap
+    point_row, point_union = rows.point_row, rows.point_union
+    box_union, box_touches = rows.box_union, rows.box_touches
     descend, fold_paths = descent.descend, fold.fold_paths
     find_equal, largest_bits = search.find_equal, search.largest_bits
     float_bits = search.float_bits
 
 __all__ = [
     "LANES",
+    "box_gap",
     "box_gap_plain",
     "box_touches",
     "box_touches_plain",
@@ -73,4 +81,8 @@ __all__ = [
     "group_gap_plain",
     "largest_bits",
     "largest_bits_plain",
+    "point_row",
+    "point_row_plain",
+    "point_union",
+    "point_union_plain",
 ]

@@ -8,6 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from rcf.row import FixedRow
+from rcf.state import MASS
 from rcf.vector.emit import (
     F32,
     I8,
@@ -28,39 +30,37 @@ from rcf.vector.emit import (
 def descend(
     typingctx: Any,
     nodes: Any,
-    masses: Any,
     first: Any,
     stride: Any,
     last: Any,
     keys: Any,
     kind: Any,
     path: Any,
-    path_mass: Any,
-    path_ratio: Any,
     path_value: Any,
+    ratios: Any,
     depths: Any,
+    row: Any,
 ) -> Any:
     """See `rcf.vector.plain.descend_plain`."""
     whole = types.intp
     signature = whole(
         nodes,
-        masses,
         whole,
         whole,
         whole,
         keys,
         whole,
         path,
-        path_mass,
-        path_ratio,
         path_value,
+        ratios,
         depths,
+        row,
     )
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("nodes", "masses", "first", "stride", "last", "keys", "kind"),
-            *("path", "mass", "ratio", "value", "depths"),
+            *("nodes", "first", "stride", "last", "keys", "kind"),
+            *("path", "value", "ratios", "depths"),
         )
         at = named(context, builder, sig, args, names)
         is_codisp = splat(builder, builder.icmp_signed("==", at["kind"], ir.Constant(I64, 0)))
@@ -73,28 +73,37 @@ def descend(
             return builder.select(is_codisp, larger, builder.select(is_depth, inverse, mass))
 
         bases = lane_bases(builder, at["first"], at["last"], at["stride"])
+        one_dimension = isinstance(sig.args[-1], FixedRow) and sig.args[-1].shape.width == 2
 
         entry = builder.basic_block
         loop = builder.append_basic_block("descend")
         done = builder.append_basic_block("leaves")
-        short = ir.VectorType(I16, LANES)
-        zeros16 = ir.Constant(short, [0] * LANES)
+        lanes_32 = ir.VectorType(I32, LANES)
 
-        def gather_masses(children: list[Any]) -> Any:
-            vector = ir.Constant(short, ir.Undefined)
-            for lane in range(LANES):
-                place = builder.gep(at["masses"], [builder.add(bases[lane], children[lane])])
-                vector = builder.insert_element(vector, builder.load(place), ir.Constant(I32, lane))
+        def part_of(word: Any, first: int, kind: Any) -> Any:
+            """Part of the node's word, or of the words behind it, from byte `first` on."""
+            start = builder.bitcast(builder.gep(at["nodes"], [word]), I8.as_pointer())
+            place = builder.gep(start, [ir.Constant(I64, first)])
+            return builder.load(builder.bitcast(place, kind.as_pointer()))
+
+        def gather_masses(words: list[Any]) -> Any:
+            vector = ir.Constant(ir.VectorType(I16, LANES), ir.Undefined)
+            for lane, word in enumerate(words):
+                mass = part_of(word, 2 * MASS, I16)
+                vector = builder.insert_element(vector, mass, ir.Constant(I32, lane))
             return builder.uitofp(vector, ir.VectorType(F32, LANES))
 
-        roots = [ir.Constant(I64, 0)] * LANES
-        root_mass = gather_masses(roots)
+        def note_path(step: Any, words: list[Any]) -> None:
+            for lane, word in enumerate(words):
+                place = builder.gep(at["path"], [builder.add(step, ir.Constant(I64, lane))])
+                builder.store(builder.trunc(word, I32), place)
+
+        root_mass = gather_masses(bases)
         zeros = constant(F32, LANES, 0.0)
-        store(builder, root_mass, at["mass"], ir.Constant(I64, 0))
-        store(builder, zeros, at["ratio"], ir.Constant(I64, 0))
         root_value = value_of(root_mass, zeros, ir.Constant(I64, 0))
         store(builder, root_value, at["value"], ir.Constant(I64, 0))
-        builder.store(zeros16, builder.bitcast(at["path"], short.as_pointer()), align=2)
+        note_path(ir.Constant(I64, 0), bases)
+        first_key = builder.load(at["keys"])
         builder.branch(loop)
 
         builder.position_at_end(loop)
@@ -102,46 +111,36 @@ def descend(
         node = [builder.phi(I64) for _ in range(LANES)]
         mass = builder.phi(root_mass.type)
         ratio = builder.phi(zeros.type)
-        places = builder.phi(short)
-        depth = builder.phi(short)
+        depth = builder.phi(lanes_32)
         child = []
         for lane in range(LANES):
-            word = builder.load(builder.gep(at["nodes"], [builder.add(bases[lane], node[lane])]))
-            dimension = builder.and_(
-                builder.lshr(word, ir.Constant(I64, 16)), ir.Constant(I64, 0xFFFF)
-            )
-            key = builder.load(builder.gep(at["keys"], [dimension]))
-            # cut - key is negative exactly where the query goes right: -1 after the shift.
-            right = builder.ashr(
-                builder.sub(builder.ashr(word, ir.Constant(I64, 32)), key),
-                ir.Constant(I64, 63),
-            )
-            child.append(builder.sub(builder.and_(word, ir.Constant(I64, 0xFFFF)), right))
+            # Three small loads from one word take less than one load and shifts.
+            cut = builder.sext(part_of(node[lane], 4, I32), I64)
+            key = first_key
+            if not one_dimension:
+                dimension = builder.zext(part_of(node[lane], 2, I16), I64)
+                key = builder.load(builder.gep(at["keys"], [dimension]))
+            left = builder.zext(part_of(node[lane], 0, I16), I64)
+            # cut - key is negative exactly where the query goes right.
+            right = builder.lshr(builder.sub(cut, key), ir.Constant(I64, 63))
+            child.append(builder.add(builder.add(left, right), bases[lane]))
         below = gather_masses(child)
-        here = ir.Constant(short, ir.Undefined)
-        for lane in range(LANES):
-            here = builder.insert_element(
-                here, builder.trunc(child[lane], I16), ir.Constant(I32, lane)
-            )
         one = constant(F32, LANES, 1.0)
         sibling = builder.fdiv(builder.fsub(mass, below), builder.fadd(below, one))
         larger = select(builder, ">", ratio, sibling)
         step_below = builder.add(step, ir.Constant(I64, 1))
         index = builder.mul(step_below, ir.Constant(I64, LANES))
-        store(builder, below, at["mass"], index)
-        store(builder, larger, at["ratio"], index)
         store(builder, value_of(below, larger, step_below), at["value"], index)
-        place = builder.bitcast(builder.gep(at["path"], [index]), short.as_pointer())
-        builder.store(here, place, align=2)
-        moved = builder.icmp_unsigned("!=", here, places)
-        deeper = builder.sub(depth, builder.sext(moved, short))
+        note_path(index, child)
+        # A child weighs less than its parent; a leaf is its own child.
+        moved = builder.fcmp_ordered("!=", below, mass)
+        deeper = builder.sub(depth, builder.sext(moved, lanes_32))
         for phi, start, following in (
             (step, ir.Constant(I64, 0), step_below),
             (mass, root_mass, below),
             (ratio, zeros, larger),
-            (places, zeros16, here),
-            (depth, zeros16, deeper),
-            *((n, ir.Constant(I64, 0), c) for n, c in zip(node, child, strict=True)),
+            (depth, ir.Constant(lanes_32, [0] * LANES), deeper),
+            *zip(node, bases, child, strict=True),
         ):
             phi.add_incoming(start, entry)
             phi.add_incoming(following, loop)
@@ -151,6 +150,7 @@ def descend(
         builder.position_at_end(done)
         wide = builder.zext(depth, ir.VectorType(I64, LANES))
         builder.store(wide, builder.bitcast(at["depths"], wide.type.as_pointer()), align=8)
+        store(builder, larger, at["ratios"], ir.Constant(I64, 0))
         return step_below
 
     return signature, emit

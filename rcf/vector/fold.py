@@ -1,4 +1,4 @@
-"""Eight trees at a time, from their leaves to the first box that contains the query."""
+"""Eight trees at a time, from a box up to the first that contains the query."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from rcf.row import FixedRow
+from rcf.state import RANGE, ROW
 from rcf.vector.emit import (
     F32,
     F64,
@@ -18,7 +19,6 @@ from rcf.vector.emit import (
     LANES,
     constant,
     halves_added,
-    lane_bases,
     load,
     load_lanes,
     named,
@@ -63,32 +63,25 @@ def gap_lanes(context: Any, builder: Any, kind: Any, row: Any, rows: list[Any], 
 @intrinsic
 def fold_paths(
     typingctx: Any,
+    nodes: Any,
     boxes: Any,
-    ranges: Any,
-    first: Any,
-    pairs: Any,
-    last: Any,
     query: Any,
     path: Any,
     path_value: Any,
-    depths: Any,
+    starts: Any,
     chances: Any,
     values: Any,
     tops: Any,
     row: Any,
 ) -> Any:
     """See `rcf.vector.plain.fold_plain`."""
-    whole = types.intp
     signature = types.void(
+        nodes,
         boxes,
-        ranges,
-        whole,
-        whole,
-        whole,
         query,
         path,
         path_value,
-        depths,
+        starts,
         chances,
         values,
         tops,
@@ -97,8 +90,8 @@ def fold_paths(
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("boxes", "ranges", "first", "pairs", "last", "query"),
-            *("path", "x", "depths", "chances", "values", "tops"),
+            *("nodes", "boxes", "query"),
+            *("path", "x", "starts", "chances", "values", "tops"),
         )
         at = named(context, builder, sig, args, names)
         row_kind, row = sig.args[-1], args[-1]
@@ -111,8 +104,7 @@ def fold_paths(
         lanes_32 = ir.VectorType(F32, LANES)
         zero, one = constant(F32, LANES, 0.0), constant(F64, LANES, 1.0)
         eight = ir.Constant(I64, LANES)
-        bases = lane_bases(builder, at["first"], at["last"], at["pairs"])
-        depth = load_lanes(builder, at["depths"], ir.Constant(I64, 0), I64)
+        depth = load_lanes(builder, at["starts"], ir.Constant(I64, 0), I64)
         first_value = load_lanes(builder, at["values"], ir.Constant(I64, 0), F64)
         first_top = load_lanes(builder, at["tops"], ir.Constant(I64, 0), I64)
         # Where a path's step lies: the leaf's parent first; paths that have ended stay at the root.
@@ -166,13 +158,16 @@ def fold_paths(
         side_sums = x = ir.Constant(lanes_32, ir.Undefined)
         for lane in range(LANES):
             at_child = builder.add(indices[lane], eight)
-            child = builder.zext(builder.load(builder.gep(at["path"], [at_child])), I64)
-            box = builder.add(bases[lane], builder.lshr(child, ir.Constant(I64, 1)))
+            child = builder.load(builder.gep(at["path"], [at_child]))
+            # Siblings share a pair, and a branch's box is filed under its children's.
+            left = builder.zext(builder.and_(child, ir.Constant(I32, -2)), I64)
+            pair = builder.bitcast(builder.gep(at["nodes"], [left]), I32.as_pointer())
+            # Lanes that have ended may meet a branch without a box; they read row 0.
+            box = builder.zext(builder.load(builder.gep(pair, [ir.Constant(I64, ROW)])), I64)
+            sides = builder.bitcast(builder.gep(pair, [ir.Constant(I64, RANGE)]), F32.as_pointer())
             rows.append(builder.gep(at["boxes"], [builder.mul(box, width)]))
             place = ir.Constant(I32, lane)
-            side_sums = builder.insert_element(
-                side_sums, builder.load(builder.gep(at["ranges"], [box])), place
-            )
+            side_sums = builder.insert_element(side_sums, builder.load(sides), place)
             x = builder.insert_element(
                 x, builder.load(builder.gep(at["x"], [indices[lane]])), place
             )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rcf.row import RowShape
-from rcf.state import F32, F64, I32, I64, U16
+from rcf.state import F32, F64, I32, I64
 
 LANES = 8  #: trees that one descent follows at a time
 
@@ -32,6 +32,37 @@ def _sides(rows: F32, at: int, row: RowShape) -> F32:
         low = rows[at + start : at + start + n]
         total[:n] += low + rows[at + start + n : at + start + 2 * n]
     return total
+
+
+def point_row_plain(
+    out: F32, to: int, values: F32, at: int, dimensions: int, padding: float, row: RowShape
+) -> None:
+    """Write the point at `values[at:]` to `out[to:]` as the box ``[x | -x]``.
+
+    Args:
+        out: float32 rows.
+        to: Where the row starts.
+        values: float32; the vector kernel may read `rcf.state.OVERHANG` items behind the point.
+        at: Where the point starts.
+        dimensions: Coordinates.
+        padding: What fills the places of no dimension.
+        row: Shape of a row.
+    """
+    for start, n in parts(row):
+        here = values[at + start // 2 : at + min(start // 2 + n, dimensions)]
+        out[to + start : to + start + 2 * n] = padding
+        out[to + start : to + start + len(here)] = here
+        out[to + start + n : to + start + n + len(here)] = -here
+
+
+def point_union_plain(
+    out: F32, to: int, values: F32, at: int, dimensions: int, row: RowShape
+) -> None:
+    """Unite the row `out[to:]` with the point at `values[at:]`; see `point_row_plain`."""
+    point = np.empty(row.width, np.float32)
+    point_row_plain(point, 0, values, at, dimensions, 0.0, row)
+    here = out[to : to + row.width]
+    np.minimum(here, point, out=here)
 
 
 def box_gap_plain(boxes: F32, at: int, query: F32, row: RowShape) -> np.float32:
@@ -92,37 +123,39 @@ def box_touches_plain(boxes: F32, at: int, point: F32, row: RowShape) -> bool:
     return bool(np.any(boxes[at : at + row.width] >= point[: row.width]))
 
 
+def _mass(nodes: I64, at: int) -> np.float32:
+    return np.float32(nodes[at + 2] & 0xFFFF)
+
+
 def descend_plain(
     nodes: I64,
-    masses: U16,
     first: int,
     stride: int,
     last: int,
     keys: I64,
     kind: int,
-    path: U16,
-    path_mass: F32,
-    path_ratio: F32,
+    path: I32,
     path_value: F32,
+    ratios: F32,
     depths: I64,
+    row: RowShape,
 ) -> int:
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
 
     Args:
-        nodes: int64 node words (see `rcf.state`), trees one after the other.
-        masses: uint16 mass of each node, laid out like `nodes`.
+        nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
         first: First tree; a lane beyond tree `last` follows tree `last`.
-        stride: Nodes a tree.
+        stride: Words a tree.
         last: Last tree of the forest.
         keys: int64 (dimensions,) order-preserving keys of the query's coordinates.
         kind: Score, a number of `rcf.score`.
-        path: uint16, out: node at step s of lane i at [8 s + i]; a leaf repeats.
-        path_mass: float32, out: that node's mass.
-        path_ratio: float32, out: the largest ratio of a sibling's mass to (mass + 1) met on the
-            way down to that node; 0 at the root.
+        path: int32, out: word of the node at step s of lane i at [8 s + i]; a leaf repeats.
         path_value: float32, out: score of a query that becomes that node's sibling: max(mass,
-            ratio), mass, or 1 / (step + 1).
+            ratio), mass, or 1 / (step + 1), where ratio is the largest one of a sibling's mass to
+            (mass + 1) met on the way down to that node; 0 at the root.
+        ratios: float32 (8,), out: that ratio at the leaf.
         depths: int64 (8,), out: depth of each lane's leaf.
+        row: Shape of a box row.
 
     Returns:
         Steps written, one more than the deepest leaf's depth at least.
@@ -131,82 +164,76 @@ def descend_plain(
     walks = []
     for lane in range(LANES):
         base = min(first + lane, last) * stride
-        node, walk = 0, [0]
+        node, walk = base, [base]
         while True:
-            word = int(nodes[base + node])
-            child = (word & 0xFFFF) + (int(keys[(word >> 16) & 0xFFFF]) > (word >> 32))
+            word = int(nodes[node])
+            child = base + (word & 0xFFFF) + (int(keys[(word >> 16) & 0xFFFF]) > (word >> 32))
             if child == node:
                 break
             node = child
             walk.append(node)
         depths[lane] = len(walk) - 1
         deepest = max(deepest, len(walk))
-        walks.append((base, walk))
-    for lane, (base, walk) in enumerate(walks):
-        ratio, mass = np.float32(0), np.float32(masses[base])
+        walks.append(walk)
+    for lane, walk in enumerate(walks):
+        ratio, mass = np.float32(0), _mass(nodes, walk[0])
         for step in range(deepest):
             node = walk[min(step, len(walk) - 1)]
-            below = np.float32(masses[base + node])
+            below = _mass(nodes, node)
             ratio = max(ratio, (mass - below) / (below + one))
             mass = below
             path[8 * step + lane] = node
-            path_mass[8 * step + lane] = mass
-            path_ratio[8 * step + lane] = ratio
             path_value[8 * step + lane] = (
                 max(mass, ratio),
                 mass,
                 one / np.float32(step + 1),
             )[kind]
+        ratios[lane] = ratio
     return deepest
 
 
 def fold_plain(
+    nodes: I64,
     boxes: F32,
-    ranges: F32,
-    first: int,
-    pairs: int,
-    last: int,
     query: F32,
-    path: U16,
+    path: I32,
     path_value: F32,
-    depths: I64,
+    starts: I64,
     chances: F32,
     values: F64,
     tops: I64,
     row: RowShape,
 ) -> None:
-    """Fold the paths of eight trees from their leaves up, each to the first box with the query.
+    """Fold the paths of eight trees from their starts up, each to the first box with the query.
 
     Args:
+        nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
         boxes: float32 rows.
-        ranges: float32 sums of sides.
-        first: First tree; a lane beyond tree `last` follows tree `last`.
-        pairs: Pairs a tree.
-        last: Last tree of the forest.
         query: float32 row of the query.
         path: What `descend` wrote.
         path_value: Likewise.
-        depths: Likewise.
+        starts: int64 (8,), depth of the node below the first branch to fold.
         chances: float32, out: chance that a cut separates the query from the node s steps above
-            the leaf's parent of lane i at [8 s + i], for nodes whose box does not contain it.
-        values: float64 (8,), in: score at the leaf; out: folded score.
-        tops: int64 (8,), in: depth of the leaf, or more where nothing is to be folded; out: depth
-            of the highest node whose box does not contain the query.
+            that branch of lane i at [8 s + i], for nodes whose box does not contain it.
+        values: float64 (8,), in: score at the start; out: folded score.
+        tops: int64 (8,), in: the start, or more where nothing is to be folded; out: depth of the
+            highest node whose box does not contain the query.
         row: Shape of a row.
     """
     for lane in range(LANES):
-        tree = min(first + lane, last)
-        depth = int(depths[lane])
-        for step in range(depth - 1, -1, -1):
-            if tops[lane] > depth:
+        start = int(starts[lane])
+        for step in range(start - 1, -1, -1):
+            if tops[lane] > start:
                 break
             # Siblings share a pair, and a branch's box is filed under its children's.
-            box = tree * pairs + (int(path[8 * (step + 1) + lane]) >> 1)
+            pair = int(path[8 * (step + 1) + lane]) & ~1
+            box = int(nodes[pair + 2] >> 32)
             gap = box_gap_plain(boxes, box * row.width, query, row)
             if gap == 0:
                 break
-            chance = gap / (ranges[box] + gap)
-            chances[8 * (depth - 1 - step) + lane] = chance
+            sides = np.int32(nodes[pair + 3] >> 32).view(np.float32)
+            chance = gap / (sides + gap)
+            chances[8 * (start - 1 - step) + lane] = chance
             tops[lane] = step
             folded = np.float64(chance) * np.float64(path_value[8 * step + lane])
             values[lane] = folded + (1.0 - np.float64(chance)) * values[lane]

@@ -13,6 +13,7 @@ from rcf.vector.emit import (
     F32,
     F64,
     I1,
+    I32,
     I64,
     constant,
     data,
@@ -21,6 +22,7 @@ from rcf.vector.emit import (
     load,
     over_groups,
     select,
+    splat,
     store,
     widened,
 )
@@ -47,6 +49,100 @@ def group_gap(typingctx: Any, boxes: Any, at: Any, query: Any, begin: Any, dimen
                 gap = select(builder, ">", beyond, constant(F64, 2 * n, 0.0))
                 builder.store(folded_sum(builder, halves_added(builder, gap)), place)
         return builder.load(place)
+
+    return signature, emit
+
+
+@intrinsic
+def box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, row: Any) -> Any:
+    """See `rcf.vector.plain.box_gap_plain`."""
+    signature = types.float32(boxes, types.intp, query, row)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = data(context, builder, sig.args[0], args[0])
+        point = data(context, builder, sig.args[2], args[2])
+
+        def step(start: Any, n: int, total: Any) -> Any:
+            box = load(builder, rows, builder.add(args[1], start), 2 * n)
+            beyond = builder.fsub(box, load(builder, point, start, 2 * n))
+            gap = select(builder, ">", beyond, constant(F32, 2 * n, 0.0))
+            return builder.fadd(total, widened(builder, halves_added(builder, gap)))
+
+        total = over_groups(context, builder, sig.args[3], args[3], constant(F32, 8, 0.0), step)
+        return folded_sum(builder, total)
+
+    return signature, emit
+
+
+def point_group(builder: Any, values: Any, at: Any, dimensions: Any, start: Any, n: int) -> Any:
+    """(vector ``[x | -x]`` of one group of a point, mask of the places that hold a dimension)."""
+    first = builder.lshr(start, ir.Constant(I64, 1))
+    x = load(builder, values, builder.add(at, first), n)
+    rest = splat(builder, builder.trunc(builder.sub(dimensions, first), I32), n)
+    lane = ir.Constant(ir.VectorType(I32, n), list(range(n)))
+    held = builder.icmp_signed("<", lane, rest)
+    twice = ir.Constant(ir.VectorType(I32, 2 * n), list(range(2 * n)))
+    both = builder.shuffle_vector(x, builder.fneg(x), twice)
+    return both, builder.shuffle_vector(held, held, twice)
+
+
+@intrinsic
+def point_row(
+    typingctx: Any,
+    out: Any,
+    to: Any,
+    values: Any,
+    at: Any,
+    dimensions: Any,
+    padding: Any,
+    row: Any,
+) -> Any:
+    """See `rcf.vector.plain.point_row_plain`."""
+    whole = types.intp
+    signature = types.void(out, whole, values, whole, whole, types.float32, row)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = data(context, builder, sig.args[0], args[0])
+        points = data(context, builder, sig.args[2], args[2])
+
+        def step(start: Any, n: int, total: Any) -> Any:
+            point, held = point_group(builder, points, args[3], args[4], start, n)
+            filled = builder.select(held, point, splat(builder, args[5], 2 * n))
+            store(builder, filled, rows, builder.add(args[1], start))
+            return total
+
+        over_groups(context, builder, sig.args[6], args[6], ir.Constant(I1, 0), step)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def point_union(
+    typingctx: Any, out: Any, to: Any, values: Any, at: Any, dimensions: Any, row: Any
+) -> Any:
+    """See `rcf.vector.plain.point_union_plain`."""
+    whole = types.intp
+    signature = types.void(out, whole, values, whole, whole, row)
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = data(context, builder, sig.args[0], args[0])
+        points = data(context, builder, sig.args[2], args[2])
+
+        def step(start: Any, n: int, total: Any) -> Any:
+            point, held = point_group(builder, points, args[3], args[4], start, n)
+            filled = builder.select(held, point, constant(F32, 2 * n, 0.0))
+            place = builder.add(args[1], start)
+            store(
+                builder,
+                select(builder, "<", load(builder, rows, place, 2 * n), filled),
+                rows,
+                place,
+            )
+            return total
+
+        over_groups(context, builder, sig.args[5], args[5], ir.Constant(I1, 0), step)
+        return context.get_dummy_value()
 
     return signature, emit
 

@@ -42,7 +42,7 @@ _SETTABLE: dict[str, Schema] = {
     },
     "shingle_size": _whole(1, 1000, "Records end to end in one point.", "shingle_size"),
     "trees": _whole(1, 1000, "Trees of each forest.", "trees"),
-    "sample_size": _whole(2, 32766, "Points behind each tree.", "sample_size"),
+    "sample_size": _whole(2, 16383, "Points behind each tree.", "sample_size"),
     "time_decay": {
         "type": ["number", "null"],
         "minimum": 0,

@@ -59,7 +59,7 @@ class StreamConfig:
         partitions: ordered parts of the stream, 1 to 256; every key belongs to one.
         shingle_size: records end to end in one point, 1 to 1000.
         trees: trees of each forest, 1 to 1000.
-        sample_size: points behind each tree, 2 to 32766.
+        sample_size: points behind each tree, 2 to 16383.
         time_decay: weight lost per record, [0, 1), or None for the library's default; a change
             reaches each series with its next record.
         score: "codisp", "disp" or "depth".
@@ -82,7 +82,7 @@ class StreamConfig:
     partitions: int = _field("never", 1, _whole(1, 256), "a whole number from 1 to 256")
     shingle_size: int = _field("model", 8, _whole(1, 1000), "a whole number from 1 to 1000")
     trees: int = _field("model", 50, _whole(1, 1000), "a whole number from 1 to 1000")
-    sample_size: int = _field("model", 256, _whole(2, 32766), "a whole number from 2 to 32766")
+    sample_size: int = _field("model", 256, _whole(2, 16383), "a whole number from 2 to 16383")
     time_decay: float | None = _field(
         "live", None, _is_decay, "a number of at least 0 and below 1, or null"
     )

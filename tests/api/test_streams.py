@@ -107,7 +107,7 @@ def test_partitions_never_change(client, stream):
         ({"features": [""]}, "features"),
         ({"features": [1]}, "features"),
         ({"features": 1000, "shingle_size": 1000}, "shingle_size"),
-        ({"features": 100, "shingle_size": 10, "sample_size": 32766}, "sample_size"),
+        ({"features": 100, "shingle_size": 10, "sample_size": 16383}, "sample_size"),
         ({"seed": -1}, "seed"),
         ({"colour": "red"}, "body"),
         ([], "body"),

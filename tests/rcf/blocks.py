@@ -59,13 +59,17 @@ class Block:
         self.shape = shape = state.shape_of(self.forest.header)
         by_tree = {
             name: getattr(self.forest, name).reshape(shape.trees, -1)
-            for name in ("nodes", "masses", "parents", "keys", "peaks", "origins", "leaves")
+            for name in ("nodes", "halves", "keys", "peaks", "origins", "leaves")
         }
-        self.nodes, self.masses, self.parents = (by_tree[n] for n in ("nodes", "masses", "parents"))
+        self.nodes = by_tree["nodes"]
+        # The mass of node n is at n, though only every second two numbers are nodes.
+        self.masses = by_tree["halves"][:, state.MASS :: 4]
+        self.parents = by_tree["halves"][:, state.PARENT :: 16]
         self.keys, self.peaks = by_tree["keys"], by_tree["peaks"]
         self.origins, self.leaves = by_tree["origins"], by_tree["leaves"]
-        self.ranges = self.forest.ranges.reshape(shape.trees, shape.pairs)
-        self.boxes = self.forest.boxes.reshape(shape.trees, shape.pairs, shape.row.width)
+        self.ranges = self.forest.singles.reshape(shape.trees, -1)[:, state.RANGE :: 8]
+        self.rows = self.forest.quarters.reshape(shape.trees, -1)[:, state.ROW :: 8]
+        self.boxes = self.forest.boxes.reshape(shape.rows, shape.row.width)
 
     def count(self, word: int) -> int:
         return int(self.forest.header[word])
@@ -111,14 +115,18 @@ class Block:
 
     def _node(self, tree: int, number: int, above: int = 0) -> Node:
         assert above <= 2 * self.shape.pairs, "a cycle of nodes"
+        assert number % 4 < 2, "the two words behind a pair are no nodes"
         word = int(self.nodes[tree, number])
         cut, dimension, left = word >> 32, (word >> 16) & 0xFFFF, word & 0xFFFF
         mass = int(self.masses[tree, number])
         if left == number:
             return Node(number, mass, slot=cut - LEAF_CUT)
-        low, high = self.box(self.boxes[tree, left >> 1])
         children = tuple(self._node(tree, n, above + 1) for n in (left, left + 1))
-        return Node(number, mass, dimension, settled(float_of_key(cut)), children, low, high)
+        node = Node(number, mass, dimension, settled(float_of_key(cut)), children)
+        row = int(self.rows[tree, left >> 2])
+        if row:
+            node.low, node.high = self.box(self.boxes[row])
+        return node
 
     def paths(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Depth and true collusive displacement of the leaf of `slots[t]` in every tree t."""
@@ -131,7 +139,7 @@ class Block:
             ratio = self.masses[trees, node ^ 1] / np.maximum(mass, 1)
             codisp = np.where(below, np.maximum(codisp, ratio), codisp)
             depth += below
-            node = np.where(below, self.parents[trees, node >> 1].astype(np.int64), 0)
+            node = np.where(below, self.parents[trees, node >> 2].astype(np.int64), 0)
         return depth, codisp
 
     def evict_next(self, slots: np.ndarray) -> None:
@@ -174,6 +182,13 @@ def check_block(raw: np.ndarray, records: np.ndarray) -> None:
         _check_tree(block, tree)
         _check_reservoir(block, tree, records)
     _check_store(block, records)
+    _check_rows(block)
+
+
+def _check_rows(block: Block) -> None:
+    free = block.forest.free_rows[: block.count(state.ROWS_FREE)].tolist()
+    used = block.rows[block.rows > 0].tolist()
+    assert sorted([*free, *used]) == list(range(1, block.shape.rows)), "rows lost or used twice"
 
 
 def _check_tree(block: Block, number: int) -> None:
@@ -194,14 +209,15 @@ def _check_tree(block: Block, number: int) -> None:
         assert block.parents[number, pair] == above, "parent of a pair"
     free, pair = [], int(block.forest.free_pairs[number])
     while pair != 0:
-        free.append(pair)
+        assert pair % 4 == 0, "a pair is named by its left node"
+        free.append(pair >> 2)
         assert len(free) <= block.shape.pairs, "the list of free pairs is a ring"
-        pair = int(block.parents[number, pair])
+        pair = int(block.parents[number, pair >> 2])
     assert sorted([*free, *pairs]) == list(range(1, block.shape.pairs)), "pairs lost or used twice"
 
 
 def _pair(branch: Node) -> int:
-    return branch.children[0].number >> 1
+    return branch.children[0].number >> 2
 
 
 class _Count:
@@ -222,10 +238,13 @@ class _Count:
         i = node.dimension
         assert high_left[i] <= node.cut < low_right[i], "left <= cut < right"
         low, high = np.minimum(low_left, low_right), np.maximum(high_left, high_right)
-        assert np.array_equal(node.low, low), "hull of the children"
-        assert np.array_equal(node.high, high), "hull of the children"
         assert node.mass == mass_left + mass_right, "mass of a branch"
-        _check_range(self.block, self.number, _pair(node), low, high)
+        kept = int(self.block.rows[self.number, _pair(node)])
+        assert (kept > 0) == (node.mass > self.block.shape.box_mass), "which boxes are kept"
+        if kept:
+            assert np.array_equal(node.low, low), "hull of the children"
+            assert np.array_equal(node.high, high), "hull of the children"
+            _check_range(self.block, self.number, _pair(node), low, high)
         return low, high, node.mass
 
     def _check_leaf(self, node: Node) -> tuple[np.ndarray, np.ndarray, int]:
@@ -241,7 +260,7 @@ class _Count:
 
 def _check_range(block: Block, tree: int, pair: int, low: np.ndarray, high: np.ndarray) -> None:
     stored = block.ranges[tree, pair]
-    row = block.boxes[tree, pair]
+    row = block.boxes[block.rows[tree, pair]]
     with np.errstate(over="ignore"):
         again = box_union_plain(row.copy(), 0, row, 0, row, 0, block.shape.row)
     assert stored == again, "range of a box"

@@ -78,7 +78,7 @@ def test_limits_themselves_are_allowed() -> None:
     Forest(65_535, trees=1, sample_size=1)
     Forest(1, shingle_size=65_535, trees=1, sample_size=1)
     Forest(trees=10_000, sample_size=1)
-    Forest(trees=1, sample_size=32_766)
+    Forest(trees=1, sample_size=16_383)
     for fraction, decay in ((0, 0), (1, 1), (0.0, 1.0)):
         Forest(trees=1, initial_accept_fraction=fraction, time_decay=decay)
     Forest(trees=np.int32(2), seed=2**64 - 1, time_decay=np.float32(0.5))

@@ -11,8 +11,8 @@ import pytest
 
 from rcf import Forest, vector
 from rcf.cut import key_of
-from rcf.row import RowShape, fixed_row
-from rcf.state import Shape, open_block
+from rcf.row import RowShape, fixed_row, row_for
+from rcf.state import OVERHANG, open_block
 
 DIMENSIONS = [*range(1, 41), 47, 48, 64, 100, 129]
 
@@ -29,6 +29,21 @@ DATA: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 @numba.njit
 def group_gap(boxes: Any, at: int, query: Any, begin: int, dimensions: int) -> Any:
     return vector.group_gap(boxes, at, query, begin, dimensions)
+
+
+@numba.njit
+def gap(boxes: Any, at: int, query: Any, row: RowShape) -> Any:
+    return vector.box_gap(boxes, at, query, row)
+
+
+@numba.njit
+def write_point(out: Any, to: int, values: Any, at: int, n: int, pad: Any, row: RowShape) -> None:
+    vector.point_row(out, to, values, at, n, pad, row)
+
+
+@numba.njit
+def hold_point(out: Any, to: int, values: Any, at: int, n: int, row: RowShape) -> None:
+    vector.point_union(out, to, values, at, n, row)
 
 
 @numba.njit
@@ -60,9 +75,8 @@ class Paths(NamedTuple):
     """What `descend` writes and `fold_paths` reads and writes."""
 
     nodes: np.ndarray
-    masses: np.ndarray
-    ratios: np.ndarray
     unseen: np.ndarray
+    ratios: np.ndarray
     depths: np.ndarray
     chances: np.ndarray
     values: np.ndarray
@@ -73,9 +87,7 @@ class Trees(NamedTuple):
     """Eight trees from `first` on."""
 
     nodes: np.ndarray
-    masses: np.ndarray
     boxes: np.ndarray
-    ranges: np.ndarray
     first: int
     pairs: int
     last: int
@@ -83,48 +95,44 @@ class Trees(NamedTuple):
 
 def empty_paths(pairs: int) -> Paths:
     steps = 8 * (pairs + 2)
-    floats = [np.zeros(steps, np.float32) for _ in range(4)]
     return Paths(
-        np.zeros(steps, np.uint16),
-        *floats[:3],
+        np.zeros(steps, np.int32),
+        np.zeros(steps, np.float32),
+        np.zeros(8, np.float32),
         np.zeros(8, np.int64),
-        floats[3],
+        np.zeros(steps, np.float32),
         np.zeros(8, np.float64),
         np.zeros(8, np.int64),
     )
 
 
 @numba.njit
-def walk(t: Trees, keys: Any, kind: int, p: Paths) -> Any:
+def walk(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
     return vector.descend(
         t.nodes,
-        t.masses,
         t.first,
-        2 * t.pairs,
+        4 * t.pairs,
         t.last,
         keys,
         kind,
         p.nodes,
-        p.masses,
-        p.ratios,
         p.unseen,
+        p.ratios,
         p.depths,
+        row,
     )
 
 
-def walk_plain(t: Trees, keys: Any, kind: int, p: Paths) -> Any:
-    ends = (t.first, 2 * t.pairs, t.last)
-    return vector.descend_plain(t.nodes, t.masses, *ends, keys, kind, *p[:5])
+def walk_plain(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
+    ends = (t.first, 4 * t.pairs, t.last)
+    return vector.descend_plain(t.nodes, *ends, keys, kind, *p[:4], row)
 
 
 @numba.njit
 def fold(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
     vector.fold_paths(
+        t.nodes,
         t.boxes,
-        t.ranges,
-        t.first,
-        t.pairs,
-        t.last,
         query,
         p.nodes,
         p.unseen,
@@ -137,13 +145,12 @@ def fold(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
 
 
 def fold_plain(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
-    ends = (t.first, t.pairs, t.last)
     rest = (p.nodes, p.unseen, p.depths, p.chances, p.values, p.tops)
-    vector.fold_plain(t.boxes, t.ranges, *ends, query, *rest, row)
+    vector.fold_plain(t.nodes, t.boxes, query, *rest, row)
 
 
 def row_shape(dimensions: int) -> RowShape:
-    return Shape(dimensions, 1, 1, 1, 64, 1).row
+    return row_for(dimensions)
 
 
 def as_row(low: np.ndarray, high: np.ndarray, padding: float) -> np.ndarray:
@@ -180,6 +187,7 @@ def test_rows(dimensions: int, data: str) -> None:
         with np.errstate(over="ignore"):
             outside = np.any((point < low) | (point > high))
             assert (vector.box_gap_plain(box, 3, query, row) > 0) == outside
+            assert same_bits(gap(box, 3, query, row), vector.box_gap_plain(box, 3, query, row))
             total_gap = 0.0
             for start, n in [(16 * g, 8) for g in range(row.groups)] + [
                 (16 * row.groups, row.tail)
@@ -205,6 +213,29 @@ def test_rows(dimensions: int, data: str) -> None:
         reached = touches(box, 3, edge, row)
         assert reached == vector.box_touches_plain(box, 3, edge, row)
         assert reached == bool(np.any((point <= low) | (point >= high)))
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("dimensions", DIMENSIONS)
+def test_points_as_rows(dimensions: int, data: str) -> None:
+    """Written, and united with a row; what lies behind the point is read but not used."""
+    random = np.random.default_rng(dimensions)
+    row = row_shape(dimensions)
+    store = np.full(2 + dimensions + OVERHANG, np.nan, np.float32)
+    point = store[2 : 2 + dimensions]
+    for _ in range(4):
+        point[:] = DATA[data](random, dimensions)
+        ours, theirs = np.full((2, 3 + row.width), 9, np.float32)
+        for padding in (0, 1):
+            write_point(ours, 3, store, 2, dimensions, padding, row)
+            vector.point_row_plain(theirs, 3, store, 2, dimensions, padding, row)
+            assert np.array_equal(ours, theirs)
+            assert np.array_equal(ours[3:], as_row(point, point, padding))
+        ours[3:] = theirs[3:] = as_row(*np.sort(random.normal(size=(2, dimensions)), 0), 0)
+        hold_point(ours, 3, store, 2, dimensions, row)
+        vector.point_union_plain(theirs, 3, store, 2, dimensions, row)
+        assert np.array_equal(ours, theirs) and not np.any(np.isnan(ours))
+        assert np.all(ours[:3] == 9)
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
@@ -236,13 +267,11 @@ def test_descents_and_folds(trees: int, dimensions: int) -> None:
         keys = np.array([key_of(x) for x in point], np.int64)
         query = as_row(point, point, 0)
         for first in range(0, trees, vector.LANES):
-            eight = Trees(
-                block.nodes, block.masses, block.boxes, block.ranges, first, pairs, trees - 1
-            )
+            eight = Trees(block.nodes, block.boxes, first, pairs, trees - 1)
             both = []
             for descend, climb in ((walk, fold), (walk_plain, fold_plain)):
                 paths = empty_paths(pairs)
-                steps = descend(eight, keys, trial % 3, paths)
+                steps = descend(eight, keys, trial % 3, paths, row)
                 assert steps > paths.depths.max()
                 paths.values[:] = np.arange(8) / 7 + 1
                 # A lane whose leaf equals the query is not folded.
@@ -253,12 +282,12 @@ def test_descents_and_folds(trees: int, dimensions: int) -> None:
 
 
 def same_paths(ours: Paths, theirs: Paths) -> None:
-    for name in ("depths", "values", "tops"):
+    for name in ("depths", "ratios", "values", "tops"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
     for lane in range(vector.LANES):
         depth, top = int(ours.depths[lane]), int(ours.tops[lane])
         for name, n in (
-            *((name, depth + 1) for name in ("nodes", "masses", "ratios", "unseen")),
+            *((name, depth + 1) for name in ("nodes", "unseen")),
             ("chances", max(0, depth - top)),
         ):
             places = 8 * np.arange(n) + lane
@@ -278,6 +307,10 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
         return vector.box_touches(boxes, at, point, fixed_row(groups, tail))
 
     @numba.njit
+    def walk_fixed(t: Trees, keys: Any, p: Paths) -> None:
+        walk(t, keys, 0, p, fixed_row(groups, tail))
+
+    @numba.njit
     def fold_fixed(t: Trees, query: Any, p: Paths) -> None:
         fold(t, query, p, fixed_row(groups, tail))
 
@@ -288,7 +321,7 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
     forest.update(points)
     block, row, pairs = open_block(forest.block), forest.shape.row, forest.shape.pairs
     assert (row.groups, row.tail) == (groups, tail)
-    eight = Trees(block.nodes, block.masses, block.boxes, block.ranges, 0, pairs, 7)
+    eight = Trees(block.nodes, block.boxes, 0, pairs, 7)
     for trial in range(12):
         a, b = (random.normal(size=dimensions).astype(np.float32) for _ in range(2))
         box = as_row(np.minimum(a, b), np.maximum(a, b), 0)
@@ -303,7 +336,11 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
         both = []
         for fixed in (False, True):
             paths = empty_paths(pairs)
-            walk(eight, np.array([key_of(x) for x in point], np.int64), 0, paths)
+            keys = np.array([key_of(x) for x in point], np.int64)
+            if fixed:
+                walk_fixed(eight, keys, paths)
+            else:
+                walk(eight, keys, 0, paths, row)
             paths.tops[:] = paths.depths
             if fixed:
                 fold_fixed(eight, query, paths)

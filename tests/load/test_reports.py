@@ -1,0 +1,43 @@
+"""Fresh processes and tables."""
+
+import json
+
+import pytest
+
+from load import kernels, probe, report, start
+from load.contender import Setup
+from load.start import Program
+
+
+def test_a_program_is_timed_inside_and_as_a_whole():
+    took = start.run(Program("time.sleep(0.05)", before="import time; time.sleep(0.2)"))
+    assert 0.05 <= took.inside < 0.2
+    assert took.whole >= took.inside + 0.2
+
+
+def test_a_program_that_fails_is_no_figure():
+    with pytest.raises(RuntimeError, match="no_such_module"):
+        start.run(Program("import no_such_module"))
+
+
+@pytest.mark.parametrize("library", ["ours", "krcf"])
+def test_a_probe_says_what_a_forest_takes(library, capsys):
+    probe.main(library, *map(str, (*Setup(1, 2, 5, 32)[:4], 20)))
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] > 5 * 32
+    assert found["rss"] >= 0
+    assert ("nbytes" in found) == (library == "ours")
+
+
+def test_rows_are_said_as_they_come(capsys):
+    rows = report.told("speed", iter([{"trees": 5, "µs": 1.234}, {"trees": 6, "µs": 2345.6}]))
+    next(rows)
+    assert capsys.readouterr().err.endswith("s: trees 5, µs 1.23\n")
+    next(rows)
+    assert capsys.readouterr().err.endswith("s: trees 6, µs 2,346\n")
+
+
+def test_times_and_ratios_go_to_tables_of_their_own():
+    row = {"trees": 5, "krcf µs": 1.0, "krcf / codisp": 2.0}
+    assert kernels.without(row, " / ") == {"trees": 5, "krcf µs": 1.0}
+    assert kernels.without(row, " µs") == {"trees": 5, "krcf / codisp": 2.0}
