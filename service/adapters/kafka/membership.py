@@ -3,6 +3,12 @@
 The group's consumer reads nothing: its partitions are paused as they come, and records are read
 by `reader`. The listener returns at once; whoever takes a partition over does so in a task of its
 own, because the library sends no heartbeats while a listener runs after an assignment.
+
+Seen on one node of Apache Kafka 4.2 with 8 partitions and a heartbeat each second: a second worker
+has its 4 partitions 1.0 s after it joined, and the first one keeps its other 4; 1.0 s after a
+worker left in good order the rest is taken over. Every rebalance revokes everything first (the
+library knows no other way), which costs little: what a partition learnt stays where it was when it
+comes back. A worker that was killed is missed after the session's time.
 """
 
 from __future__ import annotations
