@@ -6,8 +6,28 @@
     detector = rcf.Detector(features=2)      # a forest with a dynamic threshold
     judgements = detector.process(values)    # .score, .threshold, .grade
 
-Needs numpy and numba alone. `rcf.state` draws the memory layout; `rcf.step` is where Python meets
-the kernels.
+Needs numpy and numba alone.
+
+A forest is one block of bytes (`rcf.state` draws it):
+
+    header, reservoir words | nodes: pairs of siblings | boxes: a row each | keys, slots | store
+
+One point's way through it; the file is where to change what it says:
+
+    forest    checks the records and hands the block and them to one compiled entry
+    step      `run`: takes each record into the ring, and scores and learns its shingle
+    points    the ring of records, where a point is the place at which its shingle starts
+    path      eight trees at a time, from the root to the leaf that the cuts lead to
+    score     from the leaf up to the first box that holds the point: what its insertion would do
+    box       the box of a branch, kept or recomputed from its points
+    reservoir which trees' turn it is, whose place the point takes, and when the next turn comes
+    tree      insertion beside the node that a random cut parts from it; deletion of the evicted
+    cut       the draw of that cut, and the words that hold it
+    vector    the few loops of the above that are written for the machine, beside plain twins
+
+    threshold the score's threshold and grade      flat      series that do not move
+    detector  both, over a forest                  snapshot  bytes, and back
+    special   kernels for one shape of rows        jit       how all are compiled and kept
 """
 
 from __future__ import annotations

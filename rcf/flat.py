@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rcf.jit import kernel
+from rcf.jit import entry, kernel
 from rcf.state import F64
 
 
@@ -71,7 +71,7 @@ def observe(state: F64, at: int, value: float) -> None:
     state[at + LAST] = value
 
 
-@kernel
+@entry
 def guard_rows(state: F64, tolerance: Tolerance, values: F64, grades: F64) -> None:
     """Set the grade of each record that changes nothing in a flat series to 0.
 

@@ -50,6 +50,12 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     Raises:
         InvalidParameter: Wrong shape or type.
     """
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.flags.c_contiguous:
+        # What most callers hand over, without the checks that one record's time would notice.
+        if values.ndim == 2 and values.shape[1] == features:
+            return values
+        if values.ndim == 1 and (features == 1 or len(values) == features):
+            return values.reshape(-1, features)
     allowed = f"numbers in the shape (records, {features})"
     try:
         rows = np.asarray(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.box import free_all_rows
-from rcf.jit import kernel
+from rcf.jit import entry, kernel
 from rcf.path import (
     Query,
     Walk,
@@ -286,7 +286,7 @@ def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape) -> Int:
     return done
 
 
-@kernel
+@entry
 def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
     """Score each record and, if `learn`, learn it.
 
@@ -304,14 +304,14 @@ def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
     return run(block, values, scores, learn, row_of(block))
 
 
-@kernel
+@entry
 def set_decay(block: U8, decay: float) -> None:
     """`rcf.reservoir.change_decay` for a block."""
     change_decay(open_forest(block, row_of(block)), decay)
     keep_alive(block)
 
 
-@kernel
+@entry
 def rebuild(block: U8) -> None:
     """Recompute what follows from the rest of the state, after a restore.
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rcf.jit import kernel
+from rcf.jit import entry, kernel
 from rcf.state import F64
 
 
@@ -215,7 +215,7 @@ def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     return (threshold - rule.offset) / rule.scale, grade
 
 
-@kernel
+@entry
 def judge_rows(state: F64, rule: Rule, scores: F64, thresholds: F64, grades: F64) -> None:
     """`judge` for each score in turn; where a score is NaN (warming) so is the judgement."""
     for row in range(len(scores)):

@@ -491,7 +491,7 @@ class Engine:
             if key is not None and len(key) > MAX_KEY:
                 _check_key(key)
             if time_ms is None:
-                record = NewRecord(record.value, key, now_ms)  # noqa: PLW2901
+                record = NewRecord(record.value, key, now_ms)  # noqa: PLW2901  (the one that is kept)
             elif not EARLIEST_MS <= time_ms <= LATEST_MS:
                 raise InvalidRecord("timestamp", str(time_ms), "outside the years 1 to 9999")
             placed.append((partition_of(key, partitions) if partitions > 1 else 0, record))

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from service.engine.detectors import SeriesDetectors
@@ -298,7 +299,8 @@ class PartitionRunner:
             if pointer.offset > assignment.committed:
                 continue
             try:
-                return await self._in_thread(self._saver, lambda: self._load(pointer))  # noqa: B023
+                load = partial(self._load, pointer)
+                return await self._in_thread(self._saver, load)
             except CorruptSnapshot as error:
                 logger.error("%s: %s; trying an older snapshot", self.partition, error)
         origin = assignment.origin

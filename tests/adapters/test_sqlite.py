@@ -102,9 +102,9 @@ def test_two_engines_on_one_directory_cannot_be(tmp_path):
     from service.engine.errors import DataDirectoryInUse
 
     async def body() -> None:
-        async with World(log=SqliteLog(tmp_path)).engine():  # type: ignore[arg-type]
+        async with World(log=SqliteLog(tmp_path)).engine():  # type: ignore[arg-type]  # another log
             with pytest.raises(DataDirectoryInUse):
-                async with World(log=SqliteLog(tmp_path)).engine():  # type: ignore[arg-type]
+                async with World(log=SqliteLog(tmp_path)).engine():  # type: ignore[arg-type]  # another log
                     pass
 
     run(body)

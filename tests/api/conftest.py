@@ -86,7 +86,7 @@ def memory_engine(metrics: object) -> Engine:
         decoder_for=JsonDecoder,
         detectors=FakeFactory(),
         clock=SystemClock(),
-        metrics=metrics,  # type: ignore[arg-type]
+        metrics=metrics,  # type: ignore[arg-type]  # a stand-in that counts
     )
     return Engine(ports, EngineOptions(stop_s=2))
 

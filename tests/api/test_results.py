@@ -33,7 +33,10 @@ def test_pages_are_the_whole_once_and_in_order(client, filled):
         cursor = page["next"]
         if cursor is None:
             break
-    place = lambda result: (result["partition"], result["offset"])  # noqa: E731
+
+    def place(result):
+        return result["partition"], result["offset"]
+
     assert sorted(map(place, pages)) == sorted(map(place, whole["results"]))
     for key in ("k0", "k1", "k2"):
         values = [result["values"][0] for result in pages if result["key"] == key]

@@ -230,7 +230,7 @@ def test_rows_are_read_as_they_come():
         yield "2,3\n"
         raise AssertionError("read further than asked")
 
-    chunks = Table(lines()).chunks(1)  # type: ignore[arg-type]
+    chunks = Table(lines()).chunks(1)  # type: ignore[arg-type]  # any lines do
     assert next(chunks).values == [[2.0]]
     assert next(chunks).values == [[3.0]]
 

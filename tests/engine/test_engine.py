@@ -420,7 +420,7 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_loses_nothing():
                 raise OSError("disk full")
             write(name, chunks)
 
-        world.store.write = full  # type: ignore[method-assign]
+        world.store.write = full  # type: ignore[method-assign]  # this store alone
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
             for _ in range(2):

@@ -97,5 +97,5 @@ async def ask(engine: Engine, records, stream: str = "s") -> list[dict]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something holds."""
-    while not condition():  # noqa: ASYNC110
+    while not condition():  # noqa: ASYNC110  (there is no event for most of them)
         await asyncio.sleep(0.002)

@@ -104,50 +104,50 @@ def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert folder is not None and folder.is_relative_to(tmp_path)
 
 
+#: Draws the next acceptance of one tree anew, which needs a random number.
+DRAW = """
+import json
+from rcf import Forest, state, step
+forest = Forest(1, trees=1, sample_size=16)
+opened = state.open_block(forest.block)
+opened.sizes[:], opened.keys[:] = 16, 1e-9
+step.set_decay(forest.block, 0.0)
+hits = step.set_decay.stats.cache_hits
+print(json.dumps([int(opened.due[0]), sum(hits.values())]))
+"""
+
 NO_FOLDER = """
-import json, tempfile
+import tempfile
 def refuse():
     raise FileNotFoundError(2, "No usable temporary directory found")
 tempfile.gettempdir = refuse
 from rcf import jit
 assert jit.CACHE_DIRECTORY is None, jit.CACHE_DIRECTORY
 import rcf.detector, rcf.snapshot, rcf.step
-from rcf.rng import seed_states, uniform
-print(json.dumps(uniform(seed_states(1, 1), 0)))
 """
 
 
-def test_without_any_folder_kernels_are_compiled_for_this_process() -> None:
+def test_without_any_folder_kernels_are_compiled_for_this_process(tmp_path: Path) -> None:
     """A read-only root: no folder at all can be written, temporary ones included."""
-    from rcf.rng import seed_states, uniform
-
-    expected = uniform(seed_states(1, 1), 0)
     nowhere = "/dev/null/nowhere"
-    assert run(NO_FOLDER, HOME=nowhere, XDG_CACHE_HOME=nowhere) == expected
-
-
-EXPONENTIAL = """
-import json, sys
-from rcf.reservoir import exponential
-from rcf.rng import seed_states
-value = exponential(seed_states(1, 1), 0)
-print(json.dumps([value, sum(exponential.stats.cache_hits.values())]))
-"""
+    drawn, hits = run(NO_FOLDER + DRAW, HOME=nowhere, XDG_CACHE_HOME=nowhere)
+    assert hits == 0
+    assert run(DRAW, RCF_CACHE_DIR=str(tmp_path))[0] == drawn
 
 
 def test_compiled_code_is_kept_and_an_edited_helper_compiles_anew(tmp_path: Path) -> None:
-    """`exponential` inlines `uniform` from another file, whose edits numba's cache does not see."""
+    """`set_decay` inlines `uniform` from another file, whose edits numba's cache does not see."""
     copy = tmp_path / "rcf"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     folder = str(tmp_path / "cache")
-    value, hits = run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder)
+    value, hits = run(DRAW, tmp_path, RCF_CACHE_DIR=folder)
     assert hits == 0
-    assert run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder) == [value, 1]
+    assert run(DRAW, tmp_path, RCF_CACHE_DIR=folder) == [value, 1]
     helper = copy / "rng.py"
     edited = helper.read_text().replace("_DOUBLE = 2.0**-53", "_DOUBLE = 2.0**-54")
     assert edited != helper.read_text()
     helper.write_text(edited)
-    changed, hits = run(EXPONENTIAL, tmp_path, RCF_CACHE_DIR=folder)
+    changed, hits = run(DRAW, tmp_path, RCF_CACHE_DIR=folder)
     assert changed < value and hits == 0
 
 
@@ -159,7 +159,7 @@ def test_interpreted_needs_no_folder(tmp_path: Path) -> None:
 def test_other_users_of_numba_keep_their_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "CACHE_DIR", "theirs")
 
-    @jit.kernel
+    @jit.entry
     def one() -> int:
         return 1
 

@@ -9,10 +9,12 @@ import numba
 import numpy as np
 import pytest
 
-from rcf import Forest, vector
-from rcf.cut import key_of
+from rcf import Forest, cut, vector
 from rcf.row import RowShape, fixed_row, row_for
 from rcf.state import OVERHANG, open_block
+from tests.rcf.calls import from_python
+
+key_of = from_python(cut.key_of)
 
 DIMENSIONS = [*range(1, 41), 47, 48, 64, 100, 129]
 

@@ -8,8 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rcf import Forest
-from rcf.threshold import COUNT, WORDS, Rule, grade_of, judge, limits
+from rcf import Forest, threshold
+from rcf.threshold import COUNT, WORDS, Rule
+from tests.rcf.calls import from_python
+
+judge, limits = from_python(threshold.judge), from_python(threshold.limits)
+grade_of = from_python(threshold.grade_of)
 
 
 def forest_of(points: list[float], score: str, trees: int = 13) -> Forest:

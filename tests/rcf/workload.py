@@ -78,4 +78,4 @@ def run() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run()))  # noqa: T201
+    print(json.dumps(run()))  # noqa: T201  (its output)

@@ -154,7 +154,7 @@ async def _finish(world: World, trap: Failpoints, report: Path, timeout_s: float
         found = await read_all(world, engine, log)
     except (BrokenEngineError, TimeoutError) as error:
         found = {"broken": f"{type(error).__name__}: {error}"}
-    report.write_text(json.dumps(found))  # noqa: ASYNC240
+    report.write_text(json.dumps(found))  # noqa: ASYNC240  (at the end, alone)
     await engine.stop()
 
 

@@ -343,14 +343,14 @@ def test_a_torn_write_is_never_seen_as_a_snapshot(tmp_path, monkeypatch):
 
     def half():
         yield b"half"
-        raise OSError
+        raise OSError("only half")
 
     store = DirectorySnapshotStore(tmp_path)
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError, match="only half"):
         store.write("a", half())
     with pytest.raises(CorruptSnapshot):
         store.read("a")
     monkeypatch.setattr(DirectorySnapshotStore, "write", careless)
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError, match="only half"):
         store.write("a", half())
     assert store.read("a") == b"half"

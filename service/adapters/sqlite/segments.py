@@ -9,7 +9,7 @@ leave a row each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,7 +25,8 @@ class Segments(Generic[T]):
 
     def __init__(self, kind: type[T]) -> None:
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[list[T]] = msgspec.msgpack.Decoder(list[kind])  # type: ignore[valid-type]
+        of_items: Any = list[kind]  # type: ignore[valid-type]  # a type made at run time
+        self._decoder: msgspec.msgpack.Decoder[list[T]] = msgspec.msgpack.Decoder(of_items)
 
     def encode(self, items: Sequence[T]) -> bytes:
         """Write items; the bytes of two segments end to end are a segment too."""
