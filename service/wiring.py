@@ -207,9 +207,14 @@ def serve(
 
 
 def load_kernels() -> None:
-    """Compile the kernels, or load them from the cache, by judging a few rows."""
+    """Compile the kernels, or load them from the cache, by using each once.
+
+    Those for a restore and for a change of the decay too: they would keep records waiting later.
+    """
     detector = rcf.Detector(features=1, shingle_size=2, trees=2, sample_size=16, seed=1)
     detector.process(np.sin(np.arange(64.0)).reshape(-1, 1))
+    detector = rcf.Detector.from_bytes(detector.to_bytes())
+    detector.forest.set_time_decay(0.01)
 
 
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
