@@ -73,10 +73,15 @@ def find_box(forest: Forest, walk: Walk, tree: Int, node: Int, room: F32) -> tup
 
 @kernel
 def take_row(forest: Forest, pair: Int) -> Int:
-    """Give the branch above a pair a row to keep its box in; `rcf.points.has_room` must hold."""
+    """Give the branch above a pair a row to keep its box in; `rcf.points.has_room` must hold.
+
+    Where all branches keep theirs, each pair has its own row: boxes of one tree lie side by side.
+    """
     header = forest.header
-    header[ROWS_FREE] -= 1
-    kept = np.int64(forest.free_rows[header[ROWS_FREE]])
+    kept = (pair >> 2) + 1
+    if forest.box_mass > 1:
+        header[ROWS_FREE] -= 1
+        kept = np.int64(forest.free_rows[header[ROWS_FREE]])
     forest.quarters[2 * pair + ROW] = kept
     return kept
 
@@ -86,18 +91,19 @@ def free_row(forest: Forest, pair: Int) -> None:
     """Let the branch above a pair keep no box."""
     header = forest.header
     kept = forest.quarters[2 * pair + ROW]
-    if kept > 0:
+    forest.quarters[2 * pair + ROW] = 0
+    if kept > 0 and forest.box_mass > 1:
         forest.free_rows[header[ROWS_FREE]] = kept
         header[ROWS_FREE] += 1
-        forest.quarters[2 * pair + ROW] = 0
 
 
 @kernel
 def free_all_rows(forest: Forest) -> None:
     """Let no branch keep a box."""
     rows = forest.header[ROWS]
-    for i in range(rows):
-        forest.free_rows[i] = rows - 1 - i
+    if forest.box_mass > 1:
+        for i in range(rows):
+            forest.free_rows[i] = rows - 1 - i
     for pair in range(0, 4 * forest.trees * forest.pairs, 4):
         forest.quarters[2 * pair + ROW] = 0
     forest.header[ROWS_FREE] = rows - 1

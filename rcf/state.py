@@ -13,7 +13,7 @@ holds the sizes and the place of every section, and kernels open the sections as
     free_pairs left node of the first free pair, or 0      int64 (trees,)
     nodes      two nodes and what belongs to them, a pair  int64 (trees, pairs, 4)
     boxes      boxes that are kept, a row each             float32 (rows, width)
-    free_rows  numbers of the rows that are free           int32 (rows,)
+    free_rows  numbers of the free rows; if box_mass > 1   int32 (rows,)
     keys       reservoir keys, the largest leaves first    float32 (trees, slots)
     peaks      largest key of 16 slots, as bits            int32 (trees, peaks_stride)
     origins    where a slot's point starts in `store`      int32 (trees, slots)
@@ -212,7 +212,7 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "free_pairs": (np.int64, trees),
         "nodes": (np.int64, trees * 4 * pairs),
         "boxes": (np.float32, shape.rows * shape.row.width),
-        "free_rows": (np.int32, shape.rows),
+        "free_rows": (np.int32, shape.rows if shape.box_mass > 1 else 0),
         "keys": (np.float32, trees * slots),
         "peaks": (np.int32, trees * shape.peaks_stride),
         "origins": (np.int32, trees * slots),
@@ -294,7 +294,7 @@ def allocate(shape: Shape) -> U8:
     header[PLACES + len(offsets)] = size
     forest = open_block(block)
     forest.origins[:] = -1
-    forest.free_rows[:] = np.arange(shape.rows - 1, -1, -1)
+    forest.free_rows[:] = np.arange(len(forest.free_rows) - 1, -1, -1)
     forest.keys[:] = -1.0  # a free slot is never the largest key
     forest.peaks[:] = np.float32(-1.0).view(np.int32)
     # Free pairs: 4 → 8 → … → 0, and 0 (the root's pair) ends the list.
