@@ -48,9 +48,8 @@ register_model(FixedRow)(OpaqueModel)
 
 
 def _attribute(name: str) -> None:
-    # Numba compares this signature with the implementation's, which has no annotations.
     @overload_attribute(FixedRow, name)
-    def constant(row):  # type: ignore[no-untyped-def]
+    def constant(row):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
         value = getattr(row.shape, name)
         return lambda row: value
 

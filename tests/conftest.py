@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kafka.fixtures import kafka, kafka_address, left_out
+from tests.kafka.fixtures import kafka, kafka_address
+from tests.left_out import left_out
 
 __all__ = ["kafka", "kafka_address"]
 

@@ -7,7 +7,6 @@ examples are run: Python, the command line, and every curl line against a server
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from service.api.context import Context
 from service.cli.app import Reference
 from service.cli.reference import table
 from tests.api.conftest import running
+from tests.left_out import need_curl
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -34,8 +34,7 @@ def test_the_readme_holds_the_table(what):
 def test_the_readme_lists_nothing_that_is_gone(what):
     lines = table(what).splitlines()
     rows = README.read_text("utf-8").splitlines()
-    if lines[0] not in rows:
-        pytest.skip("the table is not there at all; the test above says so")
+    assert lines[0] in rows, f"paste the output of `rcf reference {what}` into README.md"
     begin = rows.index(lines[0])
     shown = []
     for row in rows[begin:]:
@@ -87,8 +86,8 @@ def test_the_file_example_says_what_the_readme_shows(tmp_path):
     assert (tmp_path / "judged.csv").read_text().count("\n") == 3_001
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_examples_are_answered():
+    need_curl()
     curls = [(line, shown) for line, shown in commands() if line.startswith("curl")]
     assert len(curls) >= 4
     with running(Context(auto_create=True)) as server:

@@ -69,7 +69,7 @@ def test_a_full_disk_refuses_and_nothing_is_lost_when_it_has_room_again(tmp_path
 
     async def body() -> None:
         log = SqliteLog(tmp_path)
-        world = World(log=log)  # type: ignore[arg-type]
+        world = World(log=log)  # type: ignore[arg-type]  # another log
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
             await limit(log, 60)

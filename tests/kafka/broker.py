@@ -116,6 +116,7 @@ class Broker:
                 self._java("kafka.Kafka", str(self._properties)),
                 stdout=log,
                 stderr=log,
+                # Unsafe among threads; it calls prctl alone, so that no broker outlives the tests.
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         limit = time.monotonic() + START_S

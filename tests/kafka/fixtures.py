@@ -5,35 +5,17 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 
 from service.adapters.kafka import Connection
 from tests.kafka.broker import Broker
 from tests.kafka.jars import NotToBeHadError
+from tests.left_out import left_out
 
 ADDRESS = "RCF_TEST_KAFKA"
 VERSION = "RCF_TEST_KAFKA_VERSION"
-REQUIRE = "RCF_REQUIRE_ALL"
 HOW = f"or name a broker that is there with {ADDRESS}=host:port"
-
-
-@dataclass
-class LeftOut:
-    """Parts of the tests that did not run, and why."""
-
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def leave_out(self, part: str, reason: str) -> None:
-        """Skip the test that asks, or fail it where everything is required."""
-        self.reasons[part] = reason
-        if os.environ.get(REQUIRE) == "1":
-            pytest.fail(f"{part} must be tested, but: {reason}")
-        pytest.skip(f"{part}: {reason}")
-
-
-left_out = LeftOut()
 
 
 @pytest.fixture(scope="session")

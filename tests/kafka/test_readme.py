@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,14 @@ import pytest
 
 from tests.kafka.broker import free_ports
 from tests.kafka.test_service import START_S
+from tests.left_out import need_curl
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_example_works(kafka, tmp_path):
+    need_curl()
     (script,) = re.findall(r"^```bash\n(.*?)^```$", README.read_text("utf-8"), re.M | re.S)
     script = script.replace("127.0.0.1:9092", kafka.bootstrap)
     for port, free in zip(("8080", "8081"), free_ports(2), strict=True):

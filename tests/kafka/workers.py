@@ -143,7 +143,7 @@ async def _work(connection: Connection, snapshots: Path, report: Path) -> None:
     await stopping.wait()
     states = {f"{part}": digests for part, digests in engine.state_digests().items()}
     broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
-    report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240
+    report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
 
 
@@ -159,7 +159,7 @@ async def undisturbed(config: StreamConfig, records: list[tuple[int, NewRecord]]
     for number in range(config.partitions):
         partition = StreamPartition(config.name, number)
         count = sum(part == number for part, _ in records)
-        while engine._streams[config.name].tails[number].committed < count:  # noqa: ASYNC110
+        while engine._streams[config.name].tails[number].committed < count:  # noqa: ASYNC110  (no event)
             await asyncio.sleep(0.01)
         found["results"].append((await log.read_results(partition, 0, 10**9, EVERYTHING)).results)
         found["dead"].append(await log.read_dead_letters(partition, 0, 10**9))

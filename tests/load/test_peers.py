@@ -9,9 +9,18 @@ from load.java_loop import JavaLoop
 from load.ours import OneByOne, Several
 from load.peers import KINDS, Kind, Shingles, lined_up
 from load.streams import seasonal
+from tests.left_out import left_out
 
 SMALL = Setup(features=2, shingle=3, trees=4, sample_size=16)
-java = pytest.mark.skipif(java_loop.missing() is not None, reason=java_loop.missing() or "")
+
+
+@pytest.fixture
+def java() -> None:
+    """Leave the test out, loudly, where AWS's Java loop cannot be had."""
+    reason = java_loop.missing()
+    if reason is not None:
+        left_out.leave_out("AWS's Java loop in the benchmarks", reason)
+
 
 EVERYONE = {name: kind.make for name, kind in KINDS.items()} | {
     "array": lambda setup: OneByOne(setup, lists=False),
@@ -20,10 +29,10 @@ EVERYONE = {name: kind.make for name, kind in KINDS.items()} | {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=java if n == "Java" else ()) for n in EVERYONE]
-)
-def test_each_runs_each_way(name):
+@pytest.mark.parametrize("name", EVERYONE)
+def test_each_runs_each_way(name, request):
+    if name == "Java":
+        request.getfixturevalue("java")
     values = seasonal(200, 2, seed=3).values
     contender = EVERYONE[name](SMALL)
     try:
@@ -80,7 +89,7 @@ def test_who_is_absent_is_named_once_with_the_way_to_get_it(monkeypatch, capsys)
     assert "absent is LEFT OUT" in said
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_the_java_loop_scores_as_krcf_does():
     """30 trees, 64 samples, 3,000 records after as many: two implementations of one forest.
 
@@ -106,7 +115,7 @@ def test_the_java_loop_scores_as_krcf_does():
     assert np.corrcoef(scores[3_000:], expected[3_000:])[0, 1] > 0.8
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_the_java_loop_learns_only_when_it_is_told_to():
     setup = Setup(features=1, shingle=1, trees=10, sample_size=32)
     values = seasonal(300, 1, seed=6).values
@@ -120,7 +129,7 @@ def test_the_java_loop_learns_only_when_it_is_told_to():
         loop.close()
 
 
-@java
+@pytest.mark.usefixtures("java")
 def test_a_java_loop_that_ends_early_is_an_error():
     loop = JavaLoop(SMALL._replace(trees=-1))
     try:

@@ -30,7 +30,7 @@ RETRY_S = 1.0
 Places = frozenset[TopicPartition]
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
 
