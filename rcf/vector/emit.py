@@ -130,6 +130,19 @@ def sums_of_eight(builder: Any, vectors: list[Any]) -> Any:
     return vectors[0]
 
 
+def row_gap(context: Any, builder: Any, kind: Any, row: Any, place: Any, query: Any) -> Any:
+    """Eight lanes whose folded sum is the gap between the row at `place` and the query's row."""
+
+    def step(start: Any, n: int, total: Any) -> Any:
+        beyond = builder.fsub(
+            load(builder, place, start, 2 * n), load(builder, query, start, 2 * n)
+        )
+        gap = select(builder, ">", beyond, constant(F32, 2 * n, 0.0))
+        return builder.fadd(total, widened(builder, halves_added(builder, gap)))
+
+    return over_groups(context, builder, kind, row, constant(F32, LANES, 0.0), step)
+
+
 def over_groups(
     context: Any,
     builder: Any,

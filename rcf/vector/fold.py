@@ -18,16 +18,13 @@ from rcf.vector.emit import (
     I64,
     LANES,
     constant,
-    halves_added,
-    load,
     load_lanes,
     named,
-    over_groups,
+    row_gap,
     select,
     splat,
     store,
     sums_of_eight,
-    widened,
 )
 
 
@@ -47,17 +44,8 @@ def gap_lanes(context: Any, builder: Any, kind: Any, row: Any, rows: list[Any], 
             gaps.append(select(builder, ">", beyond, zero))
         return builder.fadd(*gaps)
 
-    def gap_of(place: Any) -> Any:
-        def group(begin: Any, n: int, total: Any) -> Any:
-            beyond = builder.fsub(
-                load(builder, place, begin, 2 * n), load(builder, query, begin, 2 * n)
-            )
-            gap = select(builder, ">", beyond, constant(F32, 2 * n, 0.0))
-            return builder.fadd(total, widened(builder, halves_added(builder, gap)))
-
-        return over_groups(context, builder, kind, row, zero, group)
-
-    return sums_of_eight(builder, [gap_of(place) for place in rows])
+    gaps = [row_gap(context, builder, kind, row, place, query) for place in rows]
+    return sums_of_eight(builder, gaps)
 
 
 @intrinsic

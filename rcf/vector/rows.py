@@ -21,6 +21,7 @@ from rcf.vector.emit import (
     halves_added,
     load,
     over_groups,
+    row_gap,
     select,
     splat,
     store,
@@ -62,13 +63,8 @@ def box_gap(typingctx: Any, boxes: Any, at: Any, query: Any, row: Any) -> Any:
         rows = data(context, builder, sig.args[0], args[0])
         point = data(context, builder, sig.args[2], args[2])
 
-        def step(start: Any, n: int, total: Any) -> Any:
-            box = load(builder, rows, builder.add(args[1], start), 2 * n)
-            beyond = builder.fsub(box, load(builder, point, start, 2 * n))
-            gap = select(builder, ">", beyond, constant(F32, 2 * n, 0.0))
-            return builder.fadd(total, widened(builder, halves_added(builder, gap)))
-
-        total = over_groups(context, builder, sig.args[3], args[3], constant(F32, 8, 0.0), step)
+        place = builder.gep(rows, [args[1]])
+        total = row_gap(context, builder, sig.args[3], args[3], place, point)
         return folded_sum(builder, total)
 
     return signature, emit
