@@ -43,25 +43,28 @@ ARROWS = {
 #: its own row. Every file of the core stands here, and nothing else does.
 CORE = [
     "errors jit",
-    "pointer row",
+    "pointer row layout",
     "state",
-    "rng vector flat",
-    "cut points reservoir",
+    "rng vector flat arguments",
+    "cut points reservoir pair",
     "path",
     "box",
     "score",
-    "tree",
+    "tree block",
     "step",
+    "many",
+    "fixed",
     "special",
     "threshold",
-    "forest",
+    "forest forests",
     "detector",
     "snapshot",
+    "archive",
 ]
 RANKS = {name: rank for rank, row in enumerate(CORE) for name in row.split()}
 
 #: `to_bytes` of these reach up to what writes them, when it is called.
-REACH_UP = {("forest", "snapshot"), ("detector", "snapshot")}
+REACH_UP = {("forest", "snapshot"), ("detector", "snapshot"), ("forests", "archive")}
 
 #: A library from elsewhere -> the only places that may import it.
 HOMES = {
