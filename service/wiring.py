@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.ports import SnapshotStore
 from service.engine.runner import EngineOptions, Ports
 from service.settings import Settings
 from service.sources import feed
@@ -223,7 +225,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     ports = Ports(
         log=SqliteLog(settings.data_dir) if kafka is None else kafka,
         foreign=kafka,
-        snapshots=DirectorySnapshotStore(settings.snapshot_dir or settings.data_dir / "snapshots"),
+        snapshots=build_snapshots(settings),
         decoder_for=JsonDecoder,
         detectors=ForestFactory(),
         clock=SystemClock(),
@@ -237,6 +239,16 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
         backlog=BacklogPolicy(records=settings.max_pending_records),
     )
     return Engine(ports, options)
+
+
+def build_snapshots(settings: Settings) -> SnapshotStore:
+    """Where snapshots are kept; the client of object stores is imported only where it is used."""
+    place = settings.snapshots
+    if place is not None and "://" in place:
+        from service.adapters.objects import bucket
+
+        return bucket(place)
+    return DirectorySnapshotStore(Path(place) if place else settings.data_dir / "snapshots")
 
 
 def build_kafka(settings: Settings) -> "KafkaLog":

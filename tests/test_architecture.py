@@ -80,6 +80,7 @@ HOMES = {
     },
     "sqlite3": {"service.adapters"},
     "aiokafka": {"service.adapters.kafka"},
+    "obstore": {"service.adapters.objects"},
     "psutil": {"service.sources.host"},
     "pydantic": {"service.settings"},
     "pydantic_settings": {"service.settings"},

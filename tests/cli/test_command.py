@@ -197,3 +197,21 @@ def test_the_demo_finds_what_is_labelled():
     found, total = done.stderr.splitlines()[-1].split(" labelled")[0].split(" of ")
     assert int(total) >= 14 and int(found) >= 0.9 * int(total)
     assert int(done.stderr.split(" false alarms")[0].split()[-1]) <= 2
+
+
+@pytest.mark.parametrize("place", ["snaps", "/var/snaps", "s3://bucket", "s3://bucket/a/b"])
+def test_snapshots_go_to_a_directory_or_a_bucket(place):
+    assert settings.load(snapshots=place).snapshots == place
+
+
+@pytest.mark.parametrize("place", ["", " ", "s3:///prefix", "ftp://host/x", "s3://bucket?x=1"])
+def test_other_places_for_snapshots_are_refused(place):
+    said = r"RCF_SNAPSHOTS \(--snapshots\) = .*: must be a directory or s3://bucket/prefix\."
+    with pytest.raises(SettingsError, match=said):
+        settings.load(snapshots=place)
+
+
+def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated():
+    with pytest.raises(SettingsError, match="without credentials") as caught:
+        settings.load(snapshots="s3://AKID:hush@bucket/x")
+    assert "hush" not in str(caught.value) and "s3://…@bucket/x" in str(caught.value)
