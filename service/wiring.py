@@ -26,13 +26,14 @@ from prometheus_client import CollectorRegistry
 
 import rcf
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.prometheus import PrometheusMetrics
 from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
+from service.engine import outcome
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.ports import SnapshotStore
@@ -226,7 +227,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
         log=SqliteLog(settings.data_dir) if kafka is None else kafka,
         foreign=kafka,
         snapshots=build_snapshots(settings),
-        decoder_for=JsonDecoder,
+        decoder_for=decoder_for,
         detectors=ForestFactory(),
         clock=SystemClock(),
         metrics=metrics,
@@ -276,6 +277,9 @@ def build_kafka(settings: Settings) -> "KafkaLog":
 
 
 def _fingerprint() -> str:
-    """What decides the last bit of a score: the machine's kind and the compiler's versions."""
+    """What decides the last bit of a result, beside the records.
+
+    The machine's kind, the compiler's versions, and the version of results as such.
+    """
     versions = (f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
-    return ", ".join((platform.machine(), *versions))
+    return ", ".join((platform.machine(), *versions, f"results {outcome.VERSION}"))

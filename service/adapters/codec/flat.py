@@ -1,7 +1,7 @@
-"""Bytes to values: flat JSON as posted to HTTP, a bare array, a bare number.
+"""Flat JSON as posted to HTTP, a bare array, a bare number.
 
-The fast path is one typed msgspec decode (about 0.5 µs). Only when it fails is the record
-read a second time, loosely, to say what is wrong with it.
+The fast path is one typed msgspec decode (about 0.5 µs). A record with other fields is read once
+more, to keep those as they came. Only when that fails too is it read loosely, to say what is wrong.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from service.adapters.codec.refusals import EMPTY, LONG, cut, show, unreadable, wrong_length
 from service.engine.config import StreamConfig
 from service.engine.errors import InvalidRecord
 from service.engine.records import Decoded
 from service.engine.times import parse_time
+from service.messages.record import MEANT, PlainRecord, Record
 
 OBJECT, ARRAY = ord("{"), ord("[")
 BLANK = b" \t\r\n"
-SHORT = 100
+NONE = -1
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -25,16 +27,21 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 inside a name and for too deep a nesting."""
 
 
-class _Flat(msgspec.Struct, gc=False):
-    values: list[float] | dict[str, float]
-    key: str | None = None
-    timestamp: str | int | float | None = None
-
-
 # Made here, once: msgspec crashes when two threads are the first to ask for a type's decoder.
-_decode_flat = msgspec.json.Decoder(_Flat).decode
+_decode_plain = msgspec.json.Decoder(PlainRecord).decode
+_decode_open = msgspec.json.Decoder(Record).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[float]).decode
 _decode_number = msgspec.json.Decoder(float).decode
+
+READ = {
+    "auto": "flat JSON, an array or a number",
+    "json": "flat JSON",
+    "array": "an array, or flat JSON",
+    "number": "flat JSON",
+    "csv": "flat JSON",
+}
+"""What is read here of the records of a stream with each decoder."""
 
 
 class JsonDecoder:
@@ -44,41 +51,52 @@ class JsonDecoder:
         self._features = config.features
         self._width = len(config.features)
         self._names = frozenset(config.features)
+        self._arrays = config.decoder in ("auto", "array")
+        self._numbers = config.decoder == "auto"
+        self._read = READ[config.decoder]
 
     def __call__(self, value: bytes) -> Decoded:
         """Read one record's value; see `service.engine.ports.Decoder`."""
+        others = None
         try:
-            first = value[0] if value and value[0] not in BLANK else _first(value)
+            first = value[0] if value and value[0] not in BLANK else first_byte(value)
             if first == OBJECT:
-                flat = _decode_flat(value)
+                try:
+                    flat: Record = _decode_plain(value)
+                except msgspec.ValidationError:  # other fields too, or none that can be read
+                    flat, others = _decode_open(value), _others(value)
                 key, time, values = flat.key, flat.timestamp, flat.values
             else:
                 key, time = None, None
-                values = _decode_array(value) if first == ARRAY else [_decode_number(value)]
+                values = self._bare(value, first)
         except UNREADABLE as error:
             self._explain(value, error)
         if isinstance(values, dict):
             values = self._ordered(values)
         elif len(values) != self._width:
-            self._wrong_length(len(values))
-        return Decoded(key, None if time is None else parse_time(time), values)
+            wrong_length(self._features, len(values))
+        return Decoded(key, None if time is None else parse_time(time), values, others)
+
+    def _bare(self, value: bytes, first: int) -> list[float]:
+        if first == ARRAY and self._arrays:
+            return _decode_array(value)
+        if first != ARRAY and self._numbers:
+            return [_decode_number(value)]
+        if first == NONE:
+            raise InvalidRecord("", None, EMPTY)
+        unreadable(value, f"not {self._read}, which the stream's decoder reads")
 
     def _ordered(self, values: dict[str, float]) -> list[float]:
         if values.keys() != self._names:
             self._wrong_names(values)
         return [values[name] for name in self._features]
 
-    def _wrong_length(self, length: int) -> NoReturn:
-        wanted = f"{self._width} ({', '.join(self._features)})"
-        reason = f"has {length} numbers; the stream has {wanted}"
-        raise InvalidRecord("values", str(length), _cut(reason, 300))
-
     def _wrong_names(self, values: dict[str, Any]) -> NoReturn:
         for name in values:
             if name not in self._names:
                 known = ", ".join(self._features)
                 raise InvalidRecord(
-                    f"values.{_cut(name)}", None, _cut(f"no such feature; there are: {known}", 300)
+                    f"values.{cut(name)}", None, cut(f"no such feature; there are: {known}", LONG)
                 )
         missing = next(name for name in self._features if name not in values)
         raise InvalidRecord(f"values.{missing}", None, "missing")
@@ -88,8 +106,9 @@ class JsonDecoder:
         try:
             loose = msgspec.json.decode(value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
-            text = _cut(value[: SHORT * 4].decode("utf-8", "replace"))
-            raise InvalidRecord("", text, f"not JSON: {broken}") from None
+            if first_byte(value) == NONE:
+                raise InvalidRecord("", None, EMPTY) from None
+            unreadable(value, f"not JSON: {broken}")
         except RecursionError:
             raise InvalidRecord("", None, "nested too deeply") from None
         values = loose
@@ -99,14 +118,14 @@ class JsonDecoder:
             self._explain_names(loose)
             values = loose["values"]
         self._explain_values(values)
-        raise InvalidRecord("", _show(loose), str(error))
+        raise InvalidRecord("", show(loose), str(error))
 
     def _explain_names(self, loose: dict[str, Any]) -> None:
         if not isinstance(loose.get("key"), str | None):
-            raise InvalidRecord("key", _show(loose["key"]), "not a text")
+            raise InvalidRecord("key", show(loose["key"]), "not a text")
         time = loose.get("timestamp")
         if isinstance(time, bool) or not isinstance(time, str | int | float | None):
-            raise InvalidRecord("timestamp", _show(time), "neither a text nor a number")
+            raise InvalidRecord("timestamp", show(time), "neither a text nor a number")
 
     def _explain_values(self, values: object) -> None:
         if isinstance(values, dict):
@@ -117,26 +136,33 @@ class JsonDecoder:
         elif _is_number(values):
             pairs = [(self._features[0], values)]
         else:
-            raise InvalidRecord(
-                "values", _show(values), "neither an array nor an object of numbers"
-            )
+            raise InvalidRecord("values", show(values), "neither an array nor an object of numbers")
         for name, number in pairs:
             if not _is_number(number):
-                raise InvalidRecord(f"values.{_cut(name)}", _show(number), "not a finite number")
+                raise InvalidRecord(f"values.{cut(name)}", show(number), "not a finite number")
 
 
-def _first(value: bytes) -> int:
+def first_byte(value: bytes) -> int:
+    """Return the first byte that is not blank; NONE where there is none."""
     text = value.lstrip(BLANK)
-    return text[0] if text else 0
+    return text[0] if text else NONE
+
+
+def _others(value: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the fields of a flat record that mean nothing here, as they came.
+
+    Raises:
+        UNREADABLE: a field is no UTF-8, which is looked over where fields are skipped.
+    """
+    if not value.isascii():
+        value.decode()
+    if b"\n" in value or b"\r" in value:  # between fields; a result stands on one line
+        value = msgspec.json.format(value, indent=-1)
+    fields = _decode_fields(value)
+    for name in MEANT:
+        fields.pop(name, None)
+    return fields or None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _show(value: object) -> str:
-    return _cut(msgspec.json.encode(value).decode())
-
-
-def _cut(text: str, limit: int = SHORT) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
