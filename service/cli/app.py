@@ -226,6 +226,18 @@ def warm() -> None:
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
 
 
+@app.command(short_help="Print the JSON Schema of a message, or the AsyncAPI document.")
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="A message, or asyncapi. [default: list the names]")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a message, or the AsyncAPI document of all topics."""
+    from service.cli.schema import text
+
+    typer.echo(text(name))
+
+
 @app.command(short_help="List settings, endpoints, problems, metrics.")
 def reference(
     what: Annotated[Reference, typer.Argument(help="What to list, as a Markdown table.")],

@@ -7,6 +7,8 @@ and writes with. Nothing in here opens a connection or needs a client library.
 - `headers`   names of Kafka headers
 - `topics`    names of a stream's topics
 - `pointer`   what the checkpoints topic says of a snapshot
+- `stream`    what the control topic says of a stream
+- `examples`  one message of each kind
 - `schemas`   a JSON Schema for every message
 - `asyncapi`  the AsyncAPI document over all of them
 """

@@ -11,7 +11,7 @@ MEANT = ("values", "key", "timestamp")
 """The fields that mean something here; all others are carried along."""
 
 Values = Annotated[
-    list[float] | dict[str, float],
+    Annotated[list[float], Meta(extra_json_schema={"minItems": 1})] | dict[str, float],
     Meta(
         description="One finite number per feature: in order, or by name. At most 3.4e38 in "
         "magnitude."

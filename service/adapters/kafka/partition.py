@@ -9,7 +9,6 @@ import msgspec
 from aiokafka import TopicPartition
 
 from service.adapters.kafka import names
-from service.adapters.kafka.catalogue import Stored
 from service.adapters.kafka.connection import Connection
 from service.adapters.kafka.formats import (
     common_headers,
@@ -38,6 +37,7 @@ from service.engine.records import (
 )
 from service.engine.transactions import check_transaction, within
 from service.messages.pointer import StoredPointer
+from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
