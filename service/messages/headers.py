@@ -27,7 +27,7 @@ TIMESTAMP = "rcf-timestamp"
 """Milliseconds since 1970 of a time before 1970, which Kafka's own field cannot hold."""
 
 KEY = "rcf-key"
-"""The bytes of a key that is no UTF-8, and stands escaped everywhere else."""
+"""The bytes, as hex, of a key that is no UTF-8 and stands escaped everywhere else."""
 
 _ERRORS = "__connect.errors."
 ERROR_TOPIC = f"{_ERRORS}topic"

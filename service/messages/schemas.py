@@ -83,7 +83,7 @@ def components(template: str) -> dict[str, Schema]:
         {
             headers.ANOMALY: {"const": "true", "description": "Only where the grade is above 0."},
             headers.TIMESTAMP: _text("Milliseconds since 1970, where negative.", r"^-\d+$"),
-            headers.KEY: _text("The key's bytes, where they are no UTF-8."),
+            headers.KEY: _text("The key as hex, where it is no UTF-8.", "^([0-9a-f]{2})+$"),
         },
     )  # fmt: skip
     found["AnomalyHeaders"] = {

@@ -121,8 +121,8 @@ def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:
     """Write a dead letter; headers of an earlier failure make way for those of this one."""
     key, value = encode_key(dead.key), dead.value or None
     for name, original in dead.headers:
-        if name == KEY:
-            key = original
+        if name == KEY and original is not None:
+            key = bytes.fromhex(original.decode())
     headers = (
         *_without(dead.headers, OF_DEAD_LETTERS | {KEY}),
         (ERROR_TOPIC, partition.stream.encode()),
@@ -182,7 +182,7 @@ def _key(record: Any, headers: Headers) -> tuple[str | None, Headers]:
     try:
         return key.decode(), headers
     except UnicodeDecodeError:
-        return key.decode("utf-8", "backslashreplace"), (*headers, (KEY, key))
+        return key.decode("utf-8", "backslashreplace"), (*headers, (KEY, key.hex().encode()))
 
 
 def _without(headers: Iterable[Header], names: frozenset[str]) -> Headers:
