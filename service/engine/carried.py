@@ -39,6 +39,8 @@ def carried_fields(others: Mapping[str, Raw]) -> tuple[Raw | UnsetType, Count]:
 
 def carried_headers(headers: Headers) -> tuple[Headers, Count]:
     """Return the headers that are carried, and how many are not."""
+    if sum(4 * len(name) + len(value or b"") for name, value in headers) <= MOST_BYTES:
+        return headers, UNSET  # whatever the names are as UTF-8
     kept, size = [], 0
     for header in headers:
         more = size_of_header(header)

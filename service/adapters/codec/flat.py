@@ -53,6 +53,7 @@ class JsonDecoder:
         self._names = frozenset(config.features)
         self._arrays = config.decoder in ("auto", "array")
         self._numbers = config.decoder == "auto"
+        self._plain = True
         self._read = READ[config.decoder]
 
     def __call__(self, value: bytes) -> Decoded:
@@ -61,10 +62,7 @@ class JsonDecoder:
         try:
             first = value[0] if value and value[0] not in BLANK else first_byte(value)
             if first == OBJECT:
-                try:
-                    flat: Record = _decode_plain(value)
-                except msgspec.ValidationError:  # other fields too, or none that can be read
-                    flat, others = _decode_open(value), _others(value)
+                flat, others = self._flat(value)
                 key, time, values = flat.key, flat.timestamp, flat.values
             else:
                 key, time = None, None
@@ -76,6 +74,17 @@ class JsonDecoder:
         elif len(values) != self._width:
             wrong_length(self._features, len(values))
         return Decoded(key, None if time is None else parse_time(time), values, others)
+
+    def _flat(self, value: bytes) -> tuple[Record, dict[str, msgspec.Raw] | None]:
+        """Read a record and its other fields; which way is tried first decides only the time."""
+        if self._plain:
+            try:
+                return _decode_plain(value), None
+            except msgspec.ValidationError:  # other fields too, or none that can be read
+                pass
+        flat, others = _decode_open(value), _others(value)
+        self._plain = others is None
+        return flat, others
 
     def _bare(self, value: bytes, first: int) -> list[float]:
         if first == ARRAY and self._arrays:
