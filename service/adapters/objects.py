@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from service.engine.errors import CorruptSnapshot, TransientError
+from service.engine.errors import CorruptSnapshot, SnapshotsRefused, TransientError
 
 REQUEST_S = 30
 """Bound of one request; a pack has at most 32 MiB, beside one large series."""
@@ -45,7 +45,7 @@ class ObjectSnapshotStore:
         """Put an object.
 
         Raises:
-            OSError: the store refuses, or does not answer.
+            SnapshotsRefused: the store refuses, or does not answer.
         """
         data = b"".join(chunks)
         with _refusing(f"writing {name}"):
@@ -69,7 +69,7 @@ class ObjectSnapshotStore:
         """List the objects whose names begin with the prefix, sorted.
 
         Raises:
-            OSError: the store refuses, or does not answer.
+            SnapshotsRefused: the store refuses, or does not answer.
         """
         folder = prefix.rpartition("/")[0]  # stores list by whole parts of a name
         with _refusing(f"listing {prefix!r}"):
@@ -81,7 +81,7 @@ class ObjectSnapshotStore:
         """Delete an object; nothing happens when there is none.
 
         Raises:
-            OSError: the store refuses, or does not answer.
+            SnapshotsRefused: the store refuses, or does not answer.
         """
         with _refusing(f"deleting {name}"):
             try:
@@ -118,7 +118,7 @@ def _refusing(what: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:
-        raise OSError(f"snapshots: {what}: {_said(error)}") from None
+        raise SnapshotsRefused(f"snapshots: {what}: {_said(error)}") from None
 
 
 def _said(error: Exception) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from service import logs, settings, wiring
 from service.cli.errors import USAGE, CommandError
-from service.engine.errors import DataDirectoryInUse
+from service.engine.errors import DataDirectoryInUse, SnapshotsRefused
 from service.settings import Settings, SettingsError
 
 
@@ -39,7 +39,8 @@ def run(
         snapshots: Flag.
 
     Raises:
-        CommandError: A setting is wrong, or the port or the data directory is taken.
+        CommandError: A setting is wrong, the port or the data directory is taken, or the store of
+            snapshots does not answer.
     """
     try:
         chosen = settings.load(
@@ -66,6 +67,8 @@ def run(
         )
     except DataDirectoryInUse as error:
         raise CommandError(f"{error} (--data-dir or RCF_DATA_DIR)") from error
+    except SnapshotsRefused as error:
+        raise CommandError(f"{error} (--snapshots or RCF_SNAPSHOTS)") from error
     typer.echo("stopped; everything accepted is kept")
 
 
