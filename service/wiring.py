@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,17 @@ from prometheus_client import CollectorRegistry
 
 import rcf
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.prometheus import PrometheusMetrics
 from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
+from service.engine import outcome
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.ports import SnapshotStore
 from service.engine.runner import EngineOptions, Ports
 from service.settings import Settings
 from service.sources import feed
@@ -223,8 +226,8 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     ports = Ports(
         log=SqliteLog(settings.data_dir) if kafka is None else kafka,
         foreign=kafka,
-        snapshots=DirectorySnapshotStore(settings.snapshot_dir or settings.data_dir / "snapshots"),
-        decoder_for=JsonDecoder,
+        snapshots=build_snapshots(settings),
+        decoder_for=decoder_for,
         detectors=ForestFactory(),
         clock=SystemClock(),
         metrics=metrics,
@@ -237,6 +240,16 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
         backlog=BacklogPolicy(records=settings.max_pending_records),
     )
     return Engine(ports, options)
+
+
+def build_snapshots(settings: Settings) -> SnapshotStore:
+    """Where snapshots are kept; the client of object stores is imported only where it is used."""
+    place = settings.snapshots
+    if place is not None and "://" in place:
+        from service.adapters.objects import bucket
+
+        return bucket(place)
+    return DirectorySnapshotStore(Path(place) if place else settings.data_dir / "snapshots")
 
 
 def build_kafka(settings: Settings) -> "KafkaLog":
@@ -264,6 +277,9 @@ def build_kafka(settings: Settings) -> "KafkaLog":
 
 
 def _fingerprint() -> str:
-    """What decides the last bit of a score: the machine's kind and the compiler's versions."""
+    """What decides the last bit of a result, beside the records.
+
+    The machine's kind, the compiler's versions, and the version of results as such.
+    """
     versions = (f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
-    return ", ".join((platform.machine(), *versions))
+    return ", ".join((platform.machine(), *versions, f"results {outcome.VERSION}"))

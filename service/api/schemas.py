@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
-from service.engine.config import CHANGES, SCORES, Change, StreamConfig
-
-Schema = dict[str, Any]
+from service.engine.config import CHANGES, DECODERS, SCORES, Change, StreamConfig
+from service.messages import examples
+from service.messages.schemas import Schema, components
 
 _DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(StreamConfig)}
 
@@ -67,6 +67,14 @@ _SETTABLE: dict[str, Schema] = {
         1, 10**6, "Series held in one partition; further keys get an error result.", "max_series"
     ),
     "retention": _whole(1000, 10**12, "Records and results kept per partition.", "retention"),
+    "decoder": {
+        "type": "string",
+        "enum": list(DECODERS),
+        "default": _DEFAULTS["decoder"],
+        "description": "How a record's bytes are read: `json` flat JSON with fields, `array` a "
+        "JSON array, `number` one number, `csv` one line of numbers with commas, `auto` any of "
+        "the first three. All of them read flat JSON too.",
+    },
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -83,56 +91,10 @@ _NAMES: Schema = {
     "description": "Names of a record's values, in order.",
 }
 
-_TIMESTAMP: Schema = {
-    "description": "ISO 8601 (UTC when no offset is given), or seconds since 1970 (milliseconds "
-    "from 1e11 on); the time of arrival when left out.",
-    "anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}],
-}
-
-_RECORD: Schema = {
-    "type": "object",
-    "required": ["values"],
-    "properties": {
-        "values": {
-            "description": "One finite number per feature: in order, or by name. At most 3.4e38 "
-            "in magnitude.",
-            "anyOf": [
-                {"type": "array", "items": {"type": "number"}, "minItems": 1},
-                {"type": "object", "additionalProperties": {"type": "number"}},
-            ],
-        },
-        "key": {
-            "type": ["string", "null"],
-            "description": "Names the series. Each has a detector of its own.",
-        },
-        "timestamp": _TIMESTAMP,
-    },
-}
-
-_RESULT: Schema = {
-    "type": "object",
-    "required": [
-        "stream", "key", "partition", "offset", "timestamp", "values", "status",
-        "score", "threshold", "grade", "anomaly",
-    ],
-    "properties": {
-        "stream": {"type": "string"},
-        "key": {"type": "string"},
-        "partition": {"type": "integer"},
-        "offset": {"type": "integer"},
-        "timestamp": {"type": "string"},
-        "values": {"type": ["array", "null"], "items": {"type": "number"}},
-        "status": {"type": "string", "description": "`scored`, `warming`, `error`, `control`."},
-        "score": {"type": ["number", "null"], "description": "Null while warming, never 0."},
-        "threshold": {"type": ["number", "null"], "description": "A score above it is anomalous."},
-        "grade": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-        "anomaly": {"type": "boolean", "description": "Whether the grade is above 0."},
-        "error": {"type": "object", "description": "Why a record has no score."},
-    },
-}  # fmt: skip
+_PUBLISHED = components("#/components/schemas/{name}")
 
 COMPONENTS: dict[str, Schema] = {
-    "Record": _RECORD,
+    "Record": _PUBLISHED["Record"],
     "Records": {
         "type": "object",
         "required": ["records"],
@@ -144,7 +106,8 @@ COMPONENTS: dict[str, Schema] = {
             }
         },
     },
-    "Result": _RESULT,
+    "Result": _PUBLISHED["Result"],
+    "Reason": _PUBLISHED["Reason"],
     "Results": {
         "type": "object",
         "required": ["results"],
@@ -228,21 +191,7 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
-_SINGLE_EXAMPLE = {"values": [21.5], "key": "room-1", "timestamp": "2026-01-31T12:00:00Z"}
 _BATCH_EXAMPLE = {"records": [{"values": [21.5]}, {"values": [21.7]}]}
-_RESULT_EXAMPLE = {
-    "stream": "rooms",
-    "key": "room-1",
-    "partition": 0,
-    "offset": 0,
-    "timestamp": "2026-01-31T12:00:00.000Z",
-    "values": [21.5],
-    "status": "scored",
-    "score": 31.4,
-    "threshold": 22.5,
-    "grade": 0.56,
-    "anomaly": True,
-}
 _STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
 
 
@@ -289,7 +238,7 @@ _APPEND_BODY: Schema = {
                 ]
             },
             "examples": {
-                "one": {"summary": "One record", "value": _SINGLE_EXAMPLE},
+                "one": {"summary": "One record", "value": examples.RECORD},
                 "batch": {"summary": "A batch", "value": _BATCH_EXAMPLE},
             },
         },
@@ -313,7 +262,7 @@ _BODY = ("malformed-body", "body-too-large", "unsupported-media-type")
 
 APPEND = _operation(
     {
-        200: _json("Results", "Scored, in the order given.", {"results": [_RESULT_EXAMPLE]}),
+        200: _json("Results", "Scored, in the order given.", {"results": [examples.RESULT]}),
         202: _json(
             "Positions", "Durable; scored soon.", {"positions": [{"partition": 0, "offset": 0}]}
         ),
@@ -375,4 +324,35 @@ HEALTH = _operation({200: _STATUS})
 READY = _operation({200: _STATUS}, "not-ready")
 METRICS = _operation(
     {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+
+_OBJECT: Schema = {
+    "description": "The document.",
+    "content": {JSON: {"schema": {"type": "object"}}},
+}
+ASYNCAPI = _operation({200: _OBJECT})
+MESSAGE_SCHEMAS = _operation(
+    {
+        200: {
+            "description": "The names.",
+            "content": {
+                JSON: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["schemas"],
+                        "properties": {"schemas": {"type": "array", "items": {"type": "string"}}},
+                    }
+                }
+            },
+        }
+    }
+)
+MESSAGE_SCHEMA = _operation(
+    {
+        200: {
+            "description": "JSON Schema, 2020-12.",
+            "content": {"application/schema+json": {"schema": {"type": "object"}}},
+        }
+    },
+    "invalid-parameter",
 )

@@ -64,6 +64,10 @@ AutoCreate = Annotated[
 Kafka = Annotated[
     str | None, typer.Option(help="host:port,… of Kafka brokers (RCF_KAFKA_BOOTSTRAP).")
 ]
+Snapshots = Annotated[
+    str | None,
+    typer.Option(help="Directory, or s3://bucket/prefix, of the snapshots (RCF_SNAPSHOTS)."),
+]
 
 
 def _version(asked: bool) -> None:
@@ -94,6 +98,7 @@ def dev(
     demo: Annotated[
         bool | None, typer.Option(help="Feed the streams `demo` and `host` (RCF_DEMO, yes).")
     ] = None,
+    snapshots: Snapshots = None,
 ) -> None:
     """Start with live data: the page, the API, and two streams that feed themselves.
 
@@ -109,6 +114,7 @@ def dev(
         log_level=log_level,
         auto_create=auto_create,
         demo=demo,
+        snapshots=snapshots,
     )
 
 
@@ -120,6 +126,7 @@ def serve(
     log_level: LogLevel = None,
     auto_create: AutoCreate = None,
     kafka_bootstrap: Kafka = None,
+    snapshots: Snapshots = None,
 ) -> None:
     """Start the service: no built-in streams, unknown streams are refused.
 
@@ -135,6 +142,7 @@ def serve(
         log_level=log_level,
         auto_create=auto_create,
         kafka_bootstrap=kafka_bootstrap,
+        snapshots=snapshots,
     )
 
 
@@ -216,6 +224,18 @@ def warm() -> None:
     _say("compiling kernels; about half a minute on a free core …")
     load_kernels()
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
+
+
+@app.command(short_help="Print the JSON Schema of a message, or the AsyncAPI document.")
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="A message, or asyncapi. [default: list the names]")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a message, or the AsyncAPI document of all topics."""
+    from service.cli.schema import text
+
+    typer.echo(text(name))
 
 
 @app.command(short_help="List settings, endpoints, problems, metrics.")

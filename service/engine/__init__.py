@@ -5,6 +5,8 @@ Map, in the order a record meets them:
 - `config`      what a stream is; which changes need another model
 - `records`     the facts that travel: records, batches, results, transactions
 - `ports`       what the engine asks of the world: log, snapshot store, decoder, metrics, clock
+- `outcome`     a result as readers get it
+- `carried`     what of a record travels on with its result
 - `pipeline`    one partition: a batch in, results out; sync and pure
 - `detectors`   one detector per series: create, count, mark as changed
 - `control`     configuration changes as records of the log

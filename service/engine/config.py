@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
 from typing import Any, Literal
+
+import msgspec
 
 from service.engine.errors import InvalidParameter
 
@@ -16,6 +19,7 @@ MAX_DIMENSIONS = 4096
 MAX_NUMBERS = 2**26
 """Numbers in the boxes of one forest: half a gigabyte. One series must not exhaust the machine."""
 SCORES = ("codisp", "disp", "depth")
+DECODERS = ("auto", "json", "array", "number", "csv")
 
 
 def _field(change: Change, default: Any, check: Any = None, allowed: str = "") -> Any:
@@ -67,6 +71,9 @@ class StreamConfig:
         output_after: records of a series before its first score, or None for the default.
         max_series: series that may be held in one partition; further keys get an error result.
         retention: records and results kept per partition, at least 1000.
+        decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
+            "number" one number, "csv" one line of numbers with commas, "auto" any of the first
+            three. All of them read flat JSON too, for that is what HTTP appends.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -95,6 +102,7 @@ class StreamConfig:
     retention: int = _field(
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
     )
+    decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -127,6 +135,19 @@ class StreamConfig:
     def with_generation(self, generation: int) -> StreamConfig:
         """Return the same configuration under another generation."""
         return replace(self, generation=generation)
+
+
+DECISIVE = (
+    *("name", "features", "shingle_size", "trees", "sample_size", "time_decay", "score", "seed"),
+    *("output_after", "generation"),
+)
+"""The fields that decide a series' scores, given its records."""
+
+
+def model_digest(config: StreamConfig) -> str:
+    """Name the model that a configuration makes: 16 hex digits."""
+    decisive = [getattr(config, name) for name in DECISIVE]
+    return blake2b(msgspec.json.encode(decisive), digest_size=8).hexdigest()
 
 
 CHANGES: dict[str, Change] = {item.name: item.metadata["change"] for item in fields(StreamConfig)}

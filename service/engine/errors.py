@@ -146,6 +146,10 @@ class DataDirectoryInUse(EngineError):
         )
 
 
+class SnapshotsRefused(OSError):
+    """The store of snapshots refuses, or does not answer; the message says which call, and why."""
+
+
 class CorruptSnapshot(EngineError):
     """A stored snapshot is missing, torn or altered; an older one must do."""
 

@@ -14,15 +14,19 @@ from itertools import chain
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
-from service.engine.config import StreamConfig
+from service.engine.carried import Count, carried_fields, carried_headers
+from service.engine.config import StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.outcome import Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
     Batch,
     DeadLetter,
+    Headers,
     Record,
     Result,
     StreamPartition,
@@ -35,33 +39,11 @@ LARGEST = 3.4e38
 VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 
+NOTHING: tuple[msgspec.Raw | UnsetType, Count] = (UNSET, UNSET)
+NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
+
 Judged = tuple[float | None, float | None, float | None]
 """Score, threshold and grade of a row; None where there is none."""
-
-
-class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Why a record has no score."""
-
-    field: str
-    value: str | None
-    reason: str
-
-
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """A result as readers get it."""
-
-    stream: str
-    key: str
-    partition: int
-    offset: int
-    timestamp: str
-    values: list[float] | None
-    status: str
-    score: float | None = None
-    threshold: float | None = None
-    grade: float | None = None
-    anomaly: bool = False
-    error: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     key: str
     timestamp_ms: int
     values: list[float]
+    others: dict[str, msgspec.Raw] | None
 
 
 @dataclass(slots=True)
@@ -126,6 +109,7 @@ class Pipeline:
     def _configure(self, config: StreamConfig) -> None:
         self.config = config
         self._decode: Decoder = self._decoder_for(config)
+        self._model = model_digest(config)
 
     def _apply(self, record: Record, output: Output) -> None:
         """Take a configuration change over where it stands in the log."""
@@ -163,7 +147,7 @@ class Pipeline:
                 rows.append(Reason("key", key[:100], f"longer than {MAX_KEY} characters"))
                 continue
             time_ms = record.timestamp_ms if read.timestamp_ms is None else read.timestamp_ms
-            rows.append(Row(key, time_ms, read.values))
+            rows.append(Row(key, time_ms, read.values, read.others))
         return rows
 
     def _check_range(self, rows: list[Row | Reason]) -> Numbers:
@@ -231,6 +215,7 @@ class Pipeline:
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
+        model = self._model
         encode, add = self._encode, output.results.append
         for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
             if isinstance(row, Reason):
@@ -238,6 +223,8 @@ class Pipeline:
                 continue
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             anomaly = grade is not None and grade > 0.0
+            fields, fields_out = carried_fields(row.others) if row.others else NOTHING
+            headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
             outcome = Outcome(
                 stream,
                 key,
@@ -250,8 +237,13 @@ class Pipeline:
                 threshold,
                 grade,
                 anomaly,
+                model,
+                UNSET,
+                fields,
+                fields_out,
+                headers_out,
             )
-            add(Result(offset, time_ms, key, anomaly, encode(outcome)))
+            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers))
             output.scored += score is not None
             output.anomalous += anomaly
 
@@ -265,6 +257,7 @@ class Pipeline:
                 record.value,
                 reason.field,
                 reason.reason,
+                record.headers,
             )
         )
 
@@ -272,20 +265,28 @@ class Pipeline:
         self,
         output: Output,
         record: Record,
-        status: str,
-        error: Reason | msgspec.UnsetType = msgspec.UNSET,
+        status: Status,
+        error: Reason | UnsetType = UNSET,
     ) -> None:
         """Give a record without a score its result."""
         key = record.key or ""
+        headers, headers_out = carried_headers(record.headers)
         outcome = Outcome(
             *(self.partition.stream, key, self.partition.partition, record.offset),
             timestamp=format_ms(record.timestamp_ms),
             values=None,
             status=status,
+            score=None,
+            threshold=None,
+            grade=None,
+            anomaly=False,
+            model=self._model,
             error=error,
+            headers_left_out=headers_out,
         )
+        encoded = self._encode(outcome)
         output.results.append(
-            Result(record.offset, record.timestamp_ms, key, False, self._encode(outcome))
+            Result(record.offset, record.timestamp_ms, key, False, encoded, headers)
         )
 
     def _broken(self, offset: int, reason: str) -> InvariantError:

@@ -135,7 +135,11 @@ class ForeignResults(Protocol):
 
 
 class SnapshotStore(Protocol):
-    """Immutable named files. Names are relative paths with "/" between parts. Blocking calls."""
+    """Immutable named files. Names are relative paths with "/" between parts. Blocking calls.
+
+    Raises:
+        OSError: a file could not be written, listed or deleted, for whatever reason.
+    """
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file; on return it is whole and durable, and before that it is not there."""
@@ -145,6 +149,7 @@ class SnapshotStore(Protocol):
 
         Raises:
             CorruptSnapshot: there is none of this name.
+            TransientError: the store does not answer for the moment.
         """
 
     def names(self, prefix: str) -> list[str]:

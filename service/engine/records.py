@@ -15,6 +15,9 @@ import msgspec
 
 from service.engine.config import StreamConfig
 
+Headers = tuple[tuple[str, bytes | None], ...]
+"""What stands beside a record's value, in order; a name may come twice."""
+
 
 class StreamPartition(NamedTuple):
     """One ordered part of a stream: the unit of ownership."""
@@ -37,8 +40,7 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A record on its way into the log.
 
     Attributes:
-        value: the bytes to keep: flat JSON `{"key"?, "timestamp"?, "values": [...] | {...}}`,
-            a bare array or a bare number.
+        value: the bytes to keep, as the stream's decoder reads them.
         key: names the series; it also picks the partition. None is the series "".
         timestamp_ms: milliseconds since 1970 UTC; None takes the time of arrival.
     """
@@ -57,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
         key: the series, or None.
         value: the bytes as they came.
         control: whether the value is a control record of the engine.
+        headers: what came beside the value, where the log has such a place.
     """
 
     offset: int
@@ -64,6 +67,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     key: str | None
     value: bytes
     control: bool = False
+    headers: Headers = ()
 
 
 _value_of = attrgetter("value")
@@ -93,11 +97,13 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         key, timestamp_ms: None when the value does not name them.
         values: one number per feature, in the stream's order; may hold anything float64 can.
+        others: the fields that mean nothing here, as JSON without line breaks; None for none.
     """
 
     key: str | None
     timestamp_ms: int | None
     values: list[float]
+    others: dict[str, msgspec.Raw] | None = None
 
 
 class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -107,6 +113,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
         offset, timestamp_ms, key: those of the record; the key is "" for records without one.
         anomaly: whether the grade is above 0.
         value: the outcome as readers get it, JSON on one line.
+        headers: those of the record that are carried along.
     """
 
     offset: int
@@ -114,10 +121,11 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     key: str
     anomaly: bool
     value: bytes
+    headers: Headers = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A record that could not be scored, with its original bytes and the reason."""
+    """A record that could not be scored, with its original bytes and headers, and the reason."""
 
     offset: int
     timestamp_ms: int
@@ -125,6 +133,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False, array_like=True):
     value: bytes
     field: str
     reason: str
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)

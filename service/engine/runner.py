@@ -551,7 +551,7 @@ class PartitionRunner:
             await self._in_thread(
                 self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
             )
-        except OSError as error:
+        except (OSError, TransientError) as error:
             logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
         self._written = None
         self._ports.metrics.snapshot_written(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.memory import MemoryLog
@@ -42,7 +42,7 @@ def engine_over(
     ports = Ports(
         log,
         store,
-        JsonDecoder,
+        decoder_for,
         ForestFactory(),
         SystemClock(),
         NoMetrics(),

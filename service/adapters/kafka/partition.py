@@ -9,10 +9,8 @@ import msgspec
 from aiokafka import TopicPartition
 
 from service.adapters.kafka import names
-from service.adapters.kafka.catalogue import Stored
 from service.adapters.kafka.connection import Connection
 from service.adapters.kafka.formats import (
-    StoredPointer,
     common_headers,
     decode_pointer,
     decode_record,
@@ -38,6 +36,8 @@ from service.engine.records import (
     Transaction,
 )
 from service.engine.transactions import check_transaction, within
+from service.messages.pointer import StoredPointer
+from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
