@@ -7,7 +7,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api import docs, errors, events, operations, page, records, results, streams
+from service.api import (
+    docs,
+    errors,
+    events,
+    operations,
+    page,
+    partitions,
+    records,
+    results,
+    streams,
+)
 from service.api.context import Context
 from service.api.schemas import COMPONENTS
 
@@ -36,7 +46,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
-    for resource in (streams, records, results, events, operations, page, docs):
+    for resource in (streams, records, results, events, partitions, operations, page, docs):
         app.include_router(resource.router(context))
     _complete_openapi(app)
     return app

@@ -44,9 +44,11 @@ def _are_features(value: object) -> bool:
 
 
 def _is_decay(value: object) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-    )
+    return value is None or (_is_share(value) and value != 1)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,9 @@ class StreamConfig:
         output_after: records of a series before its first score, or None for the default.
         max_series: series that may be held in one partition; further keys get an error result.
         retention: records and results kept per partition, at least 1000.
+        dead_letter_share: a partition halts when more than this share of its last 1000 records
+            became dead letters, [0, 1]; 0 never halts it.
+        dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -94,6 +99,10 @@ class StreamConfig:
     max_series: int = _field("live", 1000, _whole(1, 10**6), "a whole number from 1 to 1000000")
     retention: int = _field(
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
+    )
+    dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
+    dead_letter_run: int = _field(
+        "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 

@@ -4,6 +4,7 @@
 - the caller: `CallerError` (wrong record, wrong parameter, unknown stream, ...)
 - slow down: `Backpressure`
 - try again: `TransientError`
+- the operator: `Halted`
 - nobody but us, a promise is broken: `InvariantError`; a partition stops rather than emit
   wrong scores.
 - another owner took over: `Fenced`; this process lets go of what it held.
@@ -128,6 +129,23 @@ class ResultTimeout(TransientError):
         self.offset = offset
         super().__init__(
             f"no result for offset {offset} of {stream}/{partition} within {timeout_s:g} s"
+        )
+
+
+class Halted(EngineError):
+    """A partition stands still because too many of its records became dead letters.
+
+    Attributes:
+        stream, partition, offset: where.
+    """
+
+    def __init__(self, stream: str, partition: int, offset: int, reason: str) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.offset = offset
+        super().__init__(
+            f"{stream}/{partition} is halted at offset {offset}: {reason}; "
+            "look at its dead letters, mend their source, then resume the stream"
         )
 
 

@@ -265,6 +265,9 @@ class Metrics(Protocol):
     def series(self, partition: StreamPartition, count: int) -> None:
         """So many series are held for a partition; 0 when it is let go."""
 
+    def halted(self, partition: StreamPartition, stands: bool) -> None:
+        """A partition stands still because of its dead letters, or does so no longer."""
+
     def snapshot_written(
         self, partition: StreamPartition, *, size: int, series: int, seconds: float
     ) -> None:

@@ -250,6 +250,25 @@ EVERYTHING = ResultFilter()
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """How one partition stands, as this process sees it.
+
+    Attributes:
+        state: "live", "halted", "restoring", "retrying", "failed", "fenced", "stopped", or
+            "elsewhere" when another process runs it.
+        committed: the next offset to settle.
+        waiting: records known to wait; those of another process' partitions are not known.
+        reason: why it is not live, if anything is known.
+    """
+
+    partition: int
+    state: str
+    committed: int
+    waiting: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ResultSlice:
     """Results of one partition in order.
 
