@@ -192,6 +192,20 @@ class StateLost(InvariantError):
     """No sound snapshot is left and the input that could rebuild the state is trimmed."""
 
 
+class CannotReplay(CallerError):
+    """The state before an offset cannot be made again.
+
+    Attributes:
+        stream, partition, offset: what was asked for.
+    """
+
+    def __init__(self, stream: str, partition: int, offset: int, reason: str) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.offset = offset
+        super().__init__(f"{stream}/{partition} cannot be replayed up to {offset}: {reason}")
+
+
 class TornLog(InvariantError):
     """Results and committed offset of a partition do not meet."""
 

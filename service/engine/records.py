@@ -184,6 +184,23 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """How a partition stands in the log, for one who does not own it; see `Assignment`.
+
+    Attributes:
+        committed: the next offset to settle; None before the first is settled.
+    """
+
+    partition: StreamPartition
+    entry: StreamEntry
+    committed: int | None
+    begin: int
+    end: int
+    pointers: tuple[Pointer, ...]
+    origin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """What appears together or not at all.
 
