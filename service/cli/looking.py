@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from service import opening, settings
@@ -38,7 +39,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         CommandError: The work failed.
     """
     try:
-        return asyncio.run(work)
+        with _client_library_silent():
+            return asyncio.run(work)
     except CallerError as error:
         raise CommandError(str(error), USAGE) from error
     except DataDirectoryInUse as error:
@@ -47,19 +49,42 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise CommandError(str(error)) from error
 
 
+@contextmanager
+def _client_library_silent() -> Iterator[None]:
+    """What it logs on its way to an error is said by the error."""
+    library = logging.getLogger("aiokafka")
+    former = library.level
+    library.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        library.setLevel(former)
+
+
 @asynccontextmanager
 async def looking(chosen: Settings) -> AsyncIterator[LogView]:
     """Open the log that the settings name, to look at it."""
     view = opening.log_view(chosen)
     try:
-        try:
-            await view.open()
-        except EngineError as error:
-            where = "--kafka-bootstrap" if chosen.kafka_bootstrap else "--data-dir"
-            raise CommandError(f"{error} ({where} names the log)") from error
+        await opened(view, chosen)
         yield view
     finally:
         await view.close()
+
+
+async def opened(view: LogView, chosen: Settings) -> None:
+    """Open a view.
+
+    Raises:
+        CommandError: There is no log; says where it was looked for.
+    """
+    try:
+        await view.open()
+    except EngineError as error:
+        where = f"--data-dir = {chosen.data_dir}"
+        if chosen.kafka_bootstrap:
+            where = f"--kafka-bootstrap = {chosen.kafka_bootstrap}"
+        raise CommandError(f"{error} ({where})") from error
 
 
 async def entry_of(view: LogView, stream: str) -> StreamEntry:

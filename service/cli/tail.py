@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service import opening
 from service.cli import http
 from service.cli.lines import HEAD, line, parsed
-from service.cli.looking import choose, entry_of, run
+from service.cli.looking import choose, entry_of, opened, run
 from service.cli.serve import url as address
 from service.settings import Settings
 
@@ -91,8 +91,8 @@ class _Shown:
 
 async def _from_kafka(chosen: Settings, wanted: Wanted, shown: _Shown) -> None:
     view = opening.kafka_view(chosen)
-    await view.open()
     try:
+        await opened(view, chosen)
         await entry_of(view, wanted.stream)
         results = view.follow(
             wanted.stream, anomalies=wanted.anomalies, from_beginning=wanted.from_beginning

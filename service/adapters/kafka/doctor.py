@@ -28,8 +28,9 @@ NEEDED = {
 }  # fmt: skip
 """Requests that the service sends."""
 
-SPOKEN_BELOW_4 = 3
-"""From 4.0 on, brokers answer no Produce request of a version below."""
+FETCH = 1
+FIRST_FETCH_OF_4 = 4
+"""From 4.0 on, brokers answer no Fetch request of a version below."""
 
 STUCK_S = 2.0
 ADVICE_NETWORK = "check host:port in --kafka-bootstrap, the network, and RCF_KAFKA_SECURITY"
@@ -200,9 +201,9 @@ def _check_versions(versions: Versions) -> Check:
     if missing:
         said = f"brokers answer no {', '.join(missing)}"
         return failure("version", said, "use Apache Kafka 2.5 or newer, or a broker that keeps up")
-    first, last = versions[0]
-    kind = "4.0 or newer" if first >= SPOKEN_BELOW_4 else "older than 4.0"
-    return ok("version", f"as Apache Kafka {kind} (Produce {first} to {last}); has transactions")
+    first, last = versions[FETCH]
+    kind = "4.0 or newer" if first >= FIRST_FETCH_OF_4 else "older than 4.0"
+    return ok("version", f"as Apache Kafka {kind} (Fetch {first} to {last}); has transactions")
 
 
 def _check_broker(broker: Configuration, connection: Connection, cluster: Cluster) -> Check:
