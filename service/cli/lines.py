@@ -36,4 +36,5 @@ def _status(result: dict[str, Any]) -> str:
     if result["status"] == "scored":
         return f"{result['grade']:.2f}"
     error = result.get("error")
-    return f"{result['status']}: {error['reason']}" if error else str(result["status"])
+    said = f"{result['status']}: {error['reason']}" if error else str(result["status"])
+    return short(said, 120)

@@ -64,7 +64,8 @@ async def examine_streams(view: LogView, snapshots: SnapshotStore) -> AsyncItera
             try:
                 overview = await view.overview(partition)
             except EngineError as error:
-                yield failure(f"restore {partition}", str(error), "mend what the error names")
+                advice = "see the checks above; if they are in order, try again in a moment"
+                yield failure(f"restore {partition}", str(error), advice)
                 continue
             yield _restorable(overview, snapshots)
 

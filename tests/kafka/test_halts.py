@@ -22,6 +22,7 @@ from tests.kafka.workers import Cluster
 from tests.simulation.lives import warm
 from tests.simulation.workload import Workload
 
+SESSION_S = 1.5
 TIME_MS = 1_700_000_000_000
 COUNT = 400
 BURST = range(150, 190)
@@ -81,19 +82,23 @@ def test_workers_that_die_halt_at_one_record_and_go_on_when_told(kafka, tmp_path
     (halt,) = expected[0][2]
     assert halt.offset == BURST[24] and expected[1][2] == []
     warm(ForestFactory(), Workload((config,), {}))
-    cluster = Cluster(kafka, tmp_path)
+    connection = replace(kafka, session_s=SESSION_S, heartbeat_s=SESSION_S / 10)
+    cluster = Cluster(connection, tmp_path)
     asyncio.run(cluster.create(config))
     produce(kafka.bootstrap, config.name, written())
-    for _ in range(2):
-        worker = cluster.start()
-        cluster.until_settled(config, [halt.offset + 1, COUNT], 40)
-        time.sleep(1.0)
-        assert cluster.offsets(config) == [halt.offset + 1, COUNT]
-        worker.kill()
-    asyncio.run(resume(cluster, config))
     worker = cluster.start()
-    cluster.until_settled(config, [COUNT + 1, COUNT + 1], 40)
-    report = worker.stop()
+    try:
+        cluster.until_settled(config, [halt.offset + 1, COUNT], 40)
+        worker.kill()
+        worker = cluster.start()
+        time.sleep(2 * SESSION_S)  # it took over, and halted where the other one did
+        assert cluster.offsets(config) == [halt.offset + 1, COUNT]
+        asyncio.run(resume(cluster, config))
+        cluster.until_settled(config, [COUNT + 1, COUNT + 1], 40)
+        report = worker.stop()
+    finally:
+        if worker.alive:
+            worker.kill()
     assert report["broken"] == {}
     found = cluster.outputs(config)
     for number, (pipeline, outputs, _) in enumerate(expected):

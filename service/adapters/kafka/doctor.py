@@ -16,7 +16,7 @@ from service.adapters.kafka.topic_checks import (
 )
 from service.adapters.kafka.view import KafkaView
 from service.engine.checks import Check, examine_streams, failure, ok, warning
-from service.engine.errors import EngineError
+from service.engine.errors import EngineError, TransientError
 from service.engine.ports import SnapshotStore
 from service.engine.records import StreamEntry, StreamPartition
 
@@ -33,6 +33,7 @@ FIRST_FETCH_OF_4 = 4
 """From 4.0 on, brokers answer no Fetch request of a version below."""
 
 STUCK_S = 2.0
+ADVICE_AGAIN = "try again; if it stays so, look at the brokers"
 ADVICE_NETWORK = "check host:port in --kafka-bootstrap, the network, and RCF_KAFKA_SECURITY"
 
 
@@ -61,7 +62,7 @@ class KafkaDoctor:
             async for check in self._after_connecting(cluster, view):
                 yield check
         except EngineError as error:
-            yield failure("brokers", str(error), "try again; if it stays so, look at the brokers")
+            yield failure("brokers", str(error), ADVICE_AGAIN)
         finally:
             await view.close()
             with suppress(EngineError):
@@ -137,12 +138,15 @@ class KafkaDoctor:
             yield failure("rights", f"may not write {said}", "allow Write on these topics")
         else:
             said = f"may use transactional ids, and write {len(refused)} topics in transactions"
-            yield ok("rights", said)
+            yield ok("rights", f"{said}; whether topics may be made, trimmed, deleted is not asked")
 
     async def _check_group(self) -> AsyncIterator[Check]:
         name = self._connection.application
         try:
             group = await self._prober.group(name)
+        except TransientError as error:
+            yield failure("group", str(error), ADVICE_AGAIN)
+            return
         except EngineError as error:
             yield failure("group", str(error), f"allow Read and Describe on the group {name!r}")
             return
@@ -167,7 +171,8 @@ class KafkaDoctor:
             for identity in ids:
                 await self._prober.coordinator(identity)
         except EngineError as error:
-            advice = f"allow Describe on transactional ids that begin with {ids[0]!r}"
+            name = self._connection.application
+            advice = f"allow Describe on transactional ids that begin with {name!r}"
             yield failure("transactions", str(error), advice)
             return
         yield ok("transactions", f"coordinators answer for {len(ids)} transactional ids")

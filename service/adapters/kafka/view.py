@@ -54,7 +54,7 @@ class KafkaView:
             where = f"at {self._connection.bootstrap} there is no topic {topic!r}"
             raise EngineError(
                 f"{where}: no worker of the application {self._connection.application!r} has run "
-                "there yet"
+                "there yet, or we may not see it"
             )
         await self._catalogue.read()
 
