@@ -26,6 +26,8 @@ from service.engine.records import NewRecord
 from service.engine.runner import EngineOptions, Ports
 from service.opening import fingerprint
 from tests.engine.fakes import NoMetrics
+from tests.simulation.lives import warm
+from tests.simulation.workload import Workload
 
 BAD = b'{"values": "far too hot"}'
 RECORDS = 240
@@ -119,6 +121,8 @@ def make(lived: Lived) -> None:
     config = StreamConfig(
         name=lived.stream, partitions=2, shingle_size=2, trees=10, sample_size=32, seed=3
     )
+
+    warm(ForestFactory(), Workload((config,), {}))  # kernels may have to be compiled
 
     async def first(engine: Engine) -> None:
         await engine.create_stream(config)
