@@ -9,13 +9,10 @@ engine drains and keeps its state.
 import asyncio
 import contextlib
 import logging
-import platform
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import version
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,18 +22,16 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import rcf
+from service import opening
 from service.adapters.clock import SystemClock
 from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.prometheus import PrometheusMetrics
-from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
-from service.engine import outcome
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
-from service.engine.ports import SnapshotStore
 from service.engine.runner import EngineOptions, Ports
 from service.settings import Settings
 from service.sources import feed
@@ -226,7 +221,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     ports = Ports(
         log=SqliteLog(settings.data_dir) if kafka is None else kafka,
         foreign=kafka,
-        snapshots=build_snapshots(settings),
+        snapshots=opening.snapshot_store(settings),
         decoder_for=decoder_for,
         detectors=ForestFactory(),
         clock=SystemClock(),
@@ -235,51 +230,15 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     options = EngineOptions(
         score_threads=settings.scoring_threads,
         stop_s=settings.shutdown_timeout_s,
-        fingerprint=_fingerprint(),
+        fingerprint=opening.fingerprint(),
         snapshot=SnapshotPolicy(interval_s=settings.snapshot_interval_s),
         backlog=BacklogPolicy(records=settings.max_pending_records),
     )
     return Engine(ports, options)
 
 
-def build_snapshots(settings: Settings) -> SnapshotStore:
-    """Where snapshots are kept; the client of object stores is imported only where it is used."""
-    place = settings.snapshots
-    if place is not None and "://" in place:
-        from service.adapters.objects import bucket
-
-        return bucket(place)
-    return DirectorySnapshotStore(Path(place) if place else settings.data_dir / "snapshots")
-
-
 def build_kafka(settings: Settings) -> "KafkaLog":
     """The log in Kafka; its client is imported only where it is used."""
-    from service.adapters.kafka import Connection, KafkaLog, Security
+    from service.adapters.kafka import KafkaLog
 
-    security = Security(
-        protocol=settings.kafka_security,
-        mechanism=settings.kafka_sasl_mechanism,
-        username=settings.kafka_username,
-        password=settings.password(),
-        ca_file=settings.kafka_ca_file,
-        cert_file=settings.kafka_cert_file,
-        key_file=settings.kafka_key_file,
-    )
-    connection = Connection(
-        settings.kafka_bootstrap or "",
-        application=settings.kafka_application,
-        replication=settings.kafka_replication,
-        session_s=settings.kafka_session_s,
-        heartbeat_s=settings.kafka_session_s / 10,
-        security=security,
-    )
-    return KafkaLog(connection)
-
-
-def _fingerprint() -> str:
-    """What decides the last bit of a result, beside the records.
-
-    The machine's kind, the compiler's versions, and the version of results as such.
-    """
-    versions = (f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
-    return ", ".join((platform.machine(), *versions, f"results {outcome.VERSION}"))
+    return KafkaLog(opening.kafka_connection(settings))

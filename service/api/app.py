@@ -14,6 +14,7 @@ from service.api import (
     messages,
     operations,
     page,
+    partitions,
     records,
     results,
     streams,
@@ -46,7 +47,17 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
-    for resource in (streams, records, results, events, messages, operations, page, docs):
+    for resource in (
+        streams,
+        records,
+        results,
+        events,
+        partitions,
+        messages,
+        operations,
+        page,
+        docs,
+    ):
         app.include_router(resource.router(context))
     _complete_openapi(app)
     return app

@@ -75,6 +75,20 @@ _SETTABLE: dict[str, Schema] = {
         "JSON array, `number` one number, `csv` one line of numbers with commas, `auto` any of "
         "the first three. All of them read flat JSON too.",
     },
+    "dead_letter_share": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": _DEFAULTS["dead_letter_share"],
+        "description": "A partition halts when more than this share of its last 1000 records "
+        "became dead letters; 0 never halts it.",
+    },
+    "dead_letter_run": _whole(
+        0,
+        10**9,
+        "A partition halts after so many dead letters in a row; 0 never halts it.",
+        "dead_letter_run",
+    ),
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -135,6 +149,40 @@ COMPONENTS: dict[str, Schema] = {
                     "properties": {
                         "partition": {"type": "integer", "minimum": 0},
                         "offset": {"type": "integer", "minimum": 0},
+                    },
+                },
+            }
+        },
+    },
+    "Partitions": {
+        "type": "object",
+        "required": ["partitions"],
+        "properties": {
+            "partitions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["partition", "state", "committed", "waiting", "reason"],
+                    "properties": {
+                        "partition": {"type": "integer", "minimum": 0},
+                        "state": {
+                            "type": "string",
+                            "description": "`live`, `halted` by its dead letters, `restoring`, "
+                            "`retrying`, `failed`, `fenced`, `stopped`, or `elsewhere`: another "
+                            "process runs it.",
+                        },
+                        "committed": {
+                            "type": "integer",
+                            "description": "The next offset to get a result.",
+                        },
+                        "waiting": {
+                            "type": "integer",
+                            "description": "Records known to wait for theirs.",
+                        },
+                        "reason": {
+                            "type": ["string", "null"],
+                            "description": "Why it is not live, if anything is known.",
+                        },
                     },
                 },
             }
@@ -213,7 +261,7 @@ def _problems(*slugs: str) -> dict[int | str, Schema]:
             f"{response['description']}; {kind.title}" if response["description"] else kind.title
         )
         response["description"] = joined
-        if slug in ("backpressure", "not-ready", "too-many-subscribers"):
+        if slug in ("backpressure", "not-ready", "partition-halted", "too-many-subscribers"):
             response["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
     return responses
 
@@ -271,6 +319,7 @@ APPEND = _operation(
     *_STREAM,
     "invalid-records",
     "backpressure",
+    "partition-halted",
     "result-timeout",
     requestBody=_APPEND_BODY,
 )
@@ -297,6 +346,8 @@ PUT_STREAM = _operation(
 GET_STREAM = _operation({200: _json("Stream", "The configuration.")}, *_STREAM)
 DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
+PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
+RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
 EVENTS = _operation(
     {
@@ -320,8 +371,28 @@ _STATUS: Schema = {
         }
     },
 }
+_READY: Schema = {
+    "description": "Yes.",
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["status", "halted"],
+                "properties": {
+                    "status": {"type": "string"},
+                    "halted": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "Partitions that stand still because of their dead "
+                        "letters, each with why and what to do.",
+                    },
+                },
+            }
+        }
+    },
+}
 HEALTH = _operation({200: _STATUS})
-READY = _operation({200: _STATUS}, "not-ready")
+READY = _operation({200: _READY}, "not-ready")
 METRICS = _operation(
     {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 )

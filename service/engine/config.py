@@ -48,9 +48,11 @@ def _are_features(value: object) -> bool:
 
 
 def _is_decay(value: object) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-    )
+    return value is None or (_is_share(value) and value != 1)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,9 @@ class StreamConfig:
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
             "number" one number, "csv" one line of numbers with commas, "auto" any of the first
             three. All of them read flat JSON too, for that is what HTTP appends.
+        dead_letter_share: a partition halts when more than this share of its last 1000 records
+            became dead letters, [0, 1]; 0 never halts it.
+        dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -103,6 +108,10 @@ class StreamConfig:
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
     )
     decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
+    dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
+    dead_letter_run: int = _field(
+        "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
+    )
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from service.engine.config import StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.outcome import Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
@@ -75,21 +76,36 @@ class Pipeline:
         detectors: SeriesDetectors,
         decoder_for: DecoderFactory,
         position: int = 0,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         self.partition = partition
         self.detectors = detectors
+        self.limit = limit or DeadLetterLimit()
         self.position = position
         self._decoder_for = decoder_for
         self._encode = msgspec.json.Encoder().encode
         self._configure(config)
 
+    @property
+    def halt(self) -> Halt | None:
+        """Why nothing is processed until `resume`; None while something is."""
+        return self.limit.halt
+
+    def resume(self) -> None:
+        """Go on behind a halt."""
+        self.limit.resume()
+
     def process(self, batch: Batch) -> Output:
-        """Judge a batch's records in order and learn from them.
+        """Judge a batch's records in order and learn from them, up to the one that halts.
+
+        `position` tells how far it came.
 
         Raises:
-            InvariantError: the batch does not continue where the last one ended, or a detector
-                failed; the state must not be used any further.
+            InvariantError: the batch does not continue where the last one ended, the partition
+                is halted, or a detector failed; the state must not be used any further.
         """
+        if self.halt is not None:
+            raise self._broken(self.position, f"processed while halted: {self.halt.reason}")
         output = Output()
         block: list[Record] = []
         for record in batch.records:
@@ -97,13 +113,14 @@ class Pipeline:
                 raise self._broken(record.offset, f"already processed up to {self.position}")
             self.position = record.offset + 1
             if record.control:
-                self._process_block(block, output)
+                if self._process_block(block, output):
+                    return output
                 block = []
                 self._apply(record, output)
             else:
                 block.append(record)
-        self._process_block(block, output)
-        self.position = batch.next_offset
+        if not self._process_block(block, output):
+            self.position = batch.next_offset
         return output
 
     def _configure(self, config: StreamConfig) -> None:
@@ -120,18 +137,25 @@ class Pipeline:
         if config.generation != self.config.generation:
             self.detectors.forget_all()
         self.detectors.reconfigure()
+        self.limit.reset()
         self._configure(config)
         self._settle(output, record, "control")
 
-    def _process_block(self, block: list[Record], output: Output) -> None:
-        """Judge consecutive data records under one configuration."""
+    def _process_block(self, block: list[Record], output: Output) -> bool:
+        """Judge consecutive data records under one configuration; tell whether one halts."""
         if not block:
-            return
+            return False
         rows = self._read(block)
         matrix = self._check_range(rows)
-        series = self._by_series(rows)
+        series = self._by_series(block, rows)
         judged = self._judge(block, matrix, series)
         self._emit(output, block, rows, judged)
+        halt = self.halt
+        if halt is None:
+            self.limit.advance(len(block))
+            return False
+        self.position = halt.offset + 1
+        return True
 
     def _read(self, block: list[Record]) -> list[Row | Reason]:
         decode = self._decode
@@ -164,21 +188,28 @@ class Pipeline:
                 rows[index] = out_of_range(self.config, row.values)
         return matrix
 
-    def _by_series(self, rows: list[Row | Reason]) -> dict[str, list[int]]:
-        """Gather row numbers by key in order; refuse series above the limit."""
+    def _by_series(self, block: list[Record], rows: list[Row | Reason]) -> dict[str, list[int]]:
+        """Gather row numbers by key in order; refuse series above the limit.
+
+        What comes after the record that halts the partition is taken out of `block` and `rows`:
+        no series may be admitted for it yet.
+        """
         series: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
-            if isinstance(row, Reason):
-                continue
-            key = row.key
-            numbers = series.get(key)
-            if numbers is not None:
-                numbers.append(index)
-            elif self.detectors.admit(key, self.config):
-                series[key] = [index]
-            else:
+            if not isinstance(row, Reason):
+                key = row.key
+                numbers = series.get(key)
+                if numbers is not None:
+                    numbers.append(index)
+                    continue
+                if self.detectors.admit(key, self.config):
+                    series[key] = [index]
+                    continue
                 limit = f"the partition holds max_series = {self.config.max_series} series"
                 rows[index] = Reason("key", key, limit)
+            if self.limit.reject(index, block[index].offset, self.config):
+                del block[index + 1 :], rows[index + 1 :]
+                break
         return series
 
     def _judge(

@@ -193,6 +193,23 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """How a partition stands in the log, for one who does not own it; see `Assignment`.
+
+    Attributes:
+        committed: the next offset to settle; None before the first is settled.
+    """
+
+    partition: StreamPartition
+    entry: StreamEntry
+    committed: int | None
+    begin: int
+    end: int
+    pointers: tuple[Pointer, ...]
+    origin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """What appears together or not at all.
 
@@ -256,6 +273,25 @@ class ResultFilter:
 
 
 EVERYTHING = ResultFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """How one partition stands, as this process sees it.
+
+    Attributes:
+        state: "live", "halted", "restoring", "retrying", "failed", "fenced", "stopped", or
+            "elsewhere" when another process runs it.
+        committed: the next offset to settle.
+        waiting: records known to wait; those of another process' partitions are not known.
+        reason: why it is not live, if anything is known.
+    """
+
+    partition: int
+    state: str
+    committed: int
+    waiting: int
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
+from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
 from service.engine.pipeline import Pipeline
 from service.engine.ports import Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer
@@ -53,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
         offset: the state is that before this offset.
         config: the configuration at that offset, as `control` writes it.
         fingerprint: names the numerics (machine, compiler); another one may round differently.
+        dead_letters: the count that decides where the partition halts.
     """
 
     version: int
@@ -62,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
     config: msgspec.Raw
     fingerprint: str
     series: tuple[SeriesRef, ...]
+    dead_letters: DeadLetterCount = NOTHING_COUNTED
 
 
 class Capture:
@@ -86,6 +89,7 @@ class Capture:
         self.partition = pipeline.partition
         self.offset = pipeline.position
         self.config = pipeline.config
+        self.dead_letters = pipeline.limit.count()
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -165,6 +169,7 @@ def write(
         config=msgspec.Raw(encode_config(taken.config)),
         fingerprint=fingerprint,
         series=series,
+        dead_letters=taken.dead_letters,
     )
     data = msgspec.json.encode(manifest)
     digest = sha256(data).hexdigest()
@@ -197,6 +202,11 @@ def read_manifest(store: SnapshotStore, pointer: Pointer) -> Manifest:
 def config_of(manifest: Manifest) -> StreamConfig:
     """Return the configuration at the manifest's offset."""
     return decode_config(bytes(manifest.config))
+
+
+def limit_of(manifest: Manifest) -> DeadLetterLimit:
+    """Return the limit of dead letters, counting on from the manifest's offset."""
+    return DeadLetterLimit(manifest.dead_letters)
 
 
 def load(

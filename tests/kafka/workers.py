@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from confluent_kafka import KafkaException
 
 from service.adapters.clock import SystemClock
 from service.adapters.codec import decoder_for
@@ -108,7 +111,8 @@ class Cluster:
         limit_s = time.monotonic() + wait_s
         found: list[int] = []
         while time.monotonic() < limit_s:
-            found = self.offsets(config)
+            with contextlib.suppress(KafkaException):  # a new broker has no coordinator yet
+                found = self.offsets(config)
             if found == ends:
                 return
             time.sleep(0.2)

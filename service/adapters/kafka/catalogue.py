@@ -80,11 +80,19 @@ class Catalogue:
             TransientError: the brokers do not answer.
         """
         await self._topics.make(self._topic, 1, COMPACTED)
+        await self.read()
+        self._following = asyncio.create_task(self._follow())
+
+    async def read(self) -> None:
+        """Read all of it once; the topic must be there.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
         ends = await self._ends.ends(self._topic, 0)
         async for record in self._cursor.scan(self._topic, 0, ends.begin, ends.end):
             self._apply(record)
         self._position = ends.end
-        self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
         """Let go."""

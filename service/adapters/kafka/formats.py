@@ -151,6 +151,11 @@ def decode_dead_letter(record: Any) -> DeadLetter:
     )
 
 
+def is_added_to_dead(header: str) -> bool:
+    """Tell whether a dead letter's header says why it is one, and did not come with the record."""
+    return header in OF_DEAD_LETTERS or header == KEY
+
+
 def encode_pointer(stored: StoredPointer, partition: int, slots: int) -> Message:
     """Write a pointer into its slot; of each slot the topic keeps the newest."""
     key = f"{partition}/{stored.number % slots}".encode()
