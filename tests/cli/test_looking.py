@@ -189,7 +189,7 @@ def test_the_doctor_sees_that_nothing_could_be_restored(lived, tmp_path):
         for n in range(2)
     ]
     assert [each.begin for each in trimmed] == [0, 0]
-    said = lived.run("doctor", "--snapshot-dir", str(tmp_path))
+    said = lived.run("doctor", "--snapshots", str(tmp_path))
     assert "from the stream's beginning" in said and "shared" in said
 
 
