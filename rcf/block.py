@@ -18,6 +18,7 @@ from rcf.state import U8, Shape
 _RING_LIFETIMES = 4.0
 #: The least memory is taken where the ring and the points kept beside it take about as much.
 _SMALL_RING_LIFETIMES = 3.0
+_POINTS_A_ROW = 10  #: sampled points to each box of a small forest
 _OUTLIVE = 0.85  #: points kept over those expected to outlive the ring: trees may hold the same
 _LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
 
@@ -67,7 +68,10 @@ def new_block(
         _rows(trees, sample_size, box_mass),
         0,
     )
-    shape = shape._replace(narrow=int(small and state.fits_narrow(shape)))
+    if small:
+        rows = 2 + max(trees, trees * sample_size // _POINTS_A_ROW)
+        little = shape._replace(rows=rows, narrow=1)
+        shape = little if state.fits_narrow(little) else shape
     if shape.ring_floats + trees * sample_size * shape.dimensions >= 2**31:
         raise InvalidParameter(
             "sample_size",
@@ -89,8 +93,8 @@ def grown(block: U8) -> U8:
     """The block with room for more boxes, or for more points that outlive the ring."""
     old = state.open_block(block)
     shape = state.shape_of(old.header)
-    if old.header[state.ROWS_FREE] < shape.trees:
-        most = state.most_rows(shape)
+    if old.header[state.ROWS_FREE] < shape.trees and not shape.narrow:
+        most = 1 + shape.trees * shape.pairs
         shape = shape._replace(rows=min(shape.rows + shape.rows // 8 + shape.trees, most))
     else:
         most = shape.trees * shape.sample_size
@@ -127,8 +131,6 @@ def _rows(trees: int, sample_size: int, box_mass: int) -> int:
     """Boxes to make room for at first: about as many as there are branches above `box_mass`."""
     if box_mass == 1:
         return trees * (sample_size + 1) + 1
-    if box_mass > sample_size:
-        return 1 + trees
     return 1 + trees * min(sample_size + 1, 2 + 5 * sample_size // (2 * (box_mass + 1)))
 
 

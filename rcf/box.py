@@ -10,9 +10,9 @@ import numpy as np
 
 from rcf.cut import leaf_slot, left_child
 from rcf.jit import kernel
-from rcf.pair import base_of, row_of, set_range, set_row
+from rcf.pair import base_of, mass_of, row_of, set_range, set_row
 from rcf.path import Walk
-from rcf.state import F32, ROWS, ROWS_FREE, Forest, Int
+from rcf.state import BOX_MASS, F32, POINTS, ROWS, ROWS_FREE, Forest, Int
 from rcf.vector import box_union, point_row, point_union
 
 
@@ -102,6 +102,41 @@ def free_all_rows(forest: Forest) -> None:
     for pair in range(0, words * forest.trees * forest.pairs, words):
         set_row(forest, pair, 0)
     forest.header[ROWS_FREE] = rows - 1
+
+
+@kernel
+def rows_needed(forest: Forest) -> Int:
+    """Rows that the next record may take: one in each tree that accepts it.
+
+    No two branches of a path have the same mass, so a point lets at most one outgrow `box_mass`.
+    """
+    sequence, accepting = forest.header[POINTS] + 1, 0
+    for tree in range(forest.trees):
+        accepting += 1 if forest.due[tree] == sequence else 0
+    return accepting
+
+
+@kernel
+def short_of_rows(forest: Forest) -> bool:
+    """Whether the next record may need more rows than are free."""
+    free = forest.header[ROWS_FREE]
+    return free < forest.trees and free < rows_needed(forest)
+
+
+@kernel
+def free_small_rows(forest: Forest) -> None:
+    """Raise `box_mass` in the header until rows enough are free; scores do not depend on it.
+
+    `forest` itself has the old one: it must be opened again.
+    """
+    header, words = forest.header, forest.layout.words
+    wanted = min(rows_needed(forest) + 1, header[ROWS] - 1)
+    while header[ROWS_FREE] < wanted:
+        header[BOX_MASS] += 1 + header[BOX_MASS] // 8
+        for pair in range(words, words * forest.trees * forest.pairs, words):
+            mass = mass_of(forest, pair) + mass_of(forest, pair + 1)
+            if row_of(forest, pair) > 0 and mass <= header[BOX_MASS]:
+                free_row(forest, pair)
 
 
 @kernel

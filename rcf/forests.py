@@ -38,8 +38,8 @@ class Forests:
         score: "codisp", "disp" or "depth".
         output_after: See `Forest`.
         initial_accept_fraction: See `Forest`.
-        box_mass: Branches over at most this many points, 1 to 16383, keep no bounding box. Scores
-            do not depend on it. Default 16, or the least with which the narrow layout fits.
+        box_mass: Branches over at most this many points, 1 to 16383, keep no bounding box, and
+            more than these where a series runs out of room for boxes. Scores do not depend on it.
         seed: 0 to 2^64 - 1.
 
     Raises:
@@ -58,13 +58,11 @@ class Forests:
         score: str = "codisp",
         output_after: int | None = None,
         initial_accept_fraction: float = 0.125,
-        box_mass: int | None = None,
+        box_mass: int = 16,
         seed: int = 0,
     ) -> None:
         series = whole("series", series, 0, 10**9)
         size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
-        if box_mass is None:
-            box_mass = max(16, size + 1 - 255 // whole("trees", trees, 1, 10_000))
         template = new_block(
             features,
             shingle_size=shingle_size,
@@ -187,7 +185,7 @@ class Forests:
         raise AssertionError("a series without a slab")
 
     def make_room(self, series: int) -> None:
-        """Give a series more room for boxes or for points that outlive its ring."""
+        """Give a series more room for points that outlive its ring, or (wide) for boxes."""
         self.replace(series, grown(self.block(series)))
 
     # --- for `rcf.archive` ----------------------------------------------------------------------

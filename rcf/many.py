@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.box import free_small_rows, short_of_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
 from rcf.path import make_query, make_walk, room_bytes
-from rcf.pointer import block_at, keep_alive
+from rcf.pointer import block_at, call_lines, keep_alive
 from rcf.points import has_room
 from rcf.row import RowShape
 from rcf.state import F64, HEADER, I64, OVERHANG, RECORDS, SIZE, U8, Int
@@ -56,8 +57,18 @@ def run_many(
     room = np.empty(room_bytes(first), np.uint8)
     query, walk = make_query(first, window, room), make_walk(first, room)
     done = len(series)
+    size = first.header[SIZE]
     for i in range(len(series)):
+        if i + 1 < len(series):
+            # On its way while this record is scored: a tenth of the time where all is in memory.
+            call_lines(table[series[i + 1]], size)
         forest = open_forest(block_of(table, series[i]), row, layout)
+        if learn and short_of_rows(forest):
+            if forest.layout.words > 2:
+                done = i
+                break
+            free_small_rows(forest)
+            forest = open_forest(block_of(table, series[i]), row, layout)
         if learn and not has_room(forest):
             done = i
             break

@@ -69,8 +69,14 @@ class Walk(NamedTuple):
 def room_bytes(forest: Forest) -> Int:
     """Bytes that `make_query` and `make_walk` need together."""
     steps = (forest.pairs + 2) * LANES
-    eights = 5 * LANES * 8 + forest.box_mass * (8 + LANES * 4)
+    eights = 5 * LANES * 8 + levels_without_box(forest) * (8 + LANES * 4)
     return room_of_query(forest) + 128 + eights + steps * 12 + forest.row.width * 12
+
+
+@kernel
+def levels_without_box(forest: Forest) -> Int:
+    """Most branches of a path that keep no box; narrow forests may come to keep none at all."""
+    return forest.box_mass if forest.layout.words > 2 else forest.pairs
 
 
 @kernel
@@ -97,12 +103,12 @@ def make_query(forest: Forest, values: F32, room: U8) -> Query:
 def make_walk(forest: Forest, room: U8) -> Walk:
     """The rest of `room` for paths. A path is at most as deep as a tree has points."""
     steps = (forest.pairs + 2) * LANES
-    small_steps = forest.box_mass * LANES
+    small_steps = levels_without_box(forest) * LANES
     width = forest.row.width
     # Wide items first, so that all are aligned.
     eights = (room_of_query(forest) + 63) // 64 * 64
     stack = eights + 4 * LANES * 8
-    floats = stack + (forest.box_mass + 2) * 8
+    floats = stack + (levels_without_box(forest) + 2) * 8
     end = floats + (2 * steps + small_steps + LANES + 3 * width) * 4
     whole = room[eights:floats].view(np.int64)
     real = room[eights:stack].view(np.float64)

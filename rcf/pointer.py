@@ -16,6 +16,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -45,6 +46,24 @@ def _address_bytes(typingctx: Any, address: Any) -> Any:
         return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
 
     return types.CPointer(types.uint8)(types.int64), emit
+
+
+@intrinsic
+def _call_lines(typingctx: Any, address: Any, size: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        line = ir.Constant(args[0].type, 64)
+        with cgutils.for_range_slice(
+            builder, ir.Constant(args[0].type, 0), args[1], line, inc=True
+        ) as (at, _):
+            place = builder.inttoptr(builder.add(args[0], at), byte)
+            # To be read, into the second-level cache, as data.
+            builder.call(fetch, [place, *(ir.Constant(word, n) for n in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), emit
 
 
 # Numba's type hints know neither.
@@ -84,6 +103,10 @@ def _section_of(block: Any, start: Any, stop: Any, kind: Any) -> Any:
     return block[start:stop].view(kind)
 
 
+def _call_nothing(address: Any, size: Any) -> None:
+    """Ask for the lines of memory from `address` on, to have them when they are read."""
+
+
 def _same(array: Any) -> Any:
     """The array itself."""
     return array
@@ -95,10 +118,13 @@ if INTERPRETED:
     pointer: Any = _same
     keep_alive: Any = _same
     block_at: Any = _block_at
+    call_lines: Any = _call_nothing
     section: Any = _section_of
 elif config.BOUNDSCHECK:
     pointer, keep_alive = kernel(_same), _keep_alive
     block_at, section = kernel(_checked_block_at), kernel(_section_of)
+    call_lines = kernel(_call_nothing)
 else:
     pointer, keep_alive = _pointer, _keep_alive
     block_at, section = kernel(_bare_block_at), _section
+    call_lines = _call_lines

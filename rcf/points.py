@@ -8,19 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.jit import kernel
-from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, ROWS_FREE, Forest, Int
+from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest, Int
 from rcf.vector import find_equal
 
 
 @kernel
 def has_room(forest: Forest) -> bool:
-    """Whether one more record can be learnt.
-
-    The point it overwrites must be unused or find room, and so must a box in every tree.
-    """
+    """Whether one more record can be learnt: the point it overwrites is unused or finds room."""
     header = forest.header
-    if header[ROWS_FREE] < forest.trees:
-        return False
     start = header[RECORDS] % forest.ring
     if forest.ring_uses[start] == 0:
         return True

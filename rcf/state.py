@@ -258,8 +258,12 @@ def places(shape: Shape) -> tuple[list[int], int]:
 
 
 def empty_block(size: int) -> U8:
-    """Zeroed bytes on a cache-line boundary. uint8 (size,)."""
-    raw = np.zeros(size + 64, np.uint8)
+    """Zeroed bytes on a cache-line boundary. uint8 (size,).
+
+    Allocated, then zeroed: so NumPy asks the system for large pages where the block is large.
+    """
+    raw = np.empty(size + 64, np.uint8)
+    raw[:] = 0
     start = -raw.ctypes.data % 64
     return raw[start : start + size]
 
@@ -342,17 +346,17 @@ def parents_of(forest: Forest) -> U16:
     return forest.numbers[layout.parent :: layout.step * layout.words]
 
 
-def most_rows(shape: Shape) -> int:
-    """Rows that boxes can ever need, with row 0: trees may be chains."""
-    return 1 + shape.trees * max(1, shape.pairs - shape.box_mass)
-
-
 def fits_narrow(shape: Shape) -> bool:
-    """Whether the numbers of a forest fit the narrow layout, whatever its records."""
+    """Whether the numbers of a forest fit the narrow layout, whatever its records.
+
+    It has no room for a row of its own for each branch. Where its rows run out, boxes of small
+    branches make room.
+    """
     floats = shape.ring_floats + (shape.trees * shape.sample_size + 1) * shape.dimensions
     return (
         2 * shape.pairs <= 256
-        and most_rows(shape) <= 256
+        and shape.rows <= 256
+        and shape.box_mass > 1
         and shape.dimensions <= 256
         and shape.trees <= 255
         and floats + OVERHANG < 2**15

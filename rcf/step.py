@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rcf.box import free_all_rows
+from rcf.box import free_all_rows, short_of_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
 from rcf.path import (
@@ -271,7 +271,7 @@ def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bo
     """Score the record that ends the shingle at `query.values[at:]` and, if `learn`, learn it.
 
     Args:
-        forest: The sections; `rcf.points.has_room` must hold if it is to learn.
+        forest: The sections; if it is to learn, there must be room for a point and for boxes.
         query: Room for the point.
         walk: Room for its paths.
         at: Where the shingle starts.
@@ -311,7 +311,7 @@ def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout:
     query, walk = make_query(forest, window, room), make_walk(forest, room)
     done, seen = len(scores), forest.header[RECORDS]
     for i in range(len(scores)):
-        if learn and not has_room(forest):
+        if learn and (short_of_rows(forest) or not has_room(forest)):
             done = i
             break
         scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
@@ -332,7 +332,7 @@ def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
             nothing changes.
 
     Returns:
-        Records done: fewer than given if the store has no room to keep one more point. Below 0
+        Records done: fewer than given if there is no room to keep one more point or box. Below 0
         where a value is no finite float32: -1 minus its flat index; nothing was done then.
     """
     return run(block, values, scores, learn, row_of(block), fixed_layout(False))

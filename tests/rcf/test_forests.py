@@ -15,13 +15,7 @@ GAMMA = 0x9E3779B97F4A7C15
 
 SHAPES = {
     "narrow": {"features": 1, "shingle_size": 8, "trees": 8, "sample_size": 64},
-    "narrow, all boxes": {
-        "features": 2,
-        "shingle_size": 2,
-        "trees": 3,
-        "sample_size": 40,
-        "box_mass": 1,
-    },
+    "narrow, many boxes": {"features": 4, "trees": 3, "sample_size": 40, "box_mass": 2},
     "narrow, no boxes": {"features": 1, "trees": 9, "sample_size": 20, "box_mass": 20},
     "largest narrow": {"features": 1, "shingle_size": 3, "trees": 2, "sample_size": 127},
     "smallest": {"features": 1, "trees": 1, "sample_size": 1},
@@ -93,15 +87,34 @@ def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
     assert found[0] == found[1]
 
 
-def test_a_forest_that_needs_more_room_than_most_gets_it() -> None:
-    """One far point after the other: every cut parts the newest, so trees are chains."""
-    chain = 4.0 ** (np.arange(60) - 30)
-    forests = Forests(3, trees=8, sample_size=64, initial_accept_fraction=1.0, seed=3)
-    assert forests.shape.narrow
-    forests.process(np.ones(60, int), chain)
-    assert list(forests.grown) == [1]
-    check_block(forests.block(1), chain.astype(np.float32).reshape(-1, 1))
+CHAIN = 4.0 ** (np.arange(60) - 30)
+"""One far point after the other: every cut parts the newest, so trees are chains."""
+
+
+@pytest.mark.parametrize("sample_size", [64, 200])
+def test_a_series_of_chains_keeps_fewer_boxes_or_gets_more_room(sample_size: int) -> None:
+    arguments = {"trees": 8, "sample_size": sample_size, "initial_accept_fraction": 1.0}
+    forests = Forests(3, seed=3, **arguments)
+    scores = forests.process(np.ones(60, int), CHAIN)
+    check_block(forests.block(1), CHAIN.astype(np.float32).reshape(-1, 1))
     check_block(forests.block(2), np.empty((0, 1), np.float32))
+    alone = Forest(seed=(3 + 8 * GAMMA) % 2**64, time_decay=1 / (4 * sample_size), **arguments)
+    assert np.array_equal(alone.process(CHAIN), scores, equal_nan=True)
+    masses = [state.shape_of(state.open_block(forests.block(i)).header).box_mass for i in (0, 1)]
+    if forests.shape.narrow:
+        assert masses[0] == 16 < masses[1] and not forests.grown
+    else:
+        assert masses == [16, 16] and list(forests.grown) == [1]
+
+
+def test_points_that_outlive_the_ring_get_more_room() -> None:
+    """A reservoir that takes nothing more: all its points outlive the ring."""
+    forests = Forests(2, trees=8, sample_size=64, time_decay=0.0, seed=3)
+    numbers = np.zeros(5000, int)
+    values = np.random.default_rng(0).normal(size=5000)
+    forests.process(numbers, values)
+    assert list(forests.grown) == [0]
+    check_block(forests.block(0), values.astype(np.float32).reshape(-1, 1))
 
 
 def test_series_can_be_added_and_are_those_that_were_there_from_the_start() -> None:
@@ -183,8 +196,8 @@ def test_a_saved_archive_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     forests.add(2)
     numbers, values = stream(2000, 5, arguments["features"], seed=4)
     forests.process(numbers[:1500], values[:1500])
-    chain = 4.0 ** (np.arange(60) - 30)
-    forests.process(np.ones(60, int), np.repeat(chain, arguments["features"]).reshape(60, -1))
+    chain = np.repeat(CHAIN, arguments["features"]).reshape(60, -1)
+    forests.process(np.ones(60, int), chain)
     steps: list[tuple[int, int]] = []
     forests.save(tmp_path / "all.rcfa", lambda *done: steps.append(done))
     assert steps == [(3, 5), (5, 5)]
@@ -192,7 +205,7 @@ def test_a_saved_archive_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert len(restored) == 5 and restored.nbytes == forests.nbytes
     for series in range(5):
         mine = [values[:1500][numbers[:1500] == series].astype(np.float32)]
-        mine += [np.repeat(chain, arguments["features"]).reshape(60, -1)] if series == 1 else []
+        mine += [chain] if series == 1 else []
         check_block(restored.block(series), np.concatenate(mine).astype(np.float32))
     expected = forests.process(numbers[1500:], values[1500:])
     assert np.array_equal(restored.process(numbers[1500:], values[1500:]), expected)
