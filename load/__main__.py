@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from load import (
     calls,
+    compact,
     http,
     kernels,
     memory,
@@ -34,8 +35,8 @@ REPORTS: dict[str, Callable[[], None]] = {
     "http": http.main,
 }
 
-#: Needs more memory than most machines have to spare, so it runs only when it is named.
-ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million}
+#: Run only when they are named: one needs most of a machine's memory, the other labelled data.
+ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million, "compact": compact.main}
 
 
 def main(names: list[str]) -> int:

@@ -6,6 +6,9 @@
     detector = rcf.Detector(features=2)      # a forest with a dynamic threshold
     judgements = detector.process(values)    # .score, .threshold, .grade
 
+    forests = rcf.Forests(1_000_000, shingle_size=8)      # small ones, 22 KB each
+    scores = forests.process(series, values)              # records of series in any order
+
 Needs numpy and numba alone.
 
 A forest is one block of bytes (`rcf.state` draws it):
@@ -23,11 +26,15 @@ One point's way through it; the file is where to change what it says:
     reservoir which trees' turn it is, whose place the point takes, and when the next turn comes
     tree      insertion beside the node that a random cut parts from it; deletion of the evicted
     cut       the draw of that cut, and the words that hold it
+    pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
     threshold the score's threshold and grade      flat      series that do not move
     detector  both, over a forest                  snapshot  bytes, and back
-    special   kernels for one shape of rows        jit       how all are compiled and kept
+    forests   many forests, a series each          archive   a million of them, and back
+    many      their records, forest by forest      block     makes a forest's block, and larger ones
+    fixed     kernels for one shape of rows        special   when they take over
+    layout    wide and narrow pairs of nodes       jit       how all are compiled and kept
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def commands():
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_the_python_examples_run(code):
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
+def test_the_python_examples_run(code, tmp_path):
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path)
 
 
 def test_the_file_example_says_what_the_readme_shows(tmp_path):
