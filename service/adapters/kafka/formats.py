@@ -8,7 +8,7 @@ named after Kafka Connect's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,15 +66,19 @@ def encode_new(record: NewRecord) -> Message:
 
 def encode_control(value: bytes, incarnation: int, timestamp_ms: int) -> Message:
     """Write a change of configuration as an input record."""
-    headers = ((CONTROL, b"%d" % incarnation), *_early(timestamp_ms))
+    headers = [(CONTROL, b"%d" % incarnation), *_early(timestamp_ms)]
     return Message(None, value, max(timestamp_ms, 0), headers)
 
 
-def decode_record(record: Any, incarnation: int) -> Record:
-    """Read an input record; a tombstone is a record without bytes.
+def decode_records(records: Iterable[Any], incarnation: int) -> list[Record]:
+    """Read input records; a tombstone is a record without bytes.
 
     A change of configuration of another incarnation is data like any other.
     """
+    return [_decode_record(record, incarnation) for record in records]
+
+
+def _decode_record(record: Any, incarnation: int) -> Record:
     control = False
     time_ms = record.timestamp
     if record.headers:
@@ -85,15 +89,22 @@ def decode_record(record: Any, incarnation: int) -> Record:
     return Record(record.offset, time_ms, key, record.value or b"", control)
 
 
-def encode_result(
-    result: Result, partition: StreamPartition, common: tuple[Header, ...]
-) -> Message:
-    """Write a result; `common` are the headers that all of a partition share."""
-    identity = f"{partition.stream}/{partition.partition}/{result.offset}".encode()
-    headers = (("ce_id", identity), *common, *_early(result.timestamp_ms))
-    if result.anomaly:
-        headers = (*headers, (ANOMALY, b"true"))
-    return Message(result.key.encode(), result.value, max(result.timestamp_ms, 0), headers)
+def encode_results(
+    results: Sequence[Result], partition: StreamPartition, common: tuple[Header, ...]
+) -> list[Message]:
+    """Write results; `common` are the headers that all of a partition share."""
+    prefix = f"{partition.stream}/{partition.partition}/".encode()
+    messages = []
+    for result in results:
+        headers = [("ce_id", b"%b%d" % (prefix, result.offset)), *common]
+        time_ms = result.timestamp_ms
+        if time_ms < 0:
+            headers += _early(time_ms)
+            time_ms = 0
+        if result.anomaly:
+            headers.append((ANOMALY, b"true"))
+        messages.append(Message(result.key.encode(), result.value, time_ms, headers))
+    return messages
 
 
 def common_headers(partition: StreamPartition) -> tuple[Header, ...]:
@@ -116,14 +127,14 @@ def decode_result(record: Any) -> Result:
 
 def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:
     """Write a dead letter."""
-    headers = (
+    headers = [
         (f"{ERRORS}topic", partition.stream.encode()),
         (f"{ERRORS}partition", b"%d" % partition.partition),
         (f"{ERRORS}offset", b"%d" % dead.offset),
         (f"{ERRORS}exception.message", dead.reason.encode("utf-8", "backslashreplace")),
         (FIELD, dead.field.encode("utf-8", "backslashreplace")),
         *_early(dead.timestamp_ms),
-    )
+    ]
     return Message(encode_key(dead.key), dead.value, max(dead.timestamp_ms, 0), headers)
 
 
@@ -165,8 +176,8 @@ def decode_key(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
 
 
-def _early(time_ms: int) -> tuple[Header, ...]:
-    return ((TIMESTAMP, b"%d" % time_ms),) if time_ms < 0 else ()
+def _early(time_ms: int) -> list[Header]:
+    return [(TIMESTAMP, b"%d" % time_ms)] if time_ms < 0 else []
 
 
 def _time(record: Any, headers: Mapping[str, bytes]) -> int:

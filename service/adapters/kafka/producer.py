@@ -32,10 +32,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
@@ -57,14 +58,17 @@ Sent = tuple["asyncio.Future[Any]", int]
 """The acknowledgement to come of a batch, and its records; or of one record of a shared batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One record to write; `timestamp_ms` is at least 0."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One record to write; `timestamp_ms` is at least 0.
+
+    Headers are a list because the library takes nothing else, and a copy for each record costs
+    as much as the rest of it.
+    """
 
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
-    headers: Sequence[Header] = ()
+    headers: list[Header] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,28 +235,29 @@ async def _write(
 
 async def _send(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
     """Hand records over in as few batches as they fit in."""
-    sent: list[Sent] = []
-    builder = producer.create_batch()
-    for message in batch.messages:
-        if not _put(builder, message):
-            sent.append(await _send_builder(producer, batch, builder))
-            builder = producer.create_batch()
-            _put(builder, message)
-    return [*sent, await _send_builder(producer, batch, builder)]
+    return [
+        (
+            await producer.send_batch(builder, batch.topic, partition=batch.partition),
+            builder.record_count(),
+        )
+        for builder in _build(producer.create_batch, batch.messages)
+    ]
 
 
-async def _send_builder(producer: AIOKafkaProducer, batch: Writes, builder: Any) -> Sent:
-    count = builder.record_count()
-    future = await producer.send_batch(builder, batch.topic, partition=batch.partition)
-    return future, count
-
-
-def _put(builder: Any, message: Message) -> bool:
-    headers = list(message.headers)
-    added = builder.append(
-        key=message.key, value=message.value, timestamp=message.timestamp_ms, headers=headers
-    )
-    return added is not None
+def _build(create: Callable[[], Any], messages: Sequence[Message]) -> list[Any]:
+    """Write messages into as few batches as they fit in; an empty one takes any message."""
+    builder = create()
+    builders = [builder]
+    for message in messages:
+        while None is builder.append(
+            timestamp=message.timestamp_ms,
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+        ):
+            builder = create()
+            builders.append(builder)
+    return builders
 
 
 async def _all(futures: Iterable[asyncio.Future[Any]]) -> None:
@@ -339,7 +344,7 @@ async def _join(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
                 message.key,
                 batch.partition,
                 message.timestamp_ms,
-                list(message.headers) or None,
+                message.headers or None,
             ),
             1,
         )
