@@ -12,6 +12,7 @@ from collections.abc import Callable
 from load import (
     calls,
     http,
+    kafka,
     kernels,
     memory,
     pipeline,
@@ -30,6 +31,7 @@ REPORTS: dict[str, Callable[[], None]] = {
     "memory": memory.main,
     "pipeline": pipeline.main,
     "http": http.main,
+    "kafka": kafka.main,
 }
 
 

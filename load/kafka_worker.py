@@ -1,8 +1,8 @@
 """One worker of the Kafka report: the service's own engine, with a clock at each of its parts.
 
-`python -m load.kafka_worker SETTINGS` (JSON) works until its standard input ends, and then writes
-what it did as JSON: for each commit the time, the records so far, and the seconds of processor
-time that each part took so far, in whichever thread.
+`python -m load.kafka_worker SETTINGS` (JSON) works until its standard input ends. For each line
+there it answers with one of JSON: for each commit so far the time, the records until then, and the
+seconds of processor time that each part took until then, in whichever thread.
 """
 
 from __future__ import annotations
@@ -89,24 +89,25 @@ class MeteringMetrics(PrometheusMetrics):
 
 
 async def work(settings: Settings, meter: Meter) -> None:
-    """Work until standard input ends."""
+    """Work until standard input ends, and answer its lines."""
     metrics = MeteringMetrics(CollectorRegistry(), time.time)
     metrics.meter = meter
     engine = build_engine(settings, metrics)
     await engine.start()
-    await asyncio.to_thread(sys.stdin.read)
+    while await asyncio.to_thread(sys.stdin.readline):
+        sys.stdout.write(json.dumps(meter.samples) + "\n")
+        sys.stdout.flush()
     await engine.stop()
 
 
 def main() -> None:
-    """Work, and report."""
+    """Work."""
     settings = Settings.model_validate(json.loads(sys.argv[1]))
     load_kernels()
     spare_the_collector()
     meter = Meter()
     meter.attach()
     asyncio.run(work(settings, meter))
-    json.dump(meter.samples, sys.stdout)
 
 
 if __name__ == "__main__":

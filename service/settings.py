@@ -119,6 +119,13 @@ class Settings(BaseSettings):
         description="Seconds of silence after which another worker takes a worker's partitions "
         "over.",
     )
+    kafka_commit_interval_s: float = Field(
+        0.1,
+        ge=0,
+        le=10,
+        description="Seconds between the transactions of a partition, unless more records wait "
+        "than fit into one; the first after a rest begins at once.",
+    )
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )

@@ -248,6 +248,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     options = EngineOptions(
         score_threads=settings.scoring_threads,
         stop_s=settings.shutdown_timeout_s,
+        commit_interval_s=0.0 if kafka is None else settings.kafka_commit_interval_s,
         fingerprint=_fingerprint(),
         snapshot=SnapshotPolicy(interval_s=settings.snapshot_interval_s),
         backlog=BacklogPolicy(records=settings.max_pending_records),

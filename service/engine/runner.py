@@ -105,6 +105,9 @@ class EngineOptions:
         score_threads: partitions scored at once, at least 1.
         batch_records, batch_bytes: bounds of one batch.
         batch_s: batches are kept so small that scoring one takes about so many seconds.
+        commit_interval_s: commits of a partition begin so many seconds apart, unless more waits
+            than fits into one; the first after a rest begins at once. Where a commit costs as
+            much as scoring some hundred records, this is what the rest pays for.
         tick_s: how often an idle partition looks whether a snapshot is due.
         retry_s, retry_most_s: first and longest wait before a failed partition tries again.
         stop_s: bound of a stop; what is not done by then is left to the next start.
@@ -118,6 +121,7 @@ class EngineOptions:
     batch_records: int = 2000
     batch_bytes: int = 8 * 2**20
     batch_s: float = 0.1
+    commit_interval_s: float = 0.0
     tick_s: float = 1.0
     retry_s: float = 0.1
     retry_most_s: float = 5.0
@@ -164,6 +168,8 @@ class PartitionRunner:
         self._folder = ""
         self._epoch = -1
         self._begin = 0
+        self._asked = 0
+        self._commit_from_s = 0.0
         self._pointers: tuple[Pointer, ...] = ()
         self._places: dict[str, SeriesRef] = {}
         self._written: Written | None = None
@@ -372,6 +378,7 @@ class PartitionRunner:
                 self._ports.failpoint("runner.scored")
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
+                self._pace(full=len(batch.records) >= self._asked)
             elif self._stopping.is_set() and not (self._releasing or self._waits()):
                 return await self._finish()
             await self._look_after_snapshot()
@@ -379,8 +386,9 @@ class PartitionRunner:
     async def _next_batch(self) -> Batch | None:
         """Wait for input, the end of a commit or a snapshot, a tick, or a stop."""
         if self._polling is None:
-            position = self.pipeline.position
-            self._polling = asyncio.create_task(self._poll(position, self._batch_records()))
+            self._asked = self._batch_records()
+            gathering = self._gather(self.pipeline.position, self._asked)
+            self._polling = asyncio.create_task(gathering)
         if not (self._polling.done() or self._stopping.is_set()):
             stop = asyncio.create_task(self._stopping.wait())
             tasks = (self._polling, self._committing, self._saving, stop)
@@ -408,6 +416,19 @@ class PartitionRunner:
         """Return how many records scoring takes about `batch_s` for."""
         wanted = int(self.backlog.records_per_s * self._options.batch_s)
         return min(max(wanted, 50), self._options.batch_records) if wanted else 500
+
+    def _pace(self, *, full: bool) -> None:
+        """Note from when on the next batch may be taken, after one that was full or not."""
+        interval_s = 0.0 if full else self._options.commit_interval_s
+        self._commit_from_s = self._ports.clock.monotonic_s() + interval_s
+
+    async def _gather(self, offset: int, records: int) -> Batch:
+        """Poll once the commit interval is over."""
+        pause_s = self._commit_from_s - self._ports.clock.monotonic_s()
+        if pause_s > 0.0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+        return await self._poll(offset, records)
 
     async def _poll(self, offset: int, records: int) -> Batch:
         most = min(records, self._options.batch_records)
