@@ -9,7 +9,7 @@ import typer
 
 from service import logs, settings, wiring
 from service.cli.errors import USAGE, CommandError
-from service.engine.errors import DataDirectoryInUse
+from service.engine.errors import DataDirectoryInUse, EngineError
 from service.settings import Settings, SettingsError
 
 
@@ -37,7 +37,8 @@ def run(
         kafka_bootstrap: Flag.
 
     Raises:
-        CommandError: A setting is wrong, or the port or the data directory is taken.
+        CommandError: A setting is wrong, or the port or the data directory is taken,
+            or the start failed.
     """
     try:
         chosen = settings.load(
@@ -64,6 +65,8 @@ def run(
         )
     except DataDirectoryInUse as error:
         raise CommandError(f"{error} (--data-dir or RCF_DATA_DIR)") from error
+    except (EngineError, SettingsError) as error:
+        raise CommandError(f"the start failed: {error}") from error
     typer.echo("stopped; everything accepted is kept")
 
 

@@ -22,7 +22,7 @@ from aiokafka import errors
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.metadata import MetadataRequest
 
-from service.engine.errors import EngineError, Fenced, TransientError
+from service.engine.errors import EngineError, Fenced, InvalidParameter, TransientError
 
 T = TypeVar("T")
 aiokafka.client.MetadataRequest = functools.partial(
@@ -84,12 +84,27 @@ class Security:
         return found
 
     def _context(self) -> ssl.SSLContext:
-        context: ssl.SSLContext = create_ssl_context(
-            cafile=None if self.ca_file is None else str(self.ca_file),
-            certfile=None if self.cert_file is None else str(self.cert_file),
-            keyfile=None if self.key_file is None else str(self.key_file),
-        )
+        """Read the files anew each time, so that certificates may be renewed under our feet."""
+        try:
+            context: ssl.SSLContext = create_ssl_context(
+                cafile=None if self.ca_file is None else str(self.ca_file)
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable("RCF_KAFKA_CA_FILE", self.ca_file, error) from error
+        if self.cert_file is not None:
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file)
+            except (OSError, ssl.SSLError) as error:
+                files = " with RCF_KAFKA_KEY_FILE " + str(self.key_file) if self.key_file else ""
+                raise _unusable("RCF_KAFKA_CERT_FILE", f"{self.cert_file}{files}", error) from error
         return context
+
+
+def _unusable(setting: str, value: object, error: OSError) -> InvalidParameter:
+    """Say which file cannot be used; `ssl.SSLError` is an OSError too."""
+    reason = error.strerror or str(error)
+    allowed = f"a PEM file that can be read ({reason}), and the key that belongs to a certificate"
+    return InvalidParameter(setting, str(value), allowed)
 
 
 @dataclass(frozen=True, slots=True)
