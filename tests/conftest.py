@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kafka.fixtures import kafka, kafka_address
+from tests.kafka.fixtures import kafka, kafka_address, proxy
 from tests.left_out import left_out
 
-__all__ = ["kafka", "kafka_address"]
+__all__ = ["kafka", "kafka_address", "proxy"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

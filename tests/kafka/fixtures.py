@@ -11,6 +11,7 @@ import pytest
 from service.adapters.kafka import Connection
 from tests.kafka.broker import Broker
 from tests.kafka.jars import NotToBeHadError
+from tests.kafka.proxy import Proxy
 from tests.left_out import left_out
 
 ADDRESS = "RCF_TEST_KAFKA"
@@ -47,6 +48,15 @@ def kafka(kafka_address: str | None) -> Connection:
     if kafka_address is None:
         left_out.leave_out("Kafka", left_out.reasons["Kafka"])
     return connection(str(kafka_address))
+
+
+@pytest.fixture
+def proxy(kafka: Connection) -> Iterator[Proxy]:
+    """A proxy in front of the broker."""
+    found = Proxy(kafka.bootstrap)
+    found.start()
+    yield found
+    found.stop()
 
 
 def connection(address: str) -> Connection:

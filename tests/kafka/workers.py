@@ -36,7 +36,10 @@ TOPICS = ("scores", "anomalies", "dlq")
 
 
 def engine_over(
-    log: LogBackend, store: SnapshotStore, foreign: ForeignResults | None = None
+    log: LogBackend,
+    store: SnapshotStore,
+    foreign: ForeignResults | None = None,
+    options: EngineOptions = OPTIONS,
 ) -> Engine:
     """Return an engine with the real forests."""
     ports = Ports(
@@ -48,7 +51,7 @@ def engine_over(
         NoMetrics(),
         foreign=foreign,
     )
-    return Engine(ports, OPTIONS)
+    return Engine(ports, options)
 
 
 @dataclass
@@ -147,10 +150,14 @@ async def _work(connection: Connection, snapshots: Path, report: Path) -> None:
     await engine.stop()
 
 
-async def undisturbed(config: StreamConfig, records: list[tuple[int, NewRecord]]) -> dict:
+async def undisturbed(
+    config: StreamConfig,
+    records: list[tuple[int, NewRecord]],
+    options: EngineOptions = OPTIONS,
+) -> dict:
     """Return what one worker makes of the records when nothing happens to it, in memory."""
     log = MemoryLog()
-    engine = engine_over(log, MemorySnapshotStore())
+    engine = engine_over(log, MemorySnapshotStore(), options=options)
     await engine.start()
     await engine.create_stream(config)
     for first in range(0, len(records), 500):

@@ -38,6 +38,9 @@ CALL_S = 15.0
 CLOSE_S = 2.0
 """Bound of closing a client in good order; after that it is cut off."""
 
+CANCEL_S = 1.0
+"""Bound of a call's end after it was cancelled."""
+
 FENCED = (errors.ProducerFenced, errors.InvalidProducerEpoch)
 REFUSED = (
     errors.TopicAuthorizationFailedError,
@@ -142,19 +145,37 @@ class Connection:
 async def bounded(call: Awaitable[T], what: str, seconds: float = CALL_S) -> T:
     """Await a call into the client library, for so long and no longer.
 
+    A call that does not end when it is cancelled is left behind: the library answers some
+    cancellations by waiting for what it has under way, which `asyncio.wait_for` would wait for.
+
     Raises:
         Fenced: another owner took over.
         TransientError: it failed for the moment, or did not end in time; `what` names the call.
         EngineError: the broker refuses, and will again.
     """
+    task = asyncio.ensure_future(call)
     try:
-        return await asyncio.wait_for(call, seconds)
-    except TimeoutError as error:
-        raise TransientError(f"Kafka: {what} did not end within {seconds:g} s") from error
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.add_done_callback(look_at)
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_S)
+    if not task.done() or task.cancelled():
+        raise TransientError(f"Kafka: {what} did not end within {seconds:g} s")
+    try:
+        return task.result()
     except errors.KafkaError as error:
         raise translated(error, what) from error
-    except OSError as error:
+    except (OSError, errors.IllegalOperation) as error:
+        # The latter: a call into a client that broke a moment ago, for a reason of its own.
         raise TransientError(f"Kafka: {what}: {error}") from error
+
+
+def look_at(future: asyncio.Future[Any]) -> None:
+    """Take note of a future's error, so that nobody reports it as never retrieved."""
+    if not future.cancelled():
+        future.exception()
 
 
 def translated(error: errors.KafkaError, what: str) -> EngineError:

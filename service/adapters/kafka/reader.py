@@ -6,7 +6,6 @@ its `seek_to_beginning` races with the reset that `assign` begins, and may end a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -158,7 +157,7 @@ class Cursor:
         consumer, self._consumer, self._place = self._consumer, None, None
         if consumer is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(consumer.stop(), CLOSE_S)
+                await bounded(consumer.stop(), "closing a consumer", CLOSE_S)
 
     @contextlib.asynccontextmanager
     async def _usable(self) -> AsyncIterator[Any]:
