@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service.api import docs, errors, events, operations, page, records, results, streams
 from service.api.context import Context
@@ -36,8 +36,9 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    look = [Depends(context.look_for_stream)]
     for resource in (streams, records, results, events, operations, page, docs):
-        app.include_router(resource.router(context))
+        app.include_router(resource.router(context), dependencies=look)
     _complete_openapi(app)
     return app
 

@@ -259,6 +259,7 @@ class PartitionRunner:
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)
         self._ports.metrics.series(self.partition, len(self.pipeline.detectors))
+        self._ports.metrics.lag(self.partition, self.backlog.records)
         self._ports.failpoint("restore.done")
         logger.info(
             "%s: live at offset %d after repeating %d records in %.3f s",
@@ -506,7 +507,7 @@ class PartitionRunner:
             dead=len(output.dead_letters),
         )
         metrics.timed(batch_s=batch_s, score_s=scored.score_s, commit_s=commit_s)
-        metrics.lag(self.partition, self.backlog.records)
+        metrics.lag(self.partition, max(self.backlog.records, scored.batch.behind))
         metrics.series(self.partition, len(self.pipeline.detectors))
 
     # -- snapshots ------------------------------------------------------------------------

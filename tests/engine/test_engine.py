@@ -24,7 +24,7 @@ from service.engine.errors import (
 )
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.records import EVERYTHING, NewRecord, Position, StreamPartition
-from tests.engine.fakes import FakeDetector, FakeFactory
+from tests.engine.fakes import FakeDetector, FakeFactory, NoMetrics
 from tests.engine.world import CONFIG, World, ask, rows, run, until
 
 HERE = StreamPartition("s", 0)
@@ -72,6 +72,31 @@ def test_commits_keep_their_distance_but_the_first_after_a_rest_does_not_wait():
         assert len(sizes) <= 4
         assert first_s < 0.15
         assert len((await commits(0.0))[0]) > 10
+
+    run(body)
+
+
+def test_records_that_others_appended_count_as_lag():
+    class Lags(NoMetrics):
+        def __init__(self) -> None:
+            self.found: list[int] = []
+
+        def lag(self, partition, records) -> None:
+            self.found.append(records)
+
+    async def body() -> None:
+        metrics = Lags()
+        world = World(metrics=metrics)
+        poll = world.log.poll
+
+        async def told(*arguments):
+            return replace(await poll(*arguments), behind=7)
+
+        world.log.poll = told
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((0, 0)))
+            assert metrics.found == [0, 7]
 
     run(body)
 

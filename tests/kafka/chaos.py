@@ -190,8 +190,8 @@ def endings(harm: Harm) -> None:
 RUNS = {
     run.name: run
     for run in (
-        Run("kills-2", kills, records=200_000),
-        Run("kills-3", kills, workers=3, records=200_000),
+        Run("kills-2", kills, records=200_000, per_s=2000.0),
+        Run("kills-3", kills, workers=3, records=200_000, per_s=2000.0),
         Run("zombie", zombie, records=60_000),
         Run("restarts", restarts),
         Run("crashes", crashes),
@@ -219,7 +219,7 @@ def play(run: Run, folder: Path, seed: int) -> str:
     try:
         direct = connection(broker.address)
         there = direct if proxy is None else replace(direct, bootstrap=proxy.address)
-        cluster = Cluster(there, folder)
+        cluster = Cluster(there, folder, options=replace(OPTIONS, batch_records=400))
         asyncio.run(cluster.create(config))
         workers = [cluster.start() for _ in range(run.workers)]
         watched = Cluster(direct, folder)

@@ -88,6 +88,8 @@ def test_two_workers_answer_as_one(kafka, tmp_path):
         until_ready(two)
         made = one.put(f"/v1/streams/{stream}", json={"features": 1, "partitions": 4})
         assert made.status_code in (200, 201), made.text
+        shown = two.get(f"/v1/streams/{stream}")  # at once, though the other one made it
+        assert shown.status_code == 200, shown.text
         time.sleep(3)  # both have joined for it
         until_ready(one, 20)
         until_ready(two, 20)

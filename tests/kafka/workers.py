@@ -91,12 +91,14 @@ class Cluster:
     connection: Connection
     directory: Path
     count: int = 0
+    options: EngineOptions = OPTIONS
 
     def start(self) -> Worker:
         """Start another worker."""
         self.count += 1
         report = self.directory / f"worker-{self.count}.json"
-        pid = fork(lambda: asyncio.run(_work(self.connection, self.directory / "snaps", report)))
+        snapshots = self.directory / "snaps"
+        pid = fork(lambda: asyncio.run(_work(self.connection, snapshots, report, self.options)))
         return Worker(pid, report)
 
     async def create(self, config: StreamConfig) -> None:
@@ -137,9 +139,11 @@ class Cluster:
         }
 
 
-async def _work(connection: Connection, snapshots: Path, report: Path) -> None:
+async def _work(
+    connection: Connection, snapshots: Path, report: Path, options: EngineOptions
+) -> None:
     log = KafkaLog(connection)
-    engine = engine_over(log, DirectorySnapshotStore(snapshots), log)
+    engine = engine_over(log, DirectorySnapshotStore(snapshots), log, options)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await engine.start()

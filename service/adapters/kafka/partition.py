@@ -142,7 +142,8 @@ class OwnedPartition:
         records = within(buffer[:most], most_bytes)
         self._buffer = buffer[len(records) :]
         self._note_gaps(offset, records)
-        return Batch(self.partition, records, records[-1].offset + 1)
+        behind = len(self._buffer) + self._input.behind
+        return Batch(self.partition, records, records[-1].offset + 1, behind)
 
     async def _fetch(self, offset: int, most: int) -> list[Record]:
         topic, number = self._names.input, self.partition.partition
