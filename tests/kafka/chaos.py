@@ -19,12 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from confluent_kafka import Producer
+
 from service.adapters.forest import ForestFactory
 from service.engine.config import StreamConfig
 from service.engine.records import NewRecord
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import connection
-from tests.kafka.probe import produce
 from tests.kafka.proxy import Api, Kind, Proxy
 from tests.kafka.test_kills import as_written, check_outputs, ends_of, make_records, make_stream
 from tests.kafka.workers import OPTIONS, Cluster, Worker, undisturbed
@@ -69,14 +70,18 @@ class Feed(threading.Thread):
             self.failed = error
 
     def _write(self) -> None:
+        # It does not give up: the broker may be away for long.
+        options = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 180_000}
+        producer = Producer({"bootstrap.servers": self.address} | options)
         began_s = time.monotonic()
         for first in range(0, len(self.records), CHUNK):
             wait_s = began_s + first / self.per_s - time.monotonic()
             time.sleep(max(wait_s, 0.0))
-            chunk = self.records[first : first + CHUNK]
-            # A producer that does not give up: the broker may be away for long.
-            produce(self.address, self.config.name, as_written(chunk), wait_s=180.0)
-            for part, _ in chunk:
+            chunk = as_written(self.records[first : first + CHUNK])
+            for part, key, value, time_ms in chunk:
+                producer.produce(self.config.name, value, key, part, timestamp=time_ms)
+            assert producer.flush(180) == 0, "the broker takes no records"
+            for part, *_ in chunk:
                 self.written[part] += 1
 
     def _watch(self) -> None:

@@ -56,7 +56,6 @@ def produce(
     address: str,
     topic: str,
     records: Sequence[tuple[int, bytes | None, bytes | None, int]],
-    wait_s: float = 10.0,
     **options: str,
 ) -> None:
     """Write (partition, key, value, time) records; in one transaction if an id is given."""
@@ -70,6 +69,6 @@ def produce(
     for partition, key, value, time_ms in records:
         producer.produce(topic, value, key, partition, timestamp=time_ms)
         producer.poll(0)
-    assert producer.flush(wait_s) == 0
+    assert producer.flush(10) == 0
     if transactional:
         producer.commit_transaction(10)

@@ -15,8 +15,10 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+import aiokafka.client
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.protocol.metadata import MetadataRequest
 
 from service.adapters.kafka import (
     Connection,
@@ -263,6 +265,15 @@ async def a_control_record_of_another_stream_is_data(world: World) -> None:
     assert [each.control for each in formats.decode_records(records, number)] == [False, True]
 
 
+async def a_look_at_a_topic_does_not_make_it(world: World) -> None:
+    """The broker of the tests makes topics that are asked for, as brokers do by default."""
+    absent = f"{world.config.name}-absent"
+    with impatience(), contextlib.suppress(EngineError):
+        await world.one._cursor.read(absent, 0, 0, 1, 0.1)
+        await world.one._cursor.ends(absent, 0)
+    assert await world.one._topics.counts([absent]) == {}
+
+
 def _record(headers: list[tuple[str, bytes]]) -> object:
     from types import SimpleNamespace
 
@@ -281,6 +292,7 @@ PROMISES = [
     a_silent_broker_is_not_waited_for,
     what_is_trimmed_is_below_what_was_asked_for,
     a_control_record_of_another_stream_is_data,
+    a_look_at_a_topic_does_not_make_it,
     a_stream_made_again_begins_again,
 ]
 
@@ -438,6 +450,10 @@ def results_are_named_after_the_next_record(patch: Patch) -> None:
     patch.setattr(partition_module, "encode_results", shifted)
 
 
+def asking_makes_topics(patch: Patch) -> None:
+    patch.setattr(aiokafka.client, "MetadataRequest", MetadataRequest)
+
+
 BUGS = {
     acknowledgements_are_not_awaited: a_refused_batch_takes_the_whole_transaction_with_it,
     offsets_go_in_a_transaction_of_their_own: a_refused_batch_takes_the_whole_transaction_with_it,
@@ -455,6 +471,7 @@ BUGS = {
     fenced_is_taken_for_a_passing_error: a_former_owner_is_fenced,
     trims_one_too_far: what_is_trimmed_is_below_what_was_asked_for,
     control_records_of_any_stream_count: a_control_record_of_another_stream_is_data,
+    asking_makes_topics: a_look_at_a_topic_does_not_make_it,
     results_are_named_after_the_next_record: a_former_owner_is_fenced,
 }
 FEW = (acknowledgements_are_not_awaited, the_offset_is_read_before_the_fence, a_wait_without_bound)

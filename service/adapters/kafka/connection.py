@@ -4,7 +4,8 @@ No call into the client library is trusted to end by itself: every one goes thro
 
 The library asks brokers for topics in a way that makes absent ones, where brokers allow that (by
 default they do): one look at a topic just deleted brought it back with one partition. There is no
-option against it, so its requests for metadata are made here with the flag that forbids it.
+option against it, and a client makes such requests deep inside, so they are made here, for the
+whole process, with the flag that forbids it; nothing else in this process speaks to Kafka.
 """
 
 from __future__ import annotations
