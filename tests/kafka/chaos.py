@@ -237,6 +237,7 @@ def play(run: Run, folder: Path, seed: int) -> str:
     broker = Broker(folder / "broker")
     broker.format()
     broker.start()
+    workers: list[Worker] = []
     proxy = Proxy(broker.address) if run.proxied else None
     if proxy is not None:
         proxy.start()
@@ -245,7 +246,7 @@ def play(run: Run, folder: Path, seed: int) -> str:
         there = direct if proxy is None else replace(direct, bootstrap=proxy.address)
         cluster = Cluster(there, folder, options=replace(OPTIONS, batch_records=400))
         asyncio.run(cluster.create(config))
-        workers = [cluster.start() for _ in range(run.workers)]
+        workers += [cluster.start() for _ in range(run.workers)]
         watched = Cluster(direct, folder)
         feed = Feed(watched, config, broker.address, records, run.per_s)
         harm = Harm(broker, cluster, workers, feed, random.Random(seed), proxy)
@@ -269,6 +270,9 @@ def play(run: Run, folder: Path, seed: int) -> str:
         if proxy is not None:
             proxy.stop()
         broker.kill()
+        for worker in workers:
+            if worker.alive:
+                worker.kill()
     longest_s = max(feed.longest_s)
     assert longest_s <= run.limit_s, f"a partition stood still for {longest_s:.1f} s"
     notes = "; ".join([f"longest pause {longest_s:.1f} s", *harm.notes])

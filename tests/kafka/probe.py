@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 WAIT_S = 20.0
 
@@ -45,9 +45,16 @@ def committed_records(address: str, topic: str, partition: int) -> list[Any]:
 def group_offsets(address: str, group: str, topic: str, count: int) -> list[int]:
     """Return a group's committed offsets of a topic, as lag tools read them."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+    places = [TopicPartition(topic, number) for number in range(count)]
+    limit_s = time.monotonic() + WAIT_S
     try:
-        places = [TopicPartition(topic, number) for number in range(count)]
-        return [place.offset for place in consumer.committed(places, timeout=10)]
+        while True:
+            try:
+                return [place.offset for place in consumer.committed(places, timeout=10)]
+            except KafkaException:  # a coordinator that has just come back
+                if time.monotonic() > limit_s:
+                    raise
+                time.sleep(0.2)
     finally:
         consumer.close()
 
