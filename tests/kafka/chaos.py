@@ -251,6 +251,7 @@ def play(run: Run, folder: Path, seed: int) -> str:
         feed = Feed(watched, config, broker.address, records, run.per_s)
         harm = Harm(broker, cluster, workers, feed, random.Random(seed), proxy)
         feed.start()
+        _until_all_move(watched, config)
         run.harm(harm)
         feed.join()
         if feed.failed is not None:
@@ -277,6 +278,14 @@ def play(run: Run, folder: Path, seed: int) -> str:
     assert longest_s <= run.limit_s, f"a partition stood still for {longest_s:.1f} s"
     notes = "; ".join([f"longest pause {longest_s:.1f} s", *harm.notes])
     return f"{run.records} records identical; {notes}; {time.monotonic() - began_s:.0f} s in all"
+
+
+def _until_all_move(cluster: Cluster, config: StreamConfig) -> None:
+    """Wait until workers have begun: a start without a broker ends the process, which is right."""
+    limit_s = time.monotonic() + 60
+    while min(cluster.offsets(config)) < 1:
+        assert time.monotonic() < limit_s, "the workers did not begin"
+        time.sleep(LOOK_S)
 
 
 def faults() -> str:
@@ -307,9 +316,9 @@ def main(arguments: list[str]) -> int:
             else:
                 with tempfile.TemporaryDirectory(prefix="rcf-chaos-") as folder:
                     said = play(RUNS[name], Path(folder), given.seed)
-        except AssertionError as error:
+        except Exception as error:
             differing += 1
-            said = f"DIFFERENT: {str(error)[:2000]}"
+            said = f"FAILED: {type(error).__name__}: {str(error)[:2000]}"
         sys.stdout.write(f"{name}, seed {given.seed}: {said}\n")
         sys.stdout.flush()
     return int(differing > 0)

@@ -32,6 +32,7 @@ OPTIONS = EngineOptions(
     retry_s=0.1,
     snapshot=SnapshotPolicy(interval_s=0.5, replay_s=1.0, share=1.0),
 )
+SETTLE_S = 20.0
 TOPICS = ("scores", "anomalies", "dlq")
 
 
@@ -148,10 +149,19 @@ async def _work(
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await engine.start()
     await stopping.wait()
+    limit_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < limit_s and not _at_rest(engine):  # noqa: ASYNC110  (no event)
+        await asyncio.sleep(0.05)
     states = {f"{part}": digests for part, digests in engine.state_digests().items()}
     broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
     report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
+
+
+def _at_rest(engine: Engine) -> bool:
+    """Whether no partition is on its way from one worker to another."""
+    states = [runner.state for runner in engine._runners.values()]
+    return all(state in ("live", "failed") for state in states)
 
 
 async def undisturbed(
