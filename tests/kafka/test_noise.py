@@ -35,6 +35,10 @@ def test_no_future_is_left_unseen(kafka, proxy, caplog):
             with proxy.fault(api, Kind.REFUSE, code), pytest.raises(EngineError):
                 await owner.commit()
         await owner.take_over()
+        repeated = proxy.fault(Api.PRODUCE, Kind.REFUSE, 19)  # NOT_ENOUGH_REPLICAS
+        with repeated, proxy.fault(Api.PRODUCE, Kind.REFUSE, 47), pytest.raises(Fenced):
+            await owner.commit()
+        await owner.take_over()
         await other.take_over()
         with pytest.raises(Fenced):
             await owner.commit()

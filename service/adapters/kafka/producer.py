@@ -255,8 +255,15 @@ async def _send(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
     for builder in _build(producer.create_batch, batch.messages):
         future = await producer.send_batch(builder, batch.topic, partition=batch.partition)
         future.add_done_callback(look_at)  # it may fail before another one is handed over
+        _look_at_drain(producer, TopicPartition(batch.topic, batch.partition))
         sent.append((future, builder.record_count()))
     return sent
+
+
+def _look_at_drain(producer: AIOKafkaProducer, place: TopicPartition) -> None:
+    """See to the second future of the batch just handed over, in which an error is set too."""
+    batch = producer._message_accumulator._batches[place][-1]
+    batch.future.add_done_callback(lambda _: batch._drain_waiter.add_done_callback(look_at))
 
 
 def _build(create: Callable[[], Any], messages: Sequence[Message]) -> list[Any]:
