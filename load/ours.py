@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import rcf
 from load.contender import Do, Setup
-from rcf import special
+from rcf import fixed, special
 from rcf.row import row_for
 from rcf.state import F64
 
@@ -101,6 +101,6 @@ def warm_kernels(shapes: Iterable[tuple[int, int]]) -> None:
     """Compile the kernels of some (features, shingle), as a long stream or `rcf warm` would."""
     rows = {row_for(features * shingle) for features, shingle in shapes}
     for row in sorted((row.groups, row.tail) for row in rows):
-        if row in special.KERNELS:
+        if row in fixed.KERNELS:
             sys.stderr.write(f"compiling, or loading, the kernel for rows {row} …\n")
             special.warm([row])

@@ -39,10 +39,12 @@ from rcf.errors import InvalidParameter, RcfError, SnapshotError
 if TYPE_CHECKING:
     from rcf.detector import Detector, Judgements
     from rcf.forest import Forest
+    from rcf.forests import Forests
 
 __all__ = [
     "Detector",
     "Forest",
+    "Forests",
     "InvalidParameter",
     "Judgements",
     "RcfError",
@@ -54,6 +56,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Forest": "rcf.forest",
+    "Forests": "rcf.forests",
     "Detector": "rcf.detector",
     "Judgements": "rcf.detector",
 }

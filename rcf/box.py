@@ -10,15 +10,10 @@ import numpy as np
 
 from rcf.cut import leaf_slot, left_child
 from rcf.jit import kernel
+from rcf.pair import base_of, row_of, set_range, set_row
 from rcf.path import Walk
-from rcf.state import F32, RANGE, ROW, ROWS, ROWS_FREE, Forest, Int
+from rcf.state import F32, ROWS, ROWS_FREE, Forest, Int
 from rcf.vector import box_union, point_row, point_union
-
-
-@kernel
-def row_of(forest: Forest, pair: Int) -> Int:
-    """Row of the box of the branch above a pair, given by its first word; 0 if it keeps none."""
-    return np.int64(forest.quarters[2 * pair + ROW])
 
 
 @kernel
@@ -28,11 +23,11 @@ def hold_points(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
     `walk.stack` holds the branches' right children still to be visited; it is deep enough for a
     branch that keeps no box, and for one that has just outgrown that.
     """
-    base, slots = 4 * tree * forest.pairs, tree * forest.slots
+    base, slots = base_of(forest, tree), tree * forest.slots
     waiting = 0
     while True:
         word = forest.nodes[node]
-        left = base + left_child(word)
+        left = base + left_child(forest.layout, word)
         if left != node:
             walk.stack[waiting] = left + 1
             waiting += 1
@@ -57,9 +52,8 @@ def compute_box(forest: Forest, walk: Walk, tree: Int, node: Int, out: F32, at: 
 @kernel
 def find_box(forest: Forest, walk: Walk, tree: Int, node: Int, room: F32) -> tuple[F32, Int]:
     """Where the box of the node at word `node` is: among those kept, or in `room`."""
-    base = 4 * tree * forest.pairs
     word = forest.nodes[node]
-    pair = base + left_child(word)
+    pair = base_of(forest, tree) + left_child(forest.layout, word)
     if pair == node:  # a leaf, whose box is its point
         origin = np.int64(forest.origins[tree * forest.slots + leaf_slot(word)])
         point_row(room, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
@@ -78,11 +72,11 @@ def take_row(forest: Forest, pair: Int) -> Int:
     Where all branches keep theirs, each pair has its own row: boxes of one tree lie side by side.
     """
     header = forest.header
-    kept = (pair >> 2) + 1
+    kept = pair // forest.layout.words + 1
     if forest.box_mass > 1:
         header[ROWS_FREE] -= 1
         kept = np.int64(forest.free_rows[header[ROWS_FREE]])
-    forest.quarters[2 * pair + ROW] = kept
+    set_row(forest, pair, kept)
     return kept
 
 
@@ -90,8 +84,8 @@ def take_row(forest: Forest, pair: Int) -> Int:
 def free_row(forest: Forest, pair: Int) -> None:
     """Let the branch above a pair keep no box."""
     header = forest.header
-    kept = forest.quarters[2 * pair + ROW]
-    forest.quarters[2 * pair + ROW] = 0
+    kept = row_of(forest, pair)
+    set_row(forest, pair, 0)
     if kept > 0 and forest.box_mass > 1:
         forest.free_rows[header[ROWS_FREE]] = kept
         header[ROWS_FREE] += 1
@@ -104,17 +98,17 @@ def free_all_rows(forest: Forest) -> None:
     if forest.box_mass > 1:
         for i in range(rows):
             forest.free_rows[i] = rows - 1 - i
-    for pair in range(0, 4 * forest.trees * forest.pairs, 4):
-        forest.quarters[2 * pair + ROW] = 0
+    words = forest.layout.words
+    for pair in range(0, words * forest.trees * forest.pairs, words):
+        set_row(forest, pair, 0)
     forest.header[ROWS_FREE] = rows - 1
 
 
 @kernel
 def keep_box(forest: Forest, walk: Walk, tree: Int, node: Int) -> None:
     """Let the branch at word `node`, which has outgrown `box_mass`, keep its box."""
-    pair = 4 * tree * forest.pairs + left_child(forest.nodes[node])
+    pair = base_of(forest, tree) + left_child(forest.layout, forest.nodes[node])
     at = take_row(forest, pair) * forest.row.width
     compute_box(forest, walk, tree, node, forest.boxes, at)
-    forest.singles[2 * pair + RANGE] = box_union(
-        forest.boxes, at, forest.boxes, at, forest.boxes, at, forest.row
-    )
+    sides = box_union(forest.boxes, at, forest.boxes, at, forest.boxes, at, forest.row)
+    set_range(forest, pair, sides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rcf.jit import kernel
+from rcf.layout import PairLayout
 from rcf.rng import uniform
 from rcf.row import RowShape
 from rcf.state import F32, U64, Int
@@ -30,9 +31,9 @@ def key_of(value: np.float32) -> Int:
 
 
 @kernel
-def branch_word(cut: Int, dimension: Int, left: Int) -> Int:
+def branch_word(layout: PairLayout, cut: Int, dimension: Int, left: Int) -> Int:
     """Word of a branch: points with key(x[dimension]) <= cut go to node `left`, others beside."""
-    return (np.int64(cut) << 32) | (np.int64(dimension) << 16) | np.int64(left)
+    return (np.int64(cut) << 32) | (np.int64(dimension) << layout.bits) | np.int64(left)
 
 
 @kernel
@@ -48,9 +49,9 @@ def leaf_slot(word: Int) -> Int:
 
 
 @kernel
-def left_child(word: Int) -> Int:
+def left_child(layout: PairLayout, word: Int) -> Int:
     """Left child of a branch; a leaf's own node."""
-    return word & 0xFFFF
+    return word & ((1 << layout.bits) - 1)
 
 
 @kernel

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf import flat, state, threshold
+from rcf.arguments import as_rows, real
 from rcf.flat import Tolerance, guard_rows
-from rcf.forest import Forest, as_rows, real
+from rcf.forest import Forest
 from rcf.score import NAMES
 from rcf.state import F64
 from rcf.threshold import Rule, judge_rows, scale_for

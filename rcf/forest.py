@@ -2,75 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import score as folds
 from rcf import state, step
-from rcf.errors import InvalidParameter
-from rcf.rng import seed_states
-from rcf.special import specialist
+from rcf.arguments import as_rows, real, refuse_value
+from rcf.block import grown, new_block
+from rcf.special import for_one
 from rcf.state import F64, U8, Shape
-
-#: The ring of the store spans this many mean lifetimes of a sampled point (1 / decay records):
-#: all but e^-4 = 1.8 % of them leave before the ring comes round; the others are kept beside it.
-_RING_LIFETIMES = 4.0
-_LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
-
-
-def whole(field: str, value: object, low: int, high: int) -> int:
-    """`value` as int; InvalidParameter unless it is a whole number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
-    if not low <= value <= high:
-        raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
-    return int(value)
-
-
-def real(field: str, value: object, low: float, high: float) -> float:
-    """`value` as float; InvalidParameter unless it is a number from `low` to `high`."""
-    allowed = f"a number from {low:g} to {high:g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InvalidParameter(field, value, allowed)
-    if not low <= value <= high:
-        raise InvalidParameter(field, value, allowed)
-    return float(value)
-
-
-def as_rows(values: ArrayLike, features: int) -> F64:
-    """Records as float64 (n, features), C order; values are not looked at.
-
-    Args:
-        values: (n, features); for one feature also (n,); for several also one record (features,).
-        features: Values a record.
-
-    Raises:
-        InvalidParameter: Wrong shape or type.
-    """
-    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.flags.c_contiguous:
-        # What most callers hand over, without the checks that one record's time would notice.
-        if values.ndim == 2 and values.shape[1] == features:
-            return values
-        if values.ndim == 1 and (features == 1 or len(values) == features):
-            return values.reshape(-1, features)
-    allowed = f"numbers in the shape (records, {features})"
-    try:
-        rows = np.asarray(values)
-        if rows.dtype.kind not in "fiub" or rows.dtype.kind == "b":
-            raise InvalidParameter("values", f"of type {rows.dtype}", allowed)
-        rows = np.ascontiguousarray(rows, np.float64)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InvalidParameter):
-            raise
-        raise InvalidParameter("values", values, allowed) from error
-    if rows.ndim == 1:
-        rows = rows.reshape(-1, 1) if features == 1 else rows.reshape(1, -1)
-    if rows.ndim != 2 or rows.shape[1] != features:
-        raise InvalidParameter("values", f"of shape {np.shape(values)}", allowed)
-    return rows
 
 
 class Forest:
@@ -120,52 +59,27 @@ class Forest:
         box_mass: int = 1,
         seed: int = 0,
     ) -> None:
-        features = whole("features", features, 1, state.MAX_DIMENSIONS)
-        shingle_size = whole("shingle_size", shingle_size, 1, state.MAX_DIMENSIONS // features)
-        trees = whole("trees", trees, 1, 10_000)
-        sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
-        decay = default_decay(sample_size) if time_decay is None else time_decay
-        decay = real("time_decay", decay, 0.0, 1.0)
-        if not isinstance(score, str) or score not in folds.NAMES:
-            raise InvalidParameter("score", score, ", ".join(folds.NAMES))
-        warmup = max(1, min(64, sample_size // 4)) if output_after is None else output_after
-        warmup = whole("output_after", warmup, 1, 2**31)
-        box_mass = whole("box_mass", box_mass, 1, state.MAX_SAMPLE_SIZE)
-        accepted = real("initial_accept_fraction", initial_accept_fraction, 0.0, 1.0)
-        seed = whole("seed", seed, 0, 2**64 - 1)
-
-        ring = _ring_records(shingle_size, sample_size, decay)
-        shape = Shape(
-            features,
-            shingle_size,
-            trees,
-            sample_size,
-            ring,
-            16 + trees * sample_size // 64,
-            box_mass,
-            _rows(trees, sample_size, box_mass),
-        )
-        if shape.ring_floats + trees * sample_size * shape.dimensions >= 2**31:
-            raise InvalidParameter(
-                "sample_size",
-                sample_size,
-                "trees x sample_size x features x shingle_size below 2^31",
+        self._adopt(
+            new_block(
+                features,
+                shingle_size=shingle_size,
+                trees=trees,
+                sample_size=sample_size,
+                time_decay=time_decay,
+                score=score,
+                output_after=output_after,
+                initial_accept_fraction=initial_accept_fraction,
+                box_mass=box_mass,
+                seed=seed,
             )
-        self._adopt(state.allocate(shape))
-        forest = state.open_block(self._block)
-        forest.rng[:] = seed_states(seed, trees)
-        forest.header[state.OUTPUT_AFTER] = warmup
-        forest.header[state.SCORE] = folds.NAMES[score]
-        forest.reals[state.INITIAL_ACCEPT] = accepted
-        forest.reals[state.DECAY] = decay
-        forest.reals[state.SHRINKAGE] = -math.expm1(-decay)
+        )
 
     def _adopt(self, block: U8) -> None:
         shape = state.shape_of(block[: state.HEADER * 8].view(np.int64))
         self._block = block
         self._features = shape.features
         self._trees = shape.trees
-        self._specialist = specialist(shape.row)
+        self._specialist = for_one(shape.row)
 
     # --- what it does ---------------------------------------------------------------------------
 
@@ -260,68 +174,9 @@ class Forest:
         run = self._specialist.kernel
         done = run(self._block, rows, scores, learn)
         if done < 0:
-            row, feature = divmod(-1 - done, self._features)
-            raise InvalidParameter(
-                f"values[{row}][{feature}]",
-                float(rows[row, feature]),
-                "a finite number within ±3.4e38",
-            )
+            refuse_value(rows, -1 - done)
         while done < len(rows):
-            self._grow()
+            self._block = grown(self._block)
             done += run(self._block, rows[done:], scores[done:], learn)
         self._specialist.note(len(rows), self._trees)
         return scores
-
-    def _grow(self) -> None:
-        """Make room for more boxes, or for points that outlive the ring, whichever is short."""
-        old = state.open_block(self._block)
-        shape = state.shape_of(old.header)
-        if old.header[state.ROWS_FREE] < shape.trees:
-            most = shape.trees * shape.pairs + 1
-            shape = shape._replace(rows=min(shape.rows + shape.rows // 8 + shape.trees, most))
-        else:
-            most = shape.trees * shape.sample_size
-            shape = shape._replace(kept=min(2 * shape.kept, most) + 1)
-        self._block = resized(old, shape)
-
-
-def resized(old: state.Forest, shape: Shape) -> U8:
-    """A block of `shape`, which differs in `kept` and `rows` alone, with the content of `old`."""
-    block = state.allocate(shape)
-    forest = state.open_block(block)
-    header = forest.header.copy()
-    for name in state.SECTIONS:
-        source, target = getattr(old, name), getattr(forest, name)
-        n = min(len(source), len(target))
-        target[:n] = source[:n]
-    places = slice(state.PLACES, None)
-    forest.header[places] = header[places]
-    forest.header[state.KEPT] = shape.kept
-    forest.header[state.ROWS] = shape.rows
-    added = np.arange(old.header[state.ROWS], shape.rows)
-    free = int(old.header[state.ROWS_FREE])
-    forest.free_rows[free : free + len(added)] = added
-    forest.header[state.ROWS_FREE] = free + len(added)
-    return block
-
-
-def default_decay(sample_size: int) -> float:
-    """1 / (10 sample_size), everyone's default."""
-    return 1.0 / (10.0 * sample_size)
-
-
-def _rows(trees: int, sample_size: int, box_mass: int) -> int:
-    """Boxes to make room for at first: about as many as there are branches above `box_mass`."""
-    if box_mass == 1:
-        return trees * (sample_size + 1) + 1
-    return 1 + trees * min(sample_size + 1, 2 + 5 * sample_size // (2 * (box_mass + 1)))
-
-
-def _ring_records(shingle_size: int, sample_size: int, decay: float) -> int:
-    longest = _LONGEST_RING * sample_size
-    # The product first: 1 / decay overflows for the smallest decays.
-    wanted = math.ceil(_RING_LIFETIMES / decay) if decay * longest > _RING_LIFETIMES else longest
-    return max(min(wanted, longest), 2 * shingle_size, 64)
-
-
-__all__: list[Any] = ["Forest", "as_rows", "default_decay"]

@@ -141,7 +141,7 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int)
     return descend(
         forest.nodes,
         first,
-        4 * forest.pairs,
+        forest.layout.words * forest.pairs,
         forest.trees - 1,
         query.keys,
         score,
@@ -150,4 +150,5 @@ def walk_trees(forest: Forest, query: Query, walk: Walk, first: Int, score: Int)
         walk.ratios,
         walk.depths,
         forest.row,
+        forest.layout,
     )

@@ -11,8 +11,11 @@ is an error there instead of garbage.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
+import numba
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -36,15 +39,66 @@ def _keep_alive(typingctx: Any, array: Any) -> Any:
     return types.void(array), emit
 
 
+@intrinsic
+def _address_bytes(typingctx: Any, address: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+    return types.CPointer(types.uint8)(types.int64), emit
+
+
+# Numba's type hints know neither.
+_bytes_at: Any = _address_bytes
+_as_array: Any = numba.carray  # type: ignore[attr-defined]
+
+
+def _block_at(address: int, size: int) -> Any:
+    return np.ctypeslib.as_array((ctypes.c_uint8 * int(size)).from_address(int(address)))
+
+
+def _checked_block_at(address: Any, size: Any) -> Any:
+    return _as_array(_bytes_at(address), size)
+
+
+def _bare_block_at(address: Any, size: Any) -> Any:
+    return _bytes_at(address)
+
+
+@intrinsic
+def _section(typingctx: Any, block: Any, start: Any, stop: Any, kind: Any) -> Any:
+    item = kind.dtype if isinstance(kind, types.NumberClass) else kind
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        base = args[0]
+        if isinstance(sig.args[0], types.Array):
+            base = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=base).data
+        return builder.bitcast(
+            builder.gep(base, [args[1]]), context.get_value_type(sig.return_type)
+        )
+
+    return types.CPointer(item)(block, types.int64, types.int64, kind), emit
+
+
+def _section_of(block: Any, start: Any, stop: Any, kind: Any) -> Any:
+    """Bytes `start` to `stop` of a block as items of a dtype."""
+    return block[start:stop].view(kind)
+
+
 def _same(array: Any) -> Any:
     """The array itself."""
     return array
 
 
+#: `block_at(address, size)`: bytes that lie at an address and that somebody keeps alive.
+#: `section(block, start, stop, kind)`: some of a block's bytes as items of a dtype.
 if INTERPRETED:
     pointer: Any = _same
     keep_alive: Any = _same
+    block_at: Any = _block_at
+    section: Any = _section_of
 elif config.BOUNDSCHECK:
     pointer, keep_alive = kernel(_same), _keep_alive
+    block_at, section = kernel(_checked_block_at), kernel(_section_of)
 else:
     pointer, keep_alive = _pointer, _keep_alive
+    block_at, section = kernel(_bare_block_at), _section

@@ -64,6 +64,10 @@ def exponential_below(rng: U64, tree: Int, bound: float) -> float:
 @kernel
 def largest_slot(forest: Forest, tree: Int) -> Int:
     """Slot of the largest key of a tree."""
+    if not forest.layout.keeps_peaks:
+        start = tree * forest.slots
+        largest = largest_bits(forest.keys, start, start + forest.slots)
+        return find_equal(forest.keys, start, start + forest.slots, largest) - start
     peaks = tree * forest.peaks_stride
     best = largest_bits(forest.peaks, peaks, peaks + forest.peaks_stride)
     block = find_equal(forest.peaks, peaks, peaks + forest.peaks_stride, best) - peaks
@@ -79,7 +83,8 @@ def set_key(forest: Forest, tree: Int, slot: Int, key: float) -> None:
     Bits of non-negative floats sort like the floats, and those of -1 below them.
     """
     forest.keys[tree * forest.slots + slot] = key
-    set_peak(forest, tree, slot // BLOCK)
+    if forest.layout.keeps_peaks:
+        set_peak(forest, tree, slot // BLOCK)
 
 
 @kernel
@@ -91,7 +96,9 @@ def set_peak(forest: Forest, tree: Int, block: Int) -> None:
 
 @kernel
 def set_peaks(forest: Forest) -> None:
-    """Recompute the largest keys of all blocks."""
+    """Recompute the largest keys of all blocks, where they are kept."""
+    if not forest.layout.keeps_peaks:
+        return
     for tree in range(forest.trees):
         for block in range(forest.slots // BLOCK):
             set_peak(forest, tree, block)

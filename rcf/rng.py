@@ -40,13 +40,10 @@ def uniform(states: U64, tree: Int) -> float:
     return np.float64(next_u64(states, tree) >> np.uint64(11)) * _DOUBLE
 
 
-def seed_states(seed: int, trees: int) -> U64:
-    """Independent states for `trees` trees from one seed in [0, 2^64). uint64 (trees,)."""
-    mask = (1 << 64) - 1
-    state, out = seed & mask, []
-    for _ in range(trees):
-        state = (state + int(_GAMMA)) & mask
-        z = ((state ^ (state >> 30)) * int(_MIX_1)) & mask
-        z = ((z ^ (z >> 27)) * int(_MIX_2)) & mask
-        out.append(z ^ (z >> 31))
-    return np.array(out, dtype=np.uint64)
+def seed_states(seed: int, count: int, first: int = 0) -> U64:
+    """Independent states for trees `first` … from one seed in [0, 2^64). uint64 (count,)."""
+    steps = np.arange(first + 1, first + count + 1, dtype=np.uint64)
+    z = np.uint64(seed) + steps * _GAMMA
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))

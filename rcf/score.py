@@ -22,12 +22,13 @@ import math
 
 import numpy as np
 
-from rcf.box import hold_points, row_of
+from rcf.box import hold_points
 from rcf.cut import leaf_slot, separation_wide
 from rcf.jit import kernel
+from rcf.pair import base_of, mass_of, row_of
 from rcf.path import Query, Walk
 from rcf.points import same_point
-from rcf.state import MASS, Forest, Int
+from rcf.state import Forest, Int
 from rcf.vector import LANES, box_gap, box_union, fold_paths, point_row
 
 CODISP, DISP, DEPTH = range(3)  #: header word SCORE
@@ -39,11 +40,11 @@ def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, scor
     """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""
     if score == CODISP:
         return np.float64(walk.ratios[lane])
-    base = 4 * tree * forest.pairs
+    base = base_of(forest, tree)
     if score == DISP:
-        return 0.0 if leaf == base else np.float64(forest.halves[4 * (leaf ^ 1) + MASS])
-    mass = np.float64(forest.halves[4 * leaf + MASS])
-    whole = np.float64(forest.halves[4 * base + MASS])
+        return 0.0 if leaf == base else np.float64(mass_of(forest, leaf ^ 1))
+    mass = np.float64(mass_of(forest, leaf))
+    whole = np.float64(mass_of(forest, base))
     return float((1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0)))
 
 
@@ -52,7 +53,7 @@ def scale_of(forest: Forest, score: Int, tree: Int) -> float:
     """What a tree's score is multiplied with."""
     if score != DEPTH:
         return 1.0
-    return math.log2(np.float64(forest.halves[16 * tree * forest.pairs + MASS]) + 1.0)
+    return math.log2(np.float64(mass_of(forest, base_of(forest, tree))) + 1.0)
 
 
 @kernel
@@ -102,6 +103,7 @@ def fold_trees(
         return
     fold_paths(
         forest.nodes,
+        forest.box_rows,
         forest.boxes,
         query.row,
         walk.nodes,
@@ -111,6 +113,7 @@ def fold_trees(
         walk.values,
         walk.tops,
         forest.row,
+        forest.layout,
     )
 
 
@@ -135,7 +138,7 @@ def fold_small(
     point_row(walk.row, 0, forest.store, origin, forest.dimensions, 0.0, forest.row)
     while level > 0:
         node = np.int64(walk.nodes[LANES * (level - 1) + lane])
-        if forest.halves[4 * node + MASS] > forest.box_mass:
+        if mass_of(forest, node) > forest.box_mass:
             break
         below = np.int64(walk.nodes[LANES * level + lane])
         hold_points(forest, walk, tree, below ^ 1, walk.row, 0)

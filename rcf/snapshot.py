@@ -15,7 +15,7 @@ import struct
 
 import numpy as np
 
-from rcf import flat, state, step, threshold
+from rcf import flat, many, state, step, threshold
 from rcf.detector import Detector
 from rcf.errors import SnapshotError
 from rcf.forest import Forest
@@ -39,7 +39,7 @@ SAVED = (
 )
 
 _HEAD = struct.Struct("<4sHHQ16s")
-_SHAPE = struct.Struct("<8q")
+_SHAPE = struct.Struct("<9q")
 _MAGIC = b"RCFS"
 
 
@@ -66,7 +66,8 @@ def _open(kind: int, data: bytes) -> memoryview:
     return payload
 
 
-def _forest_payload(block: U8) -> bytes:
+def payload_of_block(block: U8) -> bytes:
+    """The information in a forest's block."""
     forest = state.open_block(block)
     header = forest.header
     shape = state.shape_of(header)
@@ -85,7 +86,8 @@ def _forest_payload(block: U8) -> bytes:
     return b"".join(parts)
 
 
-def _forest_of(payload: memoryview) -> U8:
+def block_from_payload(payload: memoryview) -> U8:
+    """The block that a payload was made of; raises SnapshotError."""
     try:
         shape = Shape(*_SHAPE.unpack_from(payload))
         block = state.allocate(shape)
@@ -110,7 +112,10 @@ def _forest_of(payload: memoryview) -> U8:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     if at != len(payload):
         raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
-    step.rebuild(block)
+    if shape.narrow:
+        many.rebuild_narrow(np.array([block.ctypes.data]))
+    else:
+        step.rebuild(block)
     return block
 
 
@@ -123,12 +128,12 @@ def _read(payload: memoryview, at: int, target: np.ndarray) -> int:
 
 def forest_to_bytes(block: U8) -> bytes:
     """Bytes of a forest's block."""
-    return _seal(FOREST, _forest_payload(block))
+    return _seal(FOREST, payload_of_block(block))
 
 
 def forest_from_bytes(data: bytes) -> U8:
     """Block of a forest; raises SnapshotError."""
-    return _forest_of(_open(FOREST, data))
+    return block_from_payload(_open(FOREST, data))
 
 
 def detector_to_bytes(detector: Detector) -> bytes:
@@ -136,7 +141,7 @@ def detector_to_bytes(detector: Detector) -> bytes:
     settings, level, still = detector.parts()
     features = struct.pack("<q", detector.forest.features)
     front = settings.tobytes() + level.tobytes() + features + still.tobytes()
-    return _seal(DETECTOR, front + _forest_payload(detector.forest.block))
+    return _seal(DETECTOR, front + payload_of_block(detector.forest.block))
 
 
 def detector_from_bytes(data: bytes) -> Detector:
@@ -151,7 +156,7 @@ def detector_from_bytes(data: bytes) -> Detector:
         still = np.frombuffer(payload[at : at + 8 * flat.WORDS * features], np.float64).copy()
     except (struct.error, ValueError) as error:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
-    forest = Forest.of_block(_forest_of(payload[at + still.nbytes :]))
+    forest = Forest.of_block(block_from_payload(payload[at + still.nbytes :]))
     if forest.features != features:
         raise SnapshotError("snapshot inconsistent: guard and forest differ in features")
     return Detector.of_parts(forest, settings, level, still)

@@ -1,10 +1,10 @@
-"""Kernels compiled for one shape of box rows, and when they take over.
+"""When the kernels for one shape of box rows (`rcf.fixed`) take over.
 
-The kernel of any shape (`rcf.step.run_rows`) serves at once. The ones here are 1.3 to 1.6 times as
-fast and have the same bits, but each takes about ten seconds to compile. So one takes over where it
-is in the cache already (`warm`, a stream before this one), and else when the points of its shape
-have become so many that it repays its compilation, which then runs in a process of its own, so that
-scoring never waits for it. RCF_SPECIALISE=0 keeps to the kernel of any shape.
+The kernel of any shape serves at once. Those of one shape are 1.3 to 1.6 times as fast, but each
+takes about ten seconds to compile. So one takes over where it is in the cache already (`warm`, a
+stream before this one), and else when the points of its shape have become so many that it repays
+its compilation, which then runs in a process of its own, so that scoring never waits for it.
+RCF_SPECIALISE=0 keeps to the kernel of any shape.
 """
 
 from __future__ import annotations
@@ -15,139 +15,55 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from rcf import state
-from rcf.jit import CACHE_DIRECTORY, INTERPRETED, config, entry
-from rcf.row import RowShape, fixed_row
-from rcf.state import F64, U8, Int, Shape
-from rcf.step import run, run_rows
+from rcf.fixed import KERNELS, MANY, Kernel, ManyKernel
+from rcf.jit import CACHE_DIRECTORY, INTERPRETED, config
+from rcf.many import run_narrow
+from rcf.row import RowShape
+from rcf.state import Shape
+from rcf.step import run_rows
 
 log = logging.getLogger(__name__)
-
-Kernel = Callable[[U8, F64, F64, bool], int]
 
 #: Points (counted over the forests of a shape, per fifty trees) that repay a compilation.
 REPAYS = 500_000
 
-
-@entry
-def run_0_1(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 1 dimension."""
-    return run(block, values, scores, learn, fixed_row(0, 1))
+_ONE, _MANY = "row", "many"
+_Kernel = TypeVar("_Kernel")
 
 
-@entry
-def run_0_2(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 2 dimensions."""
-    return run(block, values, scores, learn, fixed_row(0, 2))
+class Specialist(Generic[_Kernel]):
+    """Which kernel serves one shape of box rows in this process.
 
+    Args:
+        row: The shape.
+        general: Kernel of any shape.
+        kernels: Those of one shape, by groups and tail.
+        mark: Begins the names of the files that say which kernels are in the cache.
+    """
 
-@entry
-def run_0_4(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 3 or 4 dimensions."""
-    return run(block, values, scores, learn, fixed_row(0, 4))
-
-
-@entry
-def run_1_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 5 to 8 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 0))
-
-
-@entry
-def run_1_1(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 9 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 1))
-
-
-@entry
-def run_1_2(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 10 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 2))
-
-
-@entry
-def run_1_4(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 11 or 12 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 4))
-
-
-@entry
-def run_2_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 13 to 16 dimensions."""
-    return run(block, values, scores, learn, fixed_row(2, 0))
-
-
-@entry
-def run_3_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 21 to 24 dimensions."""
-    return run(block, values, scores, learn, fixed_row(3, 0))
-
-
-@entry
-def run_4_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 29 to 32 dimensions."""
-    return run(block, values, scores, learn, fixed_row(4, 0))
-
-
-@entry
-def run_5_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 37 to 40 dimensions."""
-    return run(block, values, scores, learn, fixed_row(5, 0))
-
-
-@entry
-def run_6_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 45 to 48 dimensions."""
-    return run(block, values, scores, learn, fixed_row(6, 0))
-
-
-@entry
-def run_8_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 61 to 64 dimensions."""
-    return run(block, values, scores, learn, fixed_row(8, 0))
-
-
-@entry
-def run_12_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
-    """`run_rows` for 93 to 96 dimensions."""
-    return run(block, values, scores, learn, fixed_row(12, 0))
-
-
-#: Row (groups, tail) -> kernel of its own.
-KERNELS: dict[tuple[int, int], Kernel] = {
-    (0, 1): run_0_1,
-    (0, 2): run_0_2,
-    (0, 4): run_0_4,
-    (1, 0): run_1_0,
-    (1, 1): run_1_1,
-    (1, 2): run_1_2,
-    (1, 4): run_1_4,
-    (2, 0): run_2_0,
-    (3, 0): run_3_0,
-    (4, 0): run_4_0,
-    (5, 0): run_5_0,
-    (6, 0): run_6_0,
-    (8, 0): run_8_0,
-    (12, 0): run_12_0,
-}
-
-
-class Specialist:
-    """Which kernel serves one shape of box rows in this process."""
-
-    def __init__(self, row: RowShape) -> None:
+    def __init__(
+        self,
+        row: RowShape,
+        general: _Kernel,
+        kernels: Mapping[tuple[int, int], _Kernel],
+        mark: str,
+    ) -> None:
         self._key = (row.groups, row.tail)
+        self._kernels = kernels
+        self._mark = mark
         self._lock = threading.Lock()
         self._work = 0.0
         self._compiling: subprocess.Popen[bytes] | None = None
-        self._settled = self._key not in KERNELS or INTERPRETED or not _allowed()
-        self.kernel: Kernel = run_rows
-        if not self._settled and _marker(self._key).exists():
+        self._settled = self._key not in kernels or INTERPRETED or not _allowed()
+        self.kernel = general
+        if not self._settled and _marker(self._mark, self._key).exists():
             self._take_over()
 
     def note(self, points: int, trees: int) -> None:
@@ -165,68 +81,84 @@ class Specialist:
     def _advance(self) -> None:
         if self._compiling is None:
             log.info("compiling the kernel for rows %s in the background", self._key)
-            self._compiling = _start(self._key)
+            self._compiling = _start(self._mark, self._key)
             return
         code = self._compiling.poll()
         if code is None:
             return
-        if code == 0 and _marker(self._key).exists():
+        if code == 0 and _marker(self._mark, self._key).exists():
             self._take_over()
         else:
             log.warning("compiling the kernel for rows %s failed with %s", self._key, code)
             self._settled = True
 
     def _take_over(self) -> None:
-        self.kernel = KERNELS[self._key]
+        self.kernel = self._kernels[self._key]
         self._settled = True
         log.info("the kernel for rows %s takes over", self._key)
 
 
-_SPECIALISTS: dict[tuple[int, int], Specialist] = {}
+_SPECIALISTS: dict[tuple[str, int, int], Specialist[Any]] = {}
 
 
-def specialist(row: RowShape) -> Specialist:
-    """The specialist of a row's shape, one a process."""
-    key = (row.groups, row.tail)
+def for_one(row: RowShape) -> Specialist[Kernel]:
+    """The specialist for single forests with a shape of rows, one a process."""
+    key = (_ONE, row.groups, row.tail)
     found = _SPECIALISTS.get(key)
-    if found is None:
-        found = _SPECIALISTS.setdefault(key, Specialist(row))
-    return found
+    return found or _SPECIALISTS.setdefault(key, Specialist(row, run_rows, KERNELS, _ONE))
 
 
-def warm(rows: Iterable[tuple[int, int]] = ()) -> None:
+def for_many(row: RowShape) -> Specialist[ManyKernel]:
+    """The specialist for many forests of the narrow layout, one a process."""
+    key = (_MANY, row.groups, row.tail)
+    found = _SPECIALISTS.get(key)
+    return found or _SPECIALISTS.setdefault(key, Specialist(row, run_narrow, MANY, _MANY))
+
+
+def warm(rows: Iterable[tuple[int, int]] = (), many: Iterable[tuple[int, int]] = ()) -> None:
     """Compile kernels into the cache: the one of any shape, and those of the given rows.
 
     Args:
         rows: (groups, tail) of box rows, keys of `KERNELS`.
+        many: The same for many forests, keys of `MANY`.
     """
-    _compile(run_rows, Shape(1, 1, 1, 2, 64, 1, 1, 3))
+    values, scores = np.zeros((1, 1)), np.empty(1)
+    run_rows(state.allocate(_smallest(1, 0)), values, scores, False)
     for groups, tail in rows:
         dimensions = 8 * groups + tail
-        _compile(KERNELS[groups, tail], Shape(dimensions, 1, 1, 2, 64, 1, 1, 3))
-        if CACHE_DIRECTORY is not None:
-            _marker((groups, tail)).touch()
+        block = state.allocate(_smallest(dimensions, 0))
+        KERNELS[groups, tail](block, np.zeros((1, dimensions)), scores, False)
+        _mark_ready(_ONE, (groups, tail))
+    for groups, tail in many:
+        dimensions = 8 * groups + tail
+        block = state.allocate(_smallest(dimensions, 1))
+        table, series = np.array([block.ctypes.data]), np.zeros(1, np.int64)
+        MANY[groups, tail](table, series, np.zeros((1, dimensions)), scores, False)
+        _mark_ready(_MANY, (groups, tail))
 
 
-def _compile(run_kernel: Kernel, shape: Shape) -> None:
-    """Run a kernel on an empty forest of a shape."""
-    values = np.zeros((1, shape.dimensions))
-    run_kernel(state.allocate(shape), values, np.empty(1), False)
+def _smallest(dimensions: int, narrow: int) -> Shape:
+    return Shape(dimensions, 1, 1, 2, 64, 1, 1, 3, narrow)
 
 
 def _allowed() -> bool:
     return CACHE_DIRECTORY is not None and os.environ.get("RCF_SPECIALISE", "1") != "0"
 
 
-def _marker(key: tuple[int, int]) -> Path:
+def _mark_ready(mark: str, key: tuple[int, int]) -> None:
+    if CACHE_DIRECTORY is not None:
+        _marker(mark, key).touch()
+
+
+def _marker(mark: str, key: tuple[int, int]) -> Path:
     """File that says that a row's kernel is in the cache for this kind of processor."""
     processor = config.CPU_NAME or platform.machine()
-    return Path(CACHE_DIRECTORY or "") / f"row-{key[0]}-{key[1]}-{processor}.ready"
+    return Path(CACHE_DIRECTORY or "") / f"{mark}-{key[0]}-{key[1]}-{processor}.ready"
 
 
-def _start(key: tuple[int, int]) -> subprocess.Popen[bytes]:
+def _start(mark: str, key: tuple[int, int]) -> subprocess.Popen[bytes]:
     """Compile a row's kernel in a process of its own."""
-    code = f"from rcf.special import warm; warm([{key!r}])"
+    code = f"from rcf.special import warm; warm({'many=' if mark == _MANY else ''}[{key!r}])"
     return subprocess.Popen(  # noqa: S603  (this very interpreter, no input from outside)
         [sys.executable, "-c", code],
         stdin=subprocess.DEVNULL,

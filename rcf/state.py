@@ -38,6 +38,17 @@ integer. A leaf is a branch to itself that never goes right: its "cut" lies abov
 number (in the NaNs, whose payload names the reservoir slot) and its child is the leaf's own number.
 So a descent needs no test for leaves: it just stays.
 
+**Many small forests** lie narrow, with 8-bit numbers in a third of the memory, if theirs fit
+(`fits_narrow`). A pair takes two words, and its nodes are numbered 2p and 2p + 1:
+
+    word 2p      left node:  cut 32 | branch above, or the next free pair 8 | mass 8 |
+                             dimension 8 | left child 8
+    word 2p + 1  right node: cut 32 | row of the branch's box, or 0 8 | mass 8 | dimension 8 |
+                             left child 8
+
+Sums of sides are then summed again, peaks are not kept; origins and kept uses are int16, leaves,
+ring uses and free rows uint8.
+
 What belongs to a branch (box, parent) is filed under the pair of its children. When a subtree moves
 to another node, because a sibling was spliced in above it or removed beside it, only its word and
 mass move; the box stays.
@@ -60,6 +71,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from rcf.layout import PairLayout, layout_of
 from rcf.row import RowShape, row_for
 
 F32: TypeAlias = NDArray[np.float32]
@@ -84,18 +96,15 @@ OVERHANG = 8  #: floats that a vector load may read behind the last point
 FEATURES, SHINGLE, DIMENSIONS, TREES, SAMPLE, PAIRS, SLOTS, GROUPS, TAIL, WIDTH = range(10)
 RING, KEPT, KEPT_USED, KEPT_FREE, RING_FLOATS = range(10, 15)
 RECORDS, POINTS, OUTPUT_AFTER, KEY_EPOCH, SCORE, WIDE = range(15, 21)
-PEAKS_STRIDE, BOX_MASS, ROWS, ROWS_FREE = range(21, 25)
-PLACES = 32  #: the places of the sections start here, in bytes
-HEADER = 64
+PEAKS_STRIDE, BOX_MASS, ROWS, ROWS_FREE, IS_NARROW = range(21, 26)
+PLACES = 28  #: the places of the sections start here, in bytes
+HEADER = 48
 
 #: Words of the header that hold the items of a `Shape`, in their order.
-SIZES = (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT, BOX_MASS, ROWS)
+SIZES = (FEATURES, SHINGLE, TREES, SAMPLE, RING, KEPT, BOX_MASS, ROWS, IS_NARROW)
 
-# Places in a pair's words, for word number n of `nodes`, where n is a node of its tree plus the
-# tree's first word: mass of the node in `halves[4 n + MASS]`. For a left node n: the branch above
-# in `halves[4 n + PARENT]`, its row in `quarters[2 n + ROW]`, its sum of sides in
-# `singles[2 n + RANGE]`.
-MASS, PARENT, ROW, RANGE = 8, 9, 5, 7
+#: Where the sum of sides of the box above a pair is kept: `singles[2 pair + RANGE]`.
+RANGE = 7
 
 # Words of `reals`.
 # Decay a point; share of the sample that takes every point; e^(decay x age of the keys' epoch);
@@ -116,6 +125,7 @@ class Shape(NamedTuple):
         kept: Points that fit behind the ring.
         box_mass: Points of the largest branch that keeps no box, at least 1.
         rows: Boxes that fit, and row 0.
+        narrow: 1 for the narrow layout of pairs, 0 for the wide one.
     """
 
     features: int
@@ -126,6 +136,12 @@ class Shape(NamedTuple):
     kept: int
     box_mass: int
     rows: int
+    narrow: int
+
+    @property
+    def layout(self) -> PairLayout:
+        """Layout of pairs of nodes."""
+        return layout_of(self.narrow != 0)
 
     @property
     def dimensions(self) -> int:
@@ -139,12 +155,16 @@ class Shape(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """Reservoir slots a tree, one of them free, rounded up to blocks of 16."""
+        """Reservoir slots a tree, one of them free, rounded up to blocks of 16 (narrow: to 8)."""
+        if self.narrow:
+            return max(BLOCK, -(-(self.sample_size + 1) // 8) * 8)
         return -(-(self.sample_size + 1) // BLOCK) * BLOCK
 
     @property
     def peaks_stride(self) -> int:
-        """Blocks of slots a tree, rounded up likewise."""
+        """Blocks of slots a tree, rounded up likewise; 0 where their peaks are not kept."""
+        if not self.layout.keeps_peaks:
+            return 0
         return -(-self.slots // BLOCK**2) * BLOCK
 
     @property
@@ -162,7 +182,10 @@ class Forest(NamedTuple):
     """One forest as kernels see it: its sizes by value, its sections (module's table) flat.
 
     Attributes:
-        halves, quarters, singles: `nodes` as uint16, int32 and float32; see `MASS`.
+        layout: How pairs of nodes lie in memory.
+        numbers: `nodes` as uint16 (narrow: uint8): masses and parents, see `rcf.layout`.
+        box_rows: `nodes` as int32 (narrow: uint8): rows of boxes, likewise.
+        singles: `nodes` as float32: sums of sides, see `RANGE`.
     """
 
     features: int
@@ -177,6 +200,7 @@ class Forest(NamedTuple):
     ring_floats: int
     box_mass: int
     row: RowShape
+    layout: PairLayout
     header: I64
     reals: F64
     rng: U64
@@ -194,14 +218,14 @@ class Forest(NamedTuple):
     ring_uses: U16
     kept_uses: I32
     store: F32
-    halves: U16
-    quarters: I32
+    numbers: U16
+    box_rows: I32
     singles: F32
 
 
 def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
     """(name, dtype, items) of every section, in the order of the block."""
-    trees, pairs, slots = shape.trees, shape.pairs, shape.slots
+    trees, pairs, slots, layout = shape.trees, shape.pairs, shape.slots, shape.layout
     items: dict[str, tuple[type[np.generic], int]] = {
         "header": (np.int64, HEADER),
         "reals": (np.float64, REALS),
@@ -210,15 +234,15 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "sizes": (np.int64, trees),
         "free_slots": (np.int64, trees),
         "free_pairs": (np.int64, trees),
-        "nodes": (np.int64, trees * 4 * pairs),
+        "nodes": (np.int64, trees * layout.words * pairs),
         "boxes": (np.float32, shape.rows * shape.row.width),
-        "free_rows": (np.int32, shape.rows if shape.box_mass > 1 else 0),
+        "free_rows": (layout.box_row, shape.rows if shape.box_mass > 1 else 0),
         "keys": (np.float32, trees * slots),
         "peaks": (np.int32, trees * shape.peaks_stride),
-        "origins": (np.int32, trees * slots),
-        "leaves": (np.uint16, trees * slots),
-        "ring_uses": (np.uint16, shape.ring),
-        "kept_uses": (np.int32, shape.kept),
+        "origins": (layout.origin, trees * slots),
+        "leaves": (layout.number, trees * slots),
+        "ring_uses": (layout.number, shape.ring),
+        "kept_uses": (layout.origin, shape.kept),
         "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions + OVERHANG),
     }
     return [(name, np.dtype(dtype), n) for name, (dtype, n) in items.items()]
@@ -248,13 +272,13 @@ def open_block(block: U8) -> Forest:
         block[at : at + items * dtype.itemsize].view(dtype)
         for (_, dtype, items), at in zip(sections(shape), offsets, strict=True)
     ]
-    nodes = arrays[SECTIONS.index("nodes")]
+    nodes, layout = arrays[SECTIONS.index("nodes")], shape.layout
     sizes = (
         *(shape.features, shape.shingle_size, shape.dimensions, shape.trees, shape.sample_size),
         *(shape.pairs, shape.slots, shape.peaks_stride, shape.ring, shape.ring_floats),
-        *(shape.box_mass, shape.row),
+        *(shape.box_mass, shape.row, layout),
     )
-    views = [nodes.view(kind) for kind in (np.uint16, np.int32, np.float32)]
+    views = [nodes.view(kind) for kind in (layout.number, layout.box_row, np.float32)]
     return Forest._make([*sizes, *arrays, *views])
 
 
@@ -288,6 +312,7 @@ def allocate(shape: Shape) -> U8:
         (BOX_MASS, shape.box_mass),
         (ROWS, shape.rows),
         (ROWS_FREE, shape.rows - 1),
+        (IS_NARROW, shape.narrow),
     ):
         header[word] = value
     header[PLACES : PLACES + len(offsets)] = offsets
@@ -297,23 +322,45 @@ def allocate(shape: Shape) -> U8:
     forest.free_rows[:] = np.arange(len(forest.free_rows) - 1, -1, -1)
     forest.keys[:] = -1.0  # a free slot is never the largest key
     forest.peaks[:] = np.float32(-1.0).view(np.int32)
-    # Free pairs: 4 → 8 → … → 0, and 0 (the root's pair) ends the list.
-    chain = 4 * np.arange(1, shape.pairs + 1)
+    # Every free pair names the next one, and 0 (the root's pair) ends the list.
+    words = shape.layout.words
+    chain = words * np.arange(1, shape.pairs + 1)
     chain[-1] = 0
     parents_of(forest).reshape(shape.trees, shape.pairs)[:] = chain
-    forest.free_pairs[:] = 4 if shape.pairs > 1 else 0
+    forest.free_pairs[:] = words if shape.pairs > 1 else 0
     return block
 
 
 def words_of(forest: Forest) -> I64:
     """The nodes' words, as a view: int64 (trees x pairs, 2)."""
-    return forest.nodes.reshape(-1, 4)[:, :2]
+    return forest.nodes.reshape(-1, forest.layout.words)[:, :2]
 
 
 def parents_of(forest: Forest) -> U16:
-    """The branch above each pair, as a view: uint16 (trees x pairs,)."""
-    return forest.halves[PARENT::16]
+    """The branch above each pair, as a view: uint16 (narrow: uint8) (trees x pairs,)."""
+    layout = forest.layout
+    return forest.numbers[layout.parent :: layout.step * layout.words]
+
+
+def most_rows(shape: Shape) -> int:
+    """Rows that boxes can ever need, with row 0: trees may be chains."""
+    return 1 + shape.trees * max(1, shape.pairs - shape.box_mass)
+
+
+def fits_narrow(shape: Shape) -> bool:
+    """Whether the numbers of a forest fit the narrow layout, whatever its records."""
+    floats = shape.ring_floats + (shape.trees * shape.sample_size + 1) * shape.dimensions
+    return (
+        2 * shape.pairs <= 256
+        and most_rows(shape) <= 256
+        and shape.dimensions <= 256
+        and shape.trees <= 255
+        and floats + OVERHANG < 2**15
+    )
 
 
 #: The sections' names, in the order of the block.
-SECTIONS = Forest._fields[Forest._fields.index("header") : Forest._fields.index("halves")]
+SECTIONS = Forest._fields[Forest._fields.index("header") : Forest._fields.index("numbers")]
+
+#: Word of the header that holds the bytes of the block.
+SIZE = PLACES + len(SECTIONS)

@@ -6,6 +6,7 @@ import numpy as np
 
 from rcf.box import free_all_rows
 from rcf.jit import entry, kernel
+from rcf.layout import PairLayout, fixed_layout
 from rcf.path import (
     Query,
     Walk,
@@ -15,7 +16,7 @@ from rcf.path import (
     set_query,
     walk_trees,
 )
-from rcf.pointer import keep_alive, pointer
+from rcf.pointer import keep_alive, section
 from rcf.points import has_room, hold, newest_point, rebuild_uses, release, write_record
 from rcf.reservoir import (
     change_decay,
@@ -36,6 +37,7 @@ from rcf.state import (
     FEATURES,
     GROUPS,
     HEADER,
+    I64,
     OUTPUT_AFTER,
     OVERHANG,
     PAIRS,
@@ -65,17 +67,23 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 @kernel
+def header_of(block: U8) -> I64:
+    """The header of a block."""
+    return section(block, 0, HEADER * 8, np.int64)
+
+
+@kernel
 def row_of(block: U8) -> RowShape:
     """Shape of a block's box rows, known while running."""
-    header = block[: HEADER * 8].view(np.int64)
+    header = header_of(block)
     return RowShape(header[GROUPS], header[TAIL], header[WIDTH])
 
 
 @kernel
-def open_forest(block: U8, row: RowShape) -> Forest:
+def open_forest(block: U8, row: RowShape, layout: PairLayout) -> Forest:
     """A block as kernels see it (table in `rcf.state`); the block must stay alive."""
-    header = block[: HEADER * 8].view(np.int64)
-    p = block[PLACES * 8 : HEADER * 8].view(np.int64)
+    header = header_of(block)
+    p = section(block, PLACES * 8, HEADER * 8, np.int64)
     return Forest(
         header[FEATURES],
         header[SHINGLE],
@@ -89,26 +97,27 @@ def open_forest(block: U8, row: RowShape) -> Forest:
         header[RING_FLOATS],
         header[BOX_MASS],
         row,
-        pointer(header),
-        pointer(block[p[1] : p[2]].view(np.float64)),
-        pointer(block[p[2] : p[3]].view(np.uint64)),
-        pointer(block[p[3] : p[4]].view(np.int64)),
-        pointer(block[p[4] : p[5]].view(np.int64)),
-        pointer(block[p[5] : p[6]].view(np.int64)),
-        pointer(block[p[6] : p[7]].view(np.int64)),
-        pointer(block[p[7] : p[8]].view(np.int64)),
-        pointer(block[p[8] : p[9]].view(np.float32)),
-        pointer(block[p[9] : p[10]].view(np.int32)),
-        pointer(block[p[10] : p[11]].view(np.float32)),
-        pointer(block[p[11] : p[12]].view(np.int32)),
-        pointer(block[p[12] : p[13]].view(np.int32)),
-        pointer(block[p[13] : p[14]].view(np.uint16)),
-        pointer(block[p[14] : p[15]].view(np.uint16)),
-        pointer(block[p[15] : p[16]].view(np.int32)),
-        pointer(block[p[16] : p[17]].view(np.float32)),
-        pointer(block[p[7] : p[8]].view(np.uint16)),
-        pointer(block[p[7] : p[8]].view(np.int32)),
-        pointer(block[p[7] : p[8]].view(np.float32)),
+        layout,
+        header,
+        section(block, p[1], p[2], np.float64),
+        section(block, p[2], p[3], np.uint64),
+        section(block, p[3], p[4], np.int64),
+        section(block, p[4], p[5], np.int64),
+        section(block, p[5], p[6], np.int64),
+        section(block, p[6], p[7], np.int64),
+        section(block, p[7], p[8], np.int64),
+        section(block, p[8], p[9], np.float32),
+        section(block, p[9], p[10], layout.box_row),
+        section(block, p[10], p[11], np.float32),
+        section(block, p[11], p[12], np.int32),
+        section(block, p[12], p[13], layout.origin),
+        section(block, p[13], p[14], layout.number),
+        section(block, p[14], p[15], layout.number),
+        section(block, p[15], p[16], layout.origin),
+        section(block, p[16], p[17], np.float32),
+        section(block, p[7], p[8], layout.number),
+        section(block, p[7], p[8], layout.box_row),
+        section(block, p[7], p[8], np.float32),
     )
 
 
@@ -213,22 +222,34 @@ def first_invalid(values: F64) -> Int:
 
 
 @kernel
+def copy_recent(forest: Forest, window: F32) -> None:
+    """Write the last ``shingle_size - 1`` records to the front of `window`; they lie end to end."""
+    before = forest.shingle_size - 1
+    start = (forest.header[RECORDS] - before) % forest.ring * forest.features
+    for i in range(before * forest.features):
+        window[i] = forest.store[start + i]
+
+
+@kernel
+def copy_values(window: F32, at: Int, values: F64) -> None:
+    """Write records to `window[at:]`. Minus zero becomes zero: equal numbers have equal bits."""
+    flat = values.reshape(-1)
+    for i in range(len(flat)):
+        window[at + i] = np.float32(flat[i]) + np.float32(0.0)
+
+
+@kernel
 def make_window(forest: Forest, values: F64) -> F32:
     """The records that the shingles of `values` lie in, flat float32: shingle i starts at record i.
 
     The last ``shingle_size - 1`` records of the stream come first (zeros where it has not had as
-    many), then `values`. Minus zero becomes zero, so that equal numbers have equal bits.
+    many), then `values`.
     """
-    header = forest.header
-    features, before = forest.features, forest.shingle_size - 1
-    window = np.zeros((before + values.shape[0]) * features + OVERHANG, np.float32)
-    for i in range(max(0, before - header[RECORDS]), before):
-        place = (header[RECORDS] - before + i) % forest.ring * features
-        for j in range(features):
-            window[i * features + j] = forest.store[place + j]
-    flat = values.reshape(-1)
-    for i in range(len(flat)):
-        window[before * features + i] = np.float32(flat[i]) + np.float32(0.0)
+    before = (forest.shingle_size - 1) * forest.features
+    window = np.empty(before + values.size + OVERHANG, np.float32)
+    copy_recent(forest, window)
+    copy_values(window, before, values)
+    window[before + values.size :] = 0.0
     return window
 
 
@@ -246,41 +267,54 @@ def learn_record(forest: Forest, query: Query, newest: Int) -> Int:
 
 
 @kernel
-def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape) -> Int:
-    """`run_rows` for one shape of box rows, known while compiling or not."""
+def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bool) -> float:
+    """Score the record that ends the shingle at `query.values[at:]` and, if `learn`, learn it.
+
+    Args:
+        forest: The sections; `rcf.points.has_room` must hold if it is to learn.
+        query: Room for the point.
+        walk: Room for its paths.
+        at: Where the shingle starts.
+        seen: Records of the stream up to this one.
+        learn: Whether to learn.
+
+    Returns:
+        The score; NaN while warming.
+    """
+    header = forest.header
+    origin, sequence = np.int64(-1), header[POINTS] + 1
+    if learn:
+        origin = learn_record(forest, query, at + (forest.shingle_size - 1) * forest.features)
+        if origin >= 0 and sequence == 1:
+            plant_all(forest, origin, sequence)
+    if seen < forest.shingle_size or sequence == 1:
+        return np.nan
+    if not learn and sequence <= header[OUTPUT_AFTER]:
+        return np.nan
+    wide = header[WIDE] != 0
+    if not learn and not wide:
+        wide = is_wide(forest, query.values, at, forest.dimensions)
+    set_query(forest, query, at)
+    value = visit(forest, query, walk, learn, wide, origin, sequence)
+    return value if sequence > header[OUTPUT_AFTER] else np.nan
+
+
+@kernel
+def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout: PairLayout) -> Int:
+    """`run_rows` for one shape of box rows and one layout, known while compiling or not."""
     bad = first_invalid(values)
     if bad >= 0:
         return -1 - bad
-    forest = open_forest(block, row)
-    header = forest.header
+    forest = open_forest(block, row, layout)
     window = make_window(forest, values)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done, origin, sequence = len(scores), np.int64(-1), header[POINTS] + 1
-    wide = header[WIDE] != 0
-    seen = header[RECORDS]
+    done, seen = len(scores), forest.header[RECORDS]
     for i in range(len(scores)):
-        at = i * forest.features
-        scores[i] = np.nan
-        if learn:
-            if not has_room(forest):
-                done = i
-                break
-            origin = learn_record(forest, query, at + (forest.shingle_size - 1) * forest.features)
-            sequence, wide = header[POINTS], header[WIDE] != 0
-            if origin >= 0 and sequence == 1:
-                plant_all(forest, origin, sequence)
-                continue
-        elif sequence > header[OUTPUT_AFTER]:
-            wide = header[WIDE] != 0 or is_wide(forest, query.values, at, forest.dimensions)
-        if seen + i + 1 < forest.shingle_size or sequence == 1:
-            continue
-        if not learn and sequence <= header[OUTPUT_AFTER]:
-            continue
-        set_query(forest, query, at)
-        value = visit(forest, query, walk, learn, wide, origin, sequence)
-        if sequence > header[OUTPUT_AFTER]:
-            scores[i] = value
+        if learn and not has_room(forest):
+            done = i
+            break
+        scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
     keep_alive(window)
     keep_alive(room)
     return done
@@ -301,31 +335,37 @@ def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
         Records done: fewer than given if the store has no room to keep one more point. Below 0
         where a value is no finite float32: -1 minus its flat index; nothing was done then.
     """
-    return run(block, values, scores, learn, row_of(block))
+    return run(block, values, scores, learn, row_of(block), fixed_layout(False))
 
 
 @entry
 def set_decay(block: U8, decay: float) -> None:
     """`rcf.reservoir.change_decay` for a block."""
-    change_decay(open_forest(block, row_of(block)), decay)
+    change_decay(open_forest(block, row_of(block), fixed_layout(False)), decay)
     keep_alive(block)
 
 
-@entry
-def rebuild(block: U8) -> None:
+@kernel
+def rebuild_forest(forest: Forest, room: U8) -> None:
     """Recompute what follows from the rest of the state, after a restore.
 
     Masses, boxes, peaks, the ring's repeated start and the uses of ring records are a function of
     node words, parents, leaves, keys, origins and the store; exactly so, because a box is a minimum
     and its range a sum over its row, whatever the order of insertion.
     """
-    forest = open_forest(block, row_of(block))
-    room = np.empty(room_bytes(forest), np.uint8)
     walk = make_walk(forest, room)
     rebuild_uses(forest)
     free_all_rows(forest)
     set_peaks(forest)
     for tree in range(forest.trees):
         rebuild_tree(forest, walk, tree)
+
+
+@entry
+def rebuild(block: U8) -> None:
+    """`rebuild_forest` for a block."""
+    forest = open_forest(block, row_of(block), fixed_layout(False))
+    room = np.empty(room_bytes(forest), np.uint8)
+    rebuild_forest(forest, room)
     keep_alive(room)
     keep_alive(block)

@@ -4,15 +4,32 @@ A flag of the command line wins over the environment, the environment over the d
 `service.wiring` and the command line read this module; everything below is handed plain values.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RCF_"
+_USER = re.compile(r"//[^/]*@")
+
+
+def _place(text: str) -> str:
+    """Refuse what is neither a directory nor s3://bucket/prefix."""
+    if "://" not in text:
+        if not text.strip():
+            raise ValueError("a directory or s3://bucket/prefix")
+        return text
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("a URL without credentials: those belong into the environment")
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("a directory or s3://bucket/prefix")
+    return text
 
 
 class Settings(BaseSettings):
@@ -88,10 +105,12 @@ class Settings(BaseSettings):
     shutdown_timeout_s: float = Field(
         5.0, gt=0, le=300, description="Seconds that open requests get to end at shutdown."
     )
-    snapshot_dir: Path | None = Field(
+    snapshots: Annotated[str, AfterValidator(_place)] | None = Field(
         None,
-        description="Directory of the snapshots. Unset: `snapshots` in the data directory. With "
-        "Kafka, every worker must see the same one.",
+        description="Where snapshots are kept: a directory, or s3://bucket/prefix of an "
+        "S3-compatible store. Unset: `snapshots` in the data directory. With Kafka, every worker "
+        "must see the same place. Credentials and endpoint come from AWS_ACCESS_KEY_ID, "
+        "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL.",
     )
     kafka_bootstrap: str | None = Field(
         None,
@@ -234,13 +253,18 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for detail in error.errors():
         name = str(detail["loc"][0]) if detail["loc"] else "settings"
-        message = detail["msg"].removeprefix("Input should be ")
+        message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         described = Settings.model_fields[name].description if name in Settings.model_fields else ""
         lines.append(
-            f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}) = {detail['input']!r}: "
+            f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}) = {_shown(detail['input'])}: "
             f"must be {message}. {described}"
         )
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    """A value as an error may show it: not with the credentials of a URL."""
+    return _USER.sub("//…@", repr(value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import gc
 import logging
-import platform
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from importlib.metadata import version
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,11 +23,11 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import rcf
+from service import opening
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.prometheus import PrometheusMetrics
-from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
@@ -239,8 +237,8 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     ports = Ports(
         log=SqliteLog(settings.data_dir) if kafka is None else kafka,
         foreign=kafka,
-        snapshots=DirectorySnapshotStore(settings.snapshot_dir or settings.data_dir / "snapshots"),
-        decoder_for=JsonDecoder,
+        snapshots=opening.snapshot_store(settings),
+        decoder_for=decoder_for,
         detectors=ForestFactory(),
         clock=SystemClock(),
         metrics=metrics,
@@ -249,7 +247,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
         score_threads=settings.scoring_threads,
         stop_s=settings.shutdown_timeout_s,
         commit_interval_s=0.0 if kafka is None else settings.kafka_commit_interval_s,
-        fingerprint=_fingerprint(),
+        fingerprint=opening.fingerprint(),
         snapshot=SnapshotPolicy(interval_s=settings.snapshot_interval_s),
         backlog=BacklogPolicy(records=settings.max_pending_records),
     )
@@ -258,29 +256,6 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
 
 def build_kafka(settings: Settings) -> "KafkaLog":
     """The log in Kafka; its client is imported only where it is used."""
-    from service.adapters.kafka import Connection, KafkaLog, Security
+    from service.adapters.kafka import KafkaLog
 
-    security = Security(
-        protocol=settings.kafka_security,
-        mechanism=settings.kafka_sasl_mechanism,
-        username=settings.kafka_username,
-        password=settings.password(),
-        ca_file=settings.kafka_ca_file,
-        cert_file=settings.kafka_cert_file,
-        key_file=settings.kafka_key_file,
-    )
-    connection = Connection(
-        settings.kafka_bootstrap or "",
-        application=settings.kafka_application,
-        replication=settings.kafka_replication,
-        session_s=settings.kafka_session_s,
-        heartbeat_s=settings.kafka_session_s / 10,
-        security=security,
-    )
-    return KafkaLog(connection)
-
-
-def _fingerprint() -> str:
-    """What decides the last bit of a score: the machine's kind and the compiler's versions."""
-    versions = (f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
-    return ", ".join((platform.machine(), *versions))
+    return KafkaLog(opening.kafka_connection(settings))

@@ -1,4 +1,4 @@
-"""What all tests share: a broker, and what is said at the end where it is missing."""
+"""What all tests share: a broker, an S3 server, and what is said at the end where it is missing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 
 from tests.kafka.fixtures import kafka, kafka_address, proxy
 from tests.left_out import left_out
+from tests.s3 import s3_bucket, s3_endpoint
 
-__all__ = ["kafka", "kafka_address", "proxy"]
+__all__ = ["kafka", "kafka_address", "proxy", "s3_bucket", "s3_endpoint"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

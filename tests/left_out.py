@@ -33,3 +33,9 @@ def need_curl() -> None:
     """Leave the test that asks out where there is no curl."""
     if shutil.which("curl") is None:
         left_out.leave_out("the README's curl examples", "install curl")
+
+
+def need_kcat() -> None:
+    """Leave the test that asks out where there is no kcat."""
+    if shutil.which("kcat") is None:
+        left_out.leave_out("kcat on our topics", "install kcat: `apt-get install kcat`")

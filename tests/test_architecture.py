@@ -13,16 +13,19 @@ ARROWS = {
     "rcf": set(),
     "service": set(),
     "service.engine": {"rcf"},
-    "service.adapters": {"rcf", "service.engine"},
-    "service.api": {"service.engine"},
+    "service.messages": {"service.engine"},
+    "service.adapters": {"rcf", "service.engine", "service.messages"},
+    "service.api": {"service.engine", "service.messages"},
     "service.sources": {"service.engine"},
     "service.settings": set(),
     "service.logs": set(),
+    "service.opening": {"service.adapters", "service.engine", "service.settings"},
     "service.wiring": {
         "rcf",
         "service.adapters",
         "service.api",
         "service.engine",
+        "service.opening",
         "service.settings",
         "service.sources",
     },
@@ -30,8 +33,15 @@ ARROWS = {
         "rcf",
         "service.adapters",
         "service.api",
+        "service.engine.checks",
         "service.engine.errors",
+        "service.engine.ports",
+        "service.engine.records",
+        "service.engine.replay",
+        "service.engine.times",
         "service.logs",
+        "service.messages",
+        "service.opening",
         "service.settings",
         "service.sources",
         "service.wiring",
@@ -43,25 +53,28 @@ ARROWS = {
 #: its own row. Every file of the core stands here, and nothing else does.
 CORE = [
     "errors jit",
-    "pointer row",
+    "pointer row layout",
     "state",
-    "rng vector flat",
-    "cut points reservoir",
+    "rng vector flat arguments",
+    "cut points reservoir pair",
     "path",
     "box",
     "score",
-    "tree",
+    "tree block",
     "step",
+    "many",
+    "fixed",
     "special",
     "threshold",
-    "forest",
+    "forest forests",
     "detector",
     "snapshot",
+    "archive",
 ]
 RANKS = {name: rank for rank, row in enumerate(CORE) for name in row.split()}
 
 #: `to_bytes` of these reach up to what writes them, when it is called.
-REACH_UP = {("forest", "snapshot"), ("detector", "snapshot")}
+REACH_UP = {("forest", "snapshot"), ("detector", "snapshot"), ("forests", "archive")}
 
 #: A library from elsewhere -> the only places that may import it.
 HOMES = {
@@ -77,6 +90,7 @@ HOMES = {
     },
     "sqlite3": {"service.adapters"},
     "aiokafka": {"service.adapters.kafka"},
+    "obstore": {"service.adapters.objects"},
     "psutil": {"service.sources.host"},
     "pydantic": {"service.settings"},
     "pydantic_settings": {"service.settings"},

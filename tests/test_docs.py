@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from service.api.context import Context
-from service.cli.app import Reference
+from service.cli.app import Reference, app
 from service.cli.reference import table
 from tests.api.conftest import running
 from tests.left_out import need_curl
@@ -109,6 +110,15 @@ def test_the_curl_examples_are_answered():
 
 def without_time(answer):
     return [result | {"timestamp": None} for result in json.loads(answer)["results"]]
+
+
+def test_every_command_stands_in_the_readme():
+    text = README.read_text("utf-8")
+    command = typer.main.get_command(app)
+    found = [f"rcf {name}" for name in command.commands if name != "dlq"]
+    found += [f"rcf dlq {name}" for name in command.commands["dlq"].commands]
+    assert len(found) > 10
+    assert [name for name in found if name not in text] == []
 
 
 def test_every_path_that_the_readme_names_exists():

@@ -9,11 +9,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from rcf.row import FixedRow
-from rcf.state import MASS
 from rcf.vector.emit import (
     F32,
     I8,
-    I16,
     I32,
     I64,
     LANES,
@@ -40,6 +38,7 @@ def descend(
     ratios: Any,
     depths: Any,
     row: Any,
+    layout: Any,
 ) -> Any:
     """See `rcf.vector.plain.descend_plain`."""
     whole = types.intp
@@ -55,6 +54,7 @@ def descend(
         ratios,
         depths,
         row,
+        layout,
     )
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -73,7 +73,10 @@ def descend(
             return builder.select(is_codisp, larger, builder.select(is_depth, inverse, mass))
 
         bases = lane_bases(builder, at["first"], at["last"], at["stride"])
-        one_dimension = isinstance(sig.args[-1], FixedRow) and sig.args[-1].shape.width == 2
+        row_kind, pairs = sig.args[-2], sig.args[-1].layout
+        one_dimension = isinstance(row_kind, FixedRow) and row_kind.shape.width == 2
+        number = ir.IntType(pairs.bits)
+        size = pairs.bits // 8
 
         entry = builder.basic_block
         loop = builder.append_basic_block("descend")
@@ -87,9 +90,9 @@ def descend(
             return builder.load(builder.bitcast(place, kind.as_pointer()))
 
         def gather_masses(words: list[Any]) -> Any:
-            vector = ir.Constant(ir.VectorType(I16, LANES), ir.Undefined)
+            vector = ir.Constant(ir.VectorType(number, LANES), ir.Undefined)
             for lane, word in enumerate(words):
-                mass = part_of(word, 2 * MASS, I16)
+                mass = part_of(word, size * pairs.mass, number)
                 vector = builder.insert_element(vector, mass, ir.Constant(I32, lane))
             return builder.uitofp(vector, ir.VectorType(F32, LANES))
 
@@ -118,9 +121,9 @@ def descend(
             cut = builder.sext(part_of(node[lane], 4, I32), I64)
             key = first_key
             if not one_dimension:
-                dimension = builder.zext(part_of(node[lane], 2, I16), I64)
+                dimension = builder.zext(part_of(node[lane], size, number), I64)
                 key = builder.load(builder.gep(at["keys"], [dimension]))
-            left = builder.zext(part_of(node[lane], 0, I16), I64)
+            left = builder.zext(part_of(node[lane], 0, number), I64)
             # cut - key is negative exactly where the query goes right.
             right = builder.lshr(builder.sub(cut, key), ir.Constant(I64, 63))
             child.append(builder.add(builder.add(left, right), bases[lane]))

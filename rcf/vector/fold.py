@@ -9,7 +9,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from rcf.row import FixedRow
-from rcf.state import RANGE, ROW
+from rcf.state import RANGE
 from rcf.vector.emit import (
     F32,
     F64,
@@ -18,13 +18,17 @@ from rcf.vector.emit import (
     I64,
     LANES,
     constant,
+    halves_added,
+    load,
     load_lanes,
     named,
+    over_groups,
     row_gap,
     select,
     splat,
     store,
     sums_of_eight,
+    widened,
 )
 
 
@@ -48,10 +52,24 @@ def gap_lanes(context: Any, builder: Any, kind: Any, row: Any, rows: list[Any], 
     return sums_of_eight(builder, gaps)
 
 
+def side_lanes(context: Any, builder: Any, kind: Any, row: Any, rows: list[Any]) -> Any:
+    """Vector of the sums of sides of eight rows, with the additions of `box_union`."""
+
+    def sides(place: Any) -> Any:
+        def step(start: Any, n: int, total: Any) -> Any:
+            box = load(builder, place, start, 2 * n)
+            return builder.fadd(total, widened(builder, halves_added(builder, box)))
+
+        return over_groups(context, builder, kind, row, constant(F32, LANES, 0.0), step)
+
+    return builder.fneg(sums_of_eight(builder, [sides(place) for place in rows]))
+
+
 @intrinsic
 def fold_paths(
     typingctx: Any,
     nodes: Any,
+    box_rows: Any,
     boxes: Any,
     query: Any,
     path: Any,
@@ -61,10 +79,12 @@ def fold_paths(
     values: Any,
     tops: Any,
     row: Any,
+    layout: Any,
 ) -> Any:
     """See `rcf.vector.plain.fold_plain`."""
     signature = types.void(
         nodes,
+        box_rows,
         boxes,
         query,
         path,
@@ -74,15 +94,16 @@ def fold_paths(
         values,
         tops,
         row,
+        layout,
     )
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         names = (
-            *("nodes", "boxes", "query"),
+            *("nodes", "box_rows", "boxes", "query"),
             *("path", "x", "starts", "chances", "values", "tops"),
         )
         at = named(context, builder, sig, args, names)
-        row_kind, row = sig.args[-1], args[-1]
+        row_kind, row, pairs = sig.args[-2], args[-2], sig.args[-1].layout
         width = (
             ir.Constant(I64, row_kind.shape.width)
             if isinstance(row_kind, FixedRow)
@@ -149,17 +170,22 @@ def fold_paths(
             child = builder.load(builder.gep(at["path"], [at_child]))
             # Siblings share a pair, and a branch's box is filed under its children's.
             left = builder.zext(builder.and_(child, ir.Constant(I32, -2)), I64)
-            pair = builder.bitcast(builder.gep(at["nodes"], [left]), I32.as_pointer())
+            row_place = builder.mul(left, ir.Constant(I64, pairs.row_step))
+            row_place = builder.add(row_place, ir.Constant(I64, pairs.row))
             # Lanes that have ended may meet a branch without a box; they read row 0.
-            box = builder.zext(builder.load(builder.gep(pair, [ir.Constant(I64, ROW)])), I64)
-            sides = builder.bitcast(builder.gep(pair, [ir.Constant(I64, RANGE)]), F32.as_pointer())
+            box = builder.zext(builder.load(builder.gep(at["box_rows"], [row_place])), I64)
             rows.append(builder.gep(at["boxes"], [builder.mul(box, width)]))
             place = ir.Constant(I32, lane)
-            side_sums = builder.insert_element(side_sums, builder.load(sides), place)
+            if pairs.keeps_range:
+                pair = builder.bitcast(builder.gep(at["nodes"], [left]), F32.as_pointer())
+                sides = builder.load(builder.gep(pair, [ir.Constant(I64, RANGE)]))
+                side_sums = builder.insert_element(side_sums, sides, place)
             x = builder.insert_element(
                 x, builder.load(builder.gep(at["x"], [indices[lane]])), place
             )
         gap = gap_lanes(context, builder, row_kind, row, rows, at["query"])
+        if not pairs.keeps_range:
+            side_sums = side_lanes(context, builder, row_kind, row, rows)
         active = builder.not_(builder.or_(finished, ended))
         outside = builder.and_(active, builder.fcmp_ordered(">", gap, zero))
         chance = builder.fdiv(gap, builder.fadd(side_sums, gap))

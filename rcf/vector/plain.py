@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from rcf.layout import PairLayout
 from rcf.row import RowShape
-from rcf.state import F32, F64, I32, I64
+from rcf.state import F32, F64, I32, I64, RANGE
 
 LANES = 8  #: trees that one descent follows at a time
 
@@ -123,8 +124,8 @@ def box_touches_plain(boxes: F32, at: int, point: F32, row: RowShape) -> bool:
     return bool(np.any(boxes[at : at + row.width] >= point[: row.width]))
 
 
-def _mass(nodes: I64, at: int) -> np.float32:
-    return np.float32(nodes[at + 2] & 0xFFFF)
+def _mass(nodes: I64, at: int, layout: PairLayout) -> np.float32:
+    return np.float32(nodes.view(layout.number)[layout.step * at + layout.mass])
 
 
 def descend_plain(
@@ -139,6 +140,7 @@ def descend_plain(
     ratios: F32,
     depths: I64,
     row: RowShape,
+    layout: PairLayout,
 ) -> int:
     """Follow the existing cuts of trees `first` … `first + 7` from the root to a leaf.
 
@@ -156,18 +158,20 @@ def descend_plain(
         ratios: float32 (8,), out: that ratio at the leaf.
         depths: int64 (8,), out: depth of each lane's leaf.
         row: Shape of a box row.
+        layout: How pairs of nodes lie in memory.
 
     Returns:
         Steps written, one more than the deepest leaf's depth at least.
     """
-    deepest, one = 0, np.float32(1)
+    deepest, one, largest = 0, np.float32(1), (1 << layout.bits) - 1
     walks = []
     for lane in range(LANES):
         base = min(first + lane, last) * stride
         node, walk = base, [base]
         while True:
             word = int(nodes[node])
-            child = base + (word & 0xFFFF) + (int(keys[(word >> 16) & 0xFFFF]) > (word >> 32))
+            right = int(keys[(word >> layout.bits) & largest]) > (word >> 32)
+            child = base + (word & largest) + right
             if child == node:
                 break
             node = child
@@ -176,10 +180,10 @@ def descend_plain(
         deepest = max(deepest, len(walk))
         walks.append(walk)
     for lane, walk in enumerate(walks):
-        ratio, mass = np.float32(0), _mass(nodes, walk[0])
+        ratio, mass = np.float32(0), _mass(nodes, walk[0], layout)
         for step in range(deepest):
             node = walk[min(step, len(walk) - 1)]
-            below = _mass(nodes, node)
+            below = _mass(nodes, node, layout)
             ratio = max(ratio, (mass - below) / (below + one))
             mass = below
             path[8 * step + lane] = node
@@ -194,6 +198,7 @@ def descend_plain(
 
 def fold_plain(
     nodes: I64,
+    box_rows: I32,
     boxes: F32,
     query: F32,
     path: I32,
@@ -203,11 +208,13 @@ def fold_plain(
     values: F64,
     tops: I64,
     row: RowShape,
+    layout: PairLayout,
 ) -> None:
     """Fold the paths of eight trees from their starts up, each to the first box with the query.
 
     Args:
         nodes: int64, pairs of nodes (see `rcf.state`), trees one after the other.
+        box_rows: `nodes` seen as `layout.box_row`.
         boxes: float32 rows.
         query: float32 row of the query.
         path: What `descend` wrote.
@@ -219,6 +226,7 @@ def fold_plain(
         tops: int64 (8,), in: the start, or more where nothing is to be folded; out: depth of the
             highest node whose box does not contain the query.
         row: Shape of a row.
+        layout: How pairs of nodes lie in memory.
     """
     for lane in range(LANES):
         start = int(starts[lane])
@@ -227,11 +235,13 @@ def fold_plain(
                 break
             # Siblings share a pair, and a branch's box is filed under its children's.
             pair = int(path[8 * (step + 1) + lane]) & ~1
-            box = int(nodes[pair + 2] >> 32)
-            gap = box_gap_plain(boxes, box * row.width, query, row)
+            at = int(box_rows[layout.row_step * pair + layout.row]) * row.width
+            gap = box_gap_plain(boxes, at, query, row)
             if gap == 0:
                 break
-            sides = np.int32(nodes[pair + 3] >> 32).view(np.float32)
+            sides = np.float32(-_fold(_sides(boxes, at, row)))
+            if layout.keeps_range:
+                sides = nodes.view(np.float32)[2 * pair + RANGE]
             chance = gap / (sides + gap)
             chances[8 * (start - 1 - step) + lane] = chance
             tops[lane] = step
@@ -243,12 +253,13 @@ def find_equal_plain(values: I32, start: int, stop: int, wanted: int) -> int:
     """First index in [start, stop) whose bits are `wanted`, or -1.
 
     Args:
-        values: int32 or float32.
+        values: int16, int32 or float32.
         start: First index; `stop - start` is a multiple of 16.
         stop: Behind the last.
         wanted: int32.
     """
-    hits = np.flatnonzero(values[start:stop].view(np.int32) == wanted)
+    bits = values if values.dtype == np.int16 else values.view(np.int32)
+    hits = np.flatnonzero(bits[start:stop] == wanted)
     return start + int(hits[0]) if len(hits) else -1
 
 

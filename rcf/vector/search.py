@@ -1,4 +1,7 @@
-"""Kernels over blocks of sixteen items: the largest, the first equal one; and a float's bits."""
+"""Kernels over sixteen items at a time: the largest, the first equal one; and a float's bits.
+
+Where the items are no multiple of sixteen, the last sixteen overlap those before them.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,17 @@ def find_equal(typingctx: Any, values: Any, start: Any, stop: Any, wanted: Any) 
     signature = types.intp(values, types.intp, types.intp, types.int32)
 
     def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        base = builder.bitcast(data(context, builder, sig.args[0], args[0]), I32.as_pointer())
-        lanes = ir.VectorType(I32, 16)
-        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), args[3], ir.Constant(I32, 0))
+        item = ir.IntType(sig.args[0].dtype.bitwidth)
+        base = builder.bitcast(data(context, builder, sig.args[0], args[0]), item.as_pointer())
+        lanes = ir.VectorType(item, 16)
+        sought = args[3] if item == I32 else builder.trunc(args[3], item)
+        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), sought, ir.Constant(I32, 0))
         wanted_lanes = builder.shuffle_vector(
             one,
             ir.Constant(lanes, ir.Undefined),
             ir.Constant(ir.VectorType(I32, 16), [0] * 16),
         )
+        last = builder.sub(args[2], ir.Constant(I64, 16))
         entry = builder.basic_block
         check, compare, advance, found, done = (
             builder.append_basic_block(n) for n in ("check", "compare", "advance", "found", "done")
@@ -43,11 +49,14 @@ def find_equal(typingctx: Any, values: Any, start: Any, stop: Any, wanted: Any) 
         at.add_incoming(args[1], entry)
         builder.cbranch(builder.icmp_signed("<", at, args[2]), compare, done)
         builder.position_at_end(compare)
-        block = builder.load(builder.bitcast(builder.gep(base, [at]), lanes.as_pointer()), align=4)
+        block = builder.load(builder.bitcast(builder.gep(base, [at]), lanes.as_pointer()), align=2)
         bits = builder.bitcast(builder.icmp_signed("==", block, wanted_lanes), I16)
         builder.cbranch(builder.icmp_unsigned("!=", bits, ir.Constant(I16, 0)), found, advance)
         builder.position_at_end(advance)
         following = builder.add(at, ir.Constant(I64, 16))
+        left = builder.icmp_signed("<", following, args[2])
+        overlaps = builder.icmp_signed(">", following, last)
+        following = builder.select(builder.and_(left, overlaps), last, following)
         at.add_incoming(following, advance)
         builder.branch(check)
         builder.position_at_end(found)
@@ -72,10 +81,12 @@ def largest_bits(typingctx: Any, values: Any, start: Any, stop: Any) -> Any:
         base = builder.bitcast(data(context, builder, sig.args[0], args[0]), I32.as_pointer())
         lanes = ir.VectorType(I32, 16)
         place = cgutils.alloca_once_value(builder, ir.Constant(lanes, [-(2**31)] * 16))
+        last = builder.sub(args[2], ir.Constant(I64, 16))
         with cgutils.for_range_slice(builder, args[1], args[2], ir.Constant(I64, 16), inc=True) as (
-            at,
+            next_one,
             _,
         ):
+            at = builder.select(builder.icmp_signed("<", next_one, last), next_one, last)
             address = builder.bitcast(builder.gep(base, [at]), lanes.as_pointer())
             block, best = builder.load(address, align=4), builder.load(place)
             builder.store(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import rcf
-from rcf.forest import default_decay
+from rcf.block import default_decay
 from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
 from service.engine.ports import SeriesDetector

@@ -47,6 +47,7 @@ class PrometheusMetrics:
         self._now_s = now_s
         self._lags: dict[StreamPartition, int] = {}
         self._held: dict[StreamPartition, int] = {}
+        self._standing: set[StreamPartition] = set()
         self._snapshots: dict[StreamPartition, tuple[float, int]] = {}
         self._children: dict[int, tuple[_Count, _Count, _Count, _Count]] = {}
         ProcessCollector(registry=registry)
@@ -87,6 +88,10 @@ class PrometheusMetrics:
     def _make_state_metrics(self) -> None:
         self._lag = self._gauge(
             "rcf_consumer_lag_records", "Records that wait, all streams together.", ("partition",)
+        )
+        self._halted = self._gauge(
+            "rcf_partitions_halted",
+            "Partitions that stand still because too many records became dead letters.",
         )
         self._series = self._gauge(
             "rcf_series", "Series held, with those that were not used since the start."
@@ -152,6 +157,11 @@ class PrometheusMetrics:
         """See the port."""
         self._held[partition] = count
         self._series.set(sum(self._held.values()))
+
+    def halted(self, partition: StreamPartition, stands: bool) -> None:
+        """See the port."""
+        (self._standing.add if stands else self._standing.discard)(partition)
+        self._halted.set(len(self._standing))
 
     def snapshot_written(
         self, partition: StreamPartition, *, size: int, series: int, seconds: float

@@ -7,7 +7,18 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from service.api import docs, errors, events, operations, page, records, results, streams
+from service.api import (
+    docs,
+    errors,
+    events,
+    messages,
+    operations,
+    page,
+    partitions,
+    records,
+    results,
+    streams,
+)
 from service.api.context import Context
 from service.api.schemas import COMPONENTS
 
@@ -37,7 +48,17 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     )
     errors.install(app)
     look = [Depends(context.look_for_stream)]
-    for resource in (streams, records, results, events, operations, page, docs):
+    for resource in (
+        streams,
+        records,
+        results,
+        events,
+        partitions,
+        messages,
+        operations,
+        page,
+        docs,
+    ):
         app.include_router(resource.router(context), dependencies=look)
     _complete_openapi(app)
     return app

@@ -13,6 +13,7 @@ from service.api.problems import Problem, shorten
 from service.engine.errors import (
     Backpressure,
     EngineError,
+    Halted,
     InvalidParameter,
     InvalidRecord,
     NeedsNewModel,
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1
 """Seconds that a client is asked to wait when nothing better is known."""
+
+HALTED_RETRY_S = 30
+"""The same where a person must act first."""
 
 
 def install(app: FastAPI) -> None:
@@ -42,6 +46,14 @@ def as_problem(error: EngineError) -> Problem:  # noqa: PLR0911  (one line per e
         case Backpressure():
             return Problem(
                 "backpressure", str(error), headers={"Retry-After": str(error.retry_after_s)}
+            )
+        case Halted():
+            return Problem(
+                "partition-halted",
+                str(error),
+                headers={"Retry-After": str(HALTED_RETRY_S)},
+                partition=error.partition,
+                offset=error.offset,
             )
         case UnknownStream():
             return Problem("stream-not-found", str(error), field="stream", value=error.stream)

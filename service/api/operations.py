@@ -22,11 +22,13 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/readyz", **READY)
     async def readyz() -> Response:
-        """Whether records are scored; a failure means: send them later."""
+        """Whether records are scored; a failure means: send them later. Names halted partitions."""
         reason = context.not_ready_reason()
         if reason is not None:
             raise not_ready(reason)
-        return Response(msgspec.json.encode({"status": "ready"}), media_type=JSON)
+        halted = [str(error) for error in context.engine().halted]
+        body = {"status": "ready", "halted": halted}
+        return Response(msgspec.json.encode(body), media_type=JSON)
 
     @routes.get("/metrics", **METRICS)
     async def metrics() -> Response:

@@ -86,6 +86,12 @@ KINDS = {
             "Repeat after `Retry-After` seconds; /readyz tells when.",
         ),
         Kind(
+            "partition-halted",
+            503,
+            "A partition stands still because of its dead letters; nothing was taken",
+            "Mend what sends them, then POST /v1/streams/{stream}/resume, or `rcf resume`.",
+        ),
+        Kind(
             "too-many-subscribers",
             503,
             "Too many event streams are open",

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
-from service.engine.config import CHANGES, SCORES, Change, StreamConfig
-
-Schema = dict[str, Any]
+from service.engine.config import CHANGES, DECODERS, SCORES, Change, StreamConfig
+from service.messages import examples
+from service.messages.schemas import Schema, components
 
 _DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(StreamConfig)}
 
@@ -67,6 +67,28 @@ _SETTABLE: dict[str, Schema] = {
         1, 10**6, "Series held in one partition; further keys get an error result.", "max_series"
     ),
     "retention": _whole(1000, 10**12, "Records and results kept per partition.", "retention"),
+    "decoder": {
+        "type": "string",
+        "enum": list(DECODERS),
+        "default": _DEFAULTS["decoder"],
+        "description": "How a record's bytes are read: `json` flat JSON with fields, `array` a "
+        "JSON array, `number` one number, `csv` one line of numbers with commas, `auto` any of "
+        "the first three. All of them read flat JSON too.",
+    },
+    "dead_letter_share": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": _DEFAULTS["dead_letter_share"],
+        "description": "A partition halts when more than this share of its last 1000 records "
+        "became dead letters; 0 never halts it.",
+    },
+    "dead_letter_run": _whole(
+        0,
+        10**9,
+        "A partition halts after so many dead letters in a row; 0 never halts it.",
+        "dead_letter_run",
+    ),
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -83,56 +105,10 @@ _NAMES: Schema = {
     "description": "Names of a record's values, in order.",
 }
 
-_TIMESTAMP: Schema = {
-    "description": "ISO 8601 (UTC when no offset is given), or seconds since 1970 (milliseconds "
-    "from 1e11 on); the time of arrival when left out.",
-    "anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}],
-}
-
-_RECORD: Schema = {
-    "type": "object",
-    "required": ["values"],
-    "properties": {
-        "values": {
-            "description": "One finite number per feature: in order, or by name. At most 3.4e38 "
-            "in magnitude.",
-            "anyOf": [
-                {"type": "array", "items": {"type": "number"}, "minItems": 1},
-                {"type": "object", "additionalProperties": {"type": "number"}},
-            ],
-        },
-        "key": {
-            "type": ["string", "null"],
-            "description": "Names the series. Each has a detector of its own.",
-        },
-        "timestamp": _TIMESTAMP,
-    },
-}
-
-_RESULT: Schema = {
-    "type": "object",
-    "required": [
-        "stream", "key", "partition", "offset", "timestamp", "values", "status",
-        "score", "threshold", "grade", "anomaly",
-    ],
-    "properties": {
-        "stream": {"type": "string"},
-        "key": {"type": "string"},
-        "partition": {"type": "integer"},
-        "offset": {"type": "integer"},
-        "timestamp": {"type": "string"},
-        "values": {"type": ["array", "null"], "items": {"type": "number"}},
-        "status": {"type": "string", "description": "`scored`, `warming`, `error`, `control`."},
-        "score": {"type": ["number", "null"], "description": "Null while warming, never 0."},
-        "threshold": {"type": ["number", "null"], "description": "A score above it is anomalous."},
-        "grade": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-        "anomaly": {"type": "boolean", "description": "Whether the grade is above 0."},
-        "error": {"type": "object", "description": "Why a record has no score."},
-    },
-}  # fmt: skip
+_PUBLISHED = components("#/components/schemas/{name}")
 
 COMPONENTS: dict[str, Schema] = {
-    "Record": _RECORD,
+    "Record": _PUBLISHED["Record"],
     "Records": {
         "type": "object",
         "required": ["records"],
@@ -144,7 +120,8 @@ COMPONENTS: dict[str, Schema] = {
             }
         },
     },
-    "Result": _RESULT,
+    "Result": _PUBLISHED["Result"],
+    "Reason": _PUBLISHED["Reason"],
     "Results": {
         "type": "object",
         "required": ["results"],
@@ -172,6 +149,40 @@ COMPONENTS: dict[str, Schema] = {
                     "properties": {
                         "partition": {"type": "integer", "minimum": 0},
                         "offset": {"type": "integer", "minimum": 0},
+                    },
+                },
+            }
+        },
+    },
+    "Partitions": {
+        "type": "object",
+        "required": ["partitions"],
+        "properties": {
+            "partitions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["partition", "state", "committed", "waiting", "reason"],
+                    "properties": {
+                        "partition": {"type": "integer", "minimum": 0},
+                        "state": {
+                            "type": "string",
+                            "description": "`live`, `halted` by its dead letters, `restoring`, "
+                            "`retrying`, `failed`, `fenced`, `stopped`, or `elsewhere`: another "
+                            "process runs it.",
+                        },
+                        "committed": {
+                            "type": "integer",
+                            "description": "The next offset to get a result.",
+                        },
+                        "waiting": {
+                            "type": "integer",
+                            "description": "Records known to wait for theirs.",
+                        },
+                        "reason": {
+                            "type": ["string", "null"],
+                            "description": "Why it is not live, if anything is known.",
+                        },
                     },
                 },
             }
@@ -228,21 +239,7 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
-_SINGLE_EXAMPLE = {"values": [21.5], "key": "room-1", "timestamp": "2026-01-31T12:00:00Z"}
 _BATCH_EXAMPLE = {"records": [{"values": [21.5]}, {"values": [21.7]}]}
-_RESULT_EXAMPLE = {
-    "stream": "rooms",
-    "key": "room-1",
-    "partition": 0,
-    "offset": 0,
-    "timestamp": "2026-01-31T12:00:00.000Z",
-    "values": [21.5],
-    "status": "scored",
-    "score": 31.4,
-    "threshold": 22.5,
-    "grade": 0.56,
-    "anomaly": True,
-}
 _STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
 
 
@@ -264,7 +261,7 @@ def _problems(*slugs: str) -> dict[int | str, Schema]:
             f"{response['description']}; {kind.title}" if response["description"] else kind.title
         )
         response["description"] = joined
-        if slug in ("backpressure", "not-ready", "too-many-subscribers"):
+        if slug in ("backpressure", "not-ready", "partition-halted", "too-many-subscribers"):
             response["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
     return responses
 
@@ -289,7 +286,7 @@ _APPEND_BODY: Schema = {
                 ]
             },
             "examples": {
-                "one": {"summary": "One record", "value": _SINGLE_EXAMPLE},
+                "one": {"summary": "One record", "value": examples.RECORD},
                 "batch": {"summary": "A batch", "value": _BATCH_EXAMPLE},
             },
         },
@@ -313,7 +310,7 @@ _BODY = ("malformed-body", "body-too-large", "unsupported-media-type")
 
 APPEND = _operation(
     {
-        200: _json("Results", "Scored, in the order given.", {"results": [_RESULT_EXAMPLE]}),
+        200: _json("Results", "Scored, in the order given.", {"results": [examples.RESULT]}),
         202: _json(
             "Positions", "Durable; scored soon.", {"positions": [{"partition": 0, "offset": 0}]}
         ),
@@ -322,6 +319,7 @@ APPEND = _operation(
     *_STREAM,
     "invalid-records",
     "backpressure",
+    "partition-halted",
     "result-timeout",
     requestBody=_APPEND_BODY,
 )
@@ -348,6 +346,8 @@ PUT_STREAM = _operation(
 GET_STREAM = _operation({200: _json("Stream", "The configuration.")}, *_STREAM)
 DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
+PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
+RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
 EVENTS = _operation(
     {
@@ -371,8 +371,59 @@ _STATUS: Schema = {
         }
     },
 }
+_READY: Schema = {
+    "description": "Yes.",
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["status", "halted"],
+                "properties": {
+                    "status": {"type": "string"},
+                    "halted": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "Partitions that stand still because of their dead "
+                        "letters, each with why and what to do.",
+                    },
+                },
+            }
+        }
+    },
+}
 HEALTH = _operation({200: _STATUS})
-READY = _operation({200: _STATUS}, "not-ready")
+READY = _operation({200: _READY}, "not-ready")
 METRICS = _operation(
     {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+
+_OBJECT: Schema = {
+    "description": "The document.",
+    "content": {JSON: {"schema": {"type": "object"}}},
+}
+ASYNCAPI = _operation({200: _OBJECT})
+MESSAGE_SCHEMAS = _operation(
+    {
+        200: {
+            "description": "The names.",
+            "content": {
+                JSON: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["schemas"],
+                        "properties": {"schemas": {"type": "array", "items": {"type": "string"}}},
+                    }
+                }
+            },
+        }
+    }
+)
+MESSAGE_SCHEMA = _operation(
+    {
+        200: {
+            "description": "JSON Schema, 2020-12.",
+            "content": {"application/schema+json": {"schema": {"type": "object"}}},
+        }
+    },
+    "invalid-parameter",
 )

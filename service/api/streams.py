@@ -35,6 +35,9 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     output_after: int | Optional | None = msgspec.UNSET
     max_series: int | Optional = msgspec.UNSET
     retention: int | Optional = msgspec.UNSET
+    decoder: str | Optional = msgspec.UNSET
+    dead_letter_share: float | Optional = msgspec.UNSET
+    dead_letter_run: int | Optional = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(StreamBody).decode

@@ -64,6 +64,17 @@ AutoCreate = Annotated[
 Kafka = Annotated[
     str | None, typer.Option(help="host:port,… of Kafka brokers (RCF_KAFKA_BOOTSTRAP).")
 ]
+Snapshots = Annotated[
+    str | None,
+    typer.Option(help="Directory, or s3://bucket/prefix, of the snapshots (RCF_SNAPSHOTS)."),
+]
+
+Stream = Annotated[str, typer.Argument(help="Name of the stream.")]
+Url = Annotated[
+    str | None,
+    typer.Option(help="Address of a running service. [default: what RCF_HOST and RCF_PORT say]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 def _version(asked: bool) -> None:
@@ -94,6 +105,7 @@ def dev(
     demo: Annotated[
         bool | None, typer.Option(help="Feed the streams `demo` and `host` (RCF_DEMO, yes).")
     ] = None,
+    snapshots: Snapshots = None,
 ) -> None:
     """Start with live data: the page, the API, and two streams that feed themselves.
 
@@ -109,6 +121,7 @@ def dev(
         log_level=log_level,
         auto_create=auto_create,
         demo=demo,
+        snapshots=snapshots,
     )
 
 
@@ -120,6 +133,7 @@ def serve(
     log_level: LogLevel = None,
     auto_create: AutoCreate = None,
     kafka_bootstrap: Kafka = None,
+    snapshots: Snapshots = None,
 ) -> None:
     """Start the service: no built-in streams, unknown streams are refused.
 
@@ -135,6 +149,7 @@ def serve(
         log_level=log_level,
         auto_create=auto_create,
         kafka_bootstrap=kafka_bootstrap,
+        snapshots=snapshots,
     )
 
 
@@ -205,6 +220,161 @@ def demo(
         run(options, sys.stdout, _say)
 
 
+@app.command(short_help="Show results as they are committed.")
+def tail(
+    stream: Stream,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Only grades above 0.")] = False,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="First everything that is kept.")
+    ] = False,
+    series: Annotated[str | None, typer.Option(help="Only results of this key.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    json: AsJson = False,
+    url: Url = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Show a stream's results as they are committed, until Ctrl-C.
+
+    With --kafka-bootstrap (or RCF_KAFKA_BOOTSTRAP) they are read from the topics, committed records
+    alone, whether a worker runs or not. Otherwise a running `rcf dev` or `rcf serve` is asked over
+    HTTP; --url says where, and wins.
+    """
+    from service.cli.tail import Wanted
+    from service.cli.tail import tail as run
+
+    wanted = Wanted(stream, anomalies, from_beginning, series, limit, json)
+    with _reader_may_leave(), _until_interrupted():
+        run(wanted, say=_print, warn=_say, url=url, kafka_bootstrap=kafka_bootstrap)
+
+
+@app.command(short_help="Score one record again: why did it come out so?")
+def replay(
+    stream: Stream,
+    at: Annotated[
+        str, typer.Option(help="PARTITION:OFFSET of the record, as results and `rcf tail` show it.")
+    ],
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    snapshots: Snapshots = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Score one record again from the snapshot before it, and compare it with what was published.
+
+    Exit code 1 when the bits differ. Writes nothing: a running service does not notice.
+    """
+    from service.cli.replay import replay as run
+
+    code = run(
+        stream,
+        at,
+        say=_print,
+        as_json=json,
+        data_dir=data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+        snapshots=snapshots,
+    )
+    raise typer.Exit(code)
+
+
+dlq = typer.Typer(
+    help="Look at dead letters, and append them to the input once more.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(dlq, name="dlq", short_help="Look at dead letters, or try them once more.")
+
+
+@dlq.command("list")
+def dlq_list(
+    stream: Stream,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most, the oldest first.")] = 100,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """List a stream's dead letters: where they stood, why they are dead, key, value."""
+    from service.cli.dead_letters import show
+
+    with _reader_may_leave():
+        show(
+            stream,
+            say=_print,
+            as_json=json,
+            limit=limit,
+            data_dir=data_dir,
+            kafka_bootstrap=kafka_bootstrap,
+        )
+
+
+@dlq.command("requeue")
+def dlq_requeue(
+    stream: Stream,
+    at: Annotated[
+        list[str] | None, typer.Argument(help="PARTITION:OFFSET of each, as `rcf dlq list` shows.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Append dead letters to the stream's input once more: same bytes, key, headers and time.
+
+    They get new offsets at the end of their partition. They also stay in the list, and nothing
+    remembers which were appended: appending twice appends twice. The file of a single server can
+    be written only while that server is stopped.
+    """
+    from service.cli.dead_letters import requeue
+
+    requeue(
+        stream,
+        at or [],
+        everything=everything,
+        say=_print,
+        confirm=None if yes else typer.confirm,
+        as_json=json,
+        data_dir=data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+    )
+
+
+@app.command(short_help="Check broker, topics, rights, snapshots; or the directory.")
+def doctor(
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    snapshots: Snapshots = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Check what the service stands on, one line a check, and say what to do.
+
+    With --kafka-bootstrap (or RCF_KAFKA_BOOTSTRAP): brokers, topics and their settings, rights,
+    the group, transactions, snapshots. Otherwise the data directory of a single server, which may
+    run meanwhile. Exit code 1 when there is an error. Writes no record and no offset.
+    """
+    from service.cli.doctor import doctor as run
+
+    code = run(
+        say=_print,
+        as_json=json,
+        data_dir=data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+        snapshots=snapshots,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(short_help="Let a halted stream go on.")
+def resume(stream: Stream, url: Url = None) -> None:
+    """Let partitions go on that halted because of their dead letters.
+
+    Everything that is in the log at this moment passes; what comes later is counted afresh. Asks a
+    running service, on Kafka any worker.
+    """
+    from service.cli.resume import resume as run
+
+    run(stream, url=url, say=_print)
+
+
 @app.command(short_help="Compile the kernels now, for images and first starts.")
 def warm() -> None:
     """Compile the kernels into the cache (RCF_CACHE_DIR), so that the next start is quick."""
@@ -216,6 +386,18 @@ def warm() -> None:
     _say("compiling kernels; about half a minute on a free core …")
     load_kernels()
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
+
+
+@app.command(short_help="Print the JSON Schema of a message, or the AsyncAPI document.")
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="A message, or asyncapi. [default: list the names]")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a message, or the AsyncAPI document of all topics."""
+    from service.cli.schema import text
+
+    typer.echo(text(name))
 
 
 @app.command(short_help="List settings, endpoints, problems, metrics.")
@@ -232,6 +414,12 @@ def _say(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
+def _print(line: str) -> None:
+    """Write a line at once, also into a pipe."""
+    typer.echo(line)
+    sys.stdout.flush()
+
+
 def main() -> NoReturn:
     """Run the command line; exit codes are 0, 1 (failed), 2 (usage), 3 (anomaly found)."""
     sys.exit(_guarded(app))
@@ -246,6 +434,15 @@ def _guarded(run: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return FAILED
     return OK
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """End well on Ctrl-C, where that is how it ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(OK) from None
 
 
 @contextmanager

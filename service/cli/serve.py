@@ -9,7 +9,7 @@ import typer
 
 from service import logs, settings, wiring
 from service.cli.errors import USAGE, CommandError
-from service.engine.errors import DataDirectoryInUse, EngineError
+from service.engine.errors import DataDirectoryInUse, EngineError, SnapshotsRefused
 from service.settings import Settings, SettingsError
 
 
@@ -23,6 +23,7 @@ def run(
     auto_create: bool | None = None,
     demo: bool | None = None,
     kafka_bootstrap: str | None = None,
+    snapshots: str | None = None,
 ) -> None:
     """Serve until the process is told to stop.
 
@@ -35,10 +36,11 @@ def run(
         auto_create: Flag.
         demo: Flag.
         kafka_bootstrap: Flag.
+        snapshots: Flag.
 
     Raises:
-        CommandError: A setting is wrong, or the port or the data directory is taken,
-            or the start failed.
+        CommandError: A setting is wrong, the port or the data directory is taken, the store of
+            snapshots does not answer, or the start failed.
     """
     try:
         chosen = settings.load(
@@ -49,6 +51,7 @@ def run(
             auto_create=auto_create,
             demo=demo,
             kafka_bootstrap=kafka_bootstrap,
+            snapshots=snapshots,
         )
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from error
@@ -57,14 +60,15 @@ def run(
     _prepare(chosen.data_dir)
     listening = listen(chosen.host, chosen.port)
     address = url(chosen.host, listening.getsockname()[1])
-    place = f"Kafka at {chosen.kafka_bootstrap}, snapshots" if chosen.kafka_bootstrap else "data"
-    typer.echo(f"rcf-stream starts on {address}, {place} in {chosen.data_dir.resolve()}")
+    typer.echo(f"rcf-stream starts on {address}, {_places(chosen)}")
     try:
         wiring.serve(
             chosen, listening, on_phase=_say, on_ready=lambda s: _welcome(address, s, chosen)
         )
     except DataDirectoryInUse as error:
         raise CommandError(f"{error} (--data-dir or RCF_DATA_DIR)") from error
+    except SnapshotsRefused as error:
+        raise CommandError(f"{error} (--snapshots or RCF_SNAPSHOTS)") from error
     except (EngineError, SettingsError) as error:
         raise CommandError(f"the start failed: {error}") from error
     typer.echo("stopped; everything accepted is kept")
@@ -103,6 +107,16 @@ def _level(chosen: Settings, dev: bool) -> str:
     if dev and "log_level" not in chosen.model_fields_set:
         return "warning"
     return chosen.log_level
+
+
+def _places(chosen: Settings) -> str:
+    """Where records and snapshots are kept."""
+    data_dir = str(chosen.data_dir.resolve())
+    if not chosen.kafka_bootstrap:
+        return f"data in {data_dir}" + (
+            f", snapshots in {chosen.snapshots}" if chosen.snapshots else ""
+        )
+    return f"Kafka at {chosen.kafka_bootstrap}, snapshots in {chosen.snapshots or data_dir}"
 
 
 def _prepare(data_dir: Path) -> None:

@@ -5,12 +5,17 @@ Map, in the order a record meets them:
 - `config`      what a stream is; which changes need another model
 - `records`     the facts that travel: records, batches, results, transactions
 - `ports`       what the engine asks of the world: log, snapshot store, decoder, metrics, clock
+- `outcome`     a result as readers get it
+- `carried`     what of a record travels on with its result
 - `pipeline`    one partition: a batch in, results out; sync and pure
 - `detectors`   one detector per series: create, count, mark as changed
 - `control`     configuration changes as records of the log
+- `halting`     where too many dead letters stop a partition
 - `snapshot`    a partition's state as immutable files
 - `policy`      when to write a snapshot, when to trim, when to refuse
 - `runner`      one partition's life: assign, restore, poll, process, commit
+- `replay`      one record scored again, to compare it with what was published
+- `checks`      what can be checked of every log, and how it is said
 - `tail`        the last committed results, for readers that wait
 - `engine`      the facade that the rest of the service talks to
 - `errors`      who must act when something fails

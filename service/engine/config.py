@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields, replace
+from hashlib import blake2b
 from typing import Any, Literal
+
+import msgspec
 
 from service.engine.errors import InvalidParameter
 
@@ -16,6 +19,7 @@ MAX_DIMENSIONS = 4096
 MAX_NUMBERS = 2**26
 """Numbers in the boxes of one forest: half a gigabyte. One series must not exhaust the machine."""
 SCORES = ("codisp", "disp", "depth")
+DECODERS = ("auto", "json", "array", "number", "csv")
 
 
 def _field(change: Change, default: Any, check: Any = None, allowed: str = "") -> Any:
@@ -44,9 +48,11 @@ def _are_features(value: object) -> bool:
 
 
 def _is_decay(value: object) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-    )
+    return value is None or (_is_share(value) and value != 1)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,12 @@ class StreamConfig:
         output_after: records of a series before its first score, or None for the default.
         max_series: series that may be held in one partition; further keys get an error result.
         retention: records and results kept per partition, at least 1000.
+        decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
+            "number" one number, "csv" one line of numbers with commas, "auto" any of the first
+            three. All of them read flat JSON too, for that is what HTTP appends.
+        dead_letter_share: a partition halts when more than this share of its last 1000 records
+            became dead letters, [0, 1]; 0 never halts it.
+        dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -94,6 +106,11 @@ class StreamConfig:
     max_series: int = _field("live", 1000, _whole(1, 10**6), "a whole number from 1 to 1000000")
     retention: int = _field(
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
+    )
+    decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
+    dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
+    dead_letter_run: int = _field(
+        "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
@@ -127,6 +144,19 @@ class StreamConfig:
     def with_generation(self, generation: int) -> StreamConfig:
         """Return the same configuration under another generation."""
         return replace(self, generation=generation)
+
+
+DECISIVE = (
+    *("name", "features", "shingle_size", "trees", "sample_size", "time_decay", "score", "seed"),
+    *("output_after", "generation"),
+)
+"""The fields that decide a series' scores, given its records."""
+
+
+def model_digest(config: StreamConfig) -> str:
+    """Name the model that a configuration makes: 16 hex digits."""
+    decisive = [getattr(config, name) for name in DECISIVE]
+    return blake2b(msgspec.json.encode(decisive), digest_size=8).hexdigest()
 
 
 CHANGES: dict[str, Change] = {item.name: item.metadata["change"] for item in fields(StreamConfig)}

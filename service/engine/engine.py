@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from service.engine.errors import (
     Backpressure,
     CallerError,
     EngineError,
+    Halted,
     InvalidParameter,
     InvalidRecord,
     NeedsNewModel,
@@ -31,6 +32,7 @@ from service.engine.reading import ResultReader
 from service.engine.records import (
     Decoded,
     NewRecord,
+    PartitionStatus,
     Position,
     ResultFilter,
     ResultsPage,
@@ -122,19 +124,66 @@ class Engine:
 
     @property
     def not_ready_reason(self) -> str | None:
-        """Why `ready` is false, in a sentence; None when it is true."""
+        """Why `ready` is false, in a sentence; None when it is true.
+
+        A halted partition is none of the reasons: a restart would not mend it, and the other
+        streams are served.
+        """
         if self._phase != "running":
             return f"the engine is {self._phase}"
         if self._ownership is not None and self._ownership.done():
             return "partitions are no longer followed"
         for partition, runner in self._runners.items():
-            if runner.state != "live":
+            if runner.state not in ("live", "halted"):
                 why = "" if runner.error is None else f": {runner.error}"
                 return f"{partition} is {runner.state}{why}"
         expected = sum(len(held.tails) for held in self._streams.values())
         if len(self._runners) + len(self._followed) < expected:
             return "partitions are being taken over"
         return None
+
+    @property
+    def halted(self) -> list[Halted]:
+        """What stands still here because of its dead letters."""
+        return [
+            Halted(*partition, runner.halt.offset, runner.halt.reason)
+            for partition, runner in sorted(self._runners.items())
+            if runner.state == "halted" and runner.halt is not None
+        ]
+
+    def partitions(self, stream: str) -> list[PartitionStatus]:
+        """Tell how each partition of a stream stands.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        tails = self._held(stream).tails
+        halted = {error.partition: error for error in self.halted if error.stream == stream}
+        found = []
+        for number, tail in enumerate(tails):
+            runner = self._runners.get(StreamPartition(stream, number))
+            if runner is None:
+                found.append(PartitionStatus(number, "elsewhere", tail.committed, 0, None))
+                continue
+            error = halted.get(number) or runner.error
+            reason = None if error is None else str(error)
+            waiting = runner.backlog.records
+            found.append(PartitionStatus(number, runner.state, tail.committed, waiting, reason))
+        return found
+
+    async def resume_stream(self, name: str) -> StreamConfig:
+        """Let halted partitions go on, through everything that is in the log at this moment.
+
+        The word to do so is a record in every partition, so no process needs to remember it.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        async with self._catalogue:
+            held = self._held(name)
+            config = held.entry.config
+            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+            return config
 
     async def create_stream(self, config: StreamConfig) -> StreamConfig:
         """Make a stream, or return the one there when it is configured equally.
@@ -250,6 +299,7 @@ class Engine:
         Raises:
             UnknownStream: there is none of this name.
             Backpressure: too much waits to be scored.
+            Halted: a partition asked for stands still; nothing was taken.
         """
         held = self._held(stream)
         if self._phase != "running":
@@ -258,6 +308,7 @@ class Engine:
         began_s = self._ports.clock.monotonic_s()
         size = size_of(records)
         counts = _count(placed, size)
+        self._check_halted(stream, counts)
         reserved = self._reserve(stream, counts, size, len(records))
         appended = False
         try:
@@ -438,6 +489,7 @@ class Engine:
             if self._runners.pop(partition, None) is not None:
                 self._ports.metrics.lag(partition, 0)
                 self._ports.metrics.series(partition, 0)
+                self._ports.metrics.halted(partition, False)
         await _cancel([task for task in tasks if task is not None])
 
     async def _follow_results(self, partition: StreamPartition) -> None:
@@ -517,6 +569,17 @@ class Engine:
                 raise InvalidRecord("timestamp", str(time_ms), "outside the years 1 to 9999")
             placed.append((partition_of(key, partitions) if partitions > 1 else 0, record))
         return placed
+
+    def _check_halted(self, stream: str, numbers: Iterable[int]) -> None:
+        """Refuse records for partitions that are known here to stand still.
+
+        Raises:
+            Halted: one is.
+        """
+        for number in numbers:
+            runner = self._runners.get(StreamPartition(stream, number))
+            if runner is not None and runner.state == "halted" and runner.halt is not None:
+                raise Halted(stream, number, runner.halt.offset, runner.halt.reason)
 
     def _reserve(
         self, stream: str, counts: dict[int, tuple[int, int]], size: int, records: int

@@ -4,6 +4,7 @@
 - the caller: `CallerError` (wrong record, wrong parameter, unknown stream, ...)
 - slow down: `Backpressure`
 - try again: `TransientError`
+- the operator: `Halted`
 - nobody but us, a promise is broken: `InvariantError`; a partition stops rather than emit
   wrong scores.
 - another owner took over: `Fenced`; this process lets go of what it held.
@@ -131,6 +132,23 @@ class ResultTimeout(TransientError):
         )
 
 
+class Halted(EngineError):
+    """A partition stands still because too many of its records became dead letters.
+
+    Attributes:
+        stream, partition, offset: where.
+    """
+
+    def __init__(self, stream: str, partition: int, offset: int, reason: str) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.offset = offset
+        super().__init__(
+            f"{stream}/{partition} is halted at offset {offset}: {reason}; "
+            "look at its dead letters, mend their source, then resume the stream"
+        )
+
+
 class Fenced(EngineError):
     """Another owner took over the log or the partition."""
 
@@ -144,6 +162,10 @@ class DataDirectoryInUse(EngineError):
             f"the data directory {directory} is in use by another process; "
             "stop that one, or choose another directory"
         )
+
+
+class SnapshotsRefused(OSError):
+    """The store of snapshots refuses, or does not answer; the message says which call, and why."""
 
 
 class CorruptSnapshot(EngineError):
@@ -172,6 +194,20 @@ class InvariantError(EngineError):
 
 class StateLost(InvariantError):
     """No sound snapshot is left and the input that could rebuild the state is trimmed."""
+
+
+class CannotReplay(CallerError):
+    """The state before an offset cannot be made again.
+
+    Attributes:
+        stream, partition, offset: what was asked for.
+    """
+
+    def __init__(self, stream: str, partition: int, offset: int, reason: str) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.offset = offset
+        super().__init__(f"{stream}/{partition} cannot be replayed up to {offset}: {reason}")
 
 
 class TornLog(InvariantError):

@@ -14,15 +14,20 @@ from itertools import chain
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
-from service.engine.config import StreamConfig
+from service.engine.carried import Count, carried_fields, carried_headers
+from service.engine.config import StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.halting import DeadLetterLimit, Halt
+from service.engine.outcome import Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
     Batch,
     DeadLetter,
+    Headers,
     Record,
     Result,
     StreamPartition,
@@ -35,33 +40,11 @@ LARGEST = 3.4e38
 VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 
+NOTHING: tuple[msgspec.Raw | UnsetType, Count] = (UNSET, UNSET)
+NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
+
 Judged = tuple[float | None, float | None, float | None]
 """Score, threshold and grade of a row; None where there is none."""
-
-
-class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Why a record has no score."""
-
-    field: str
-    value: str | None
-    reason: str
-
-
-class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """A result as readers get it."""
-
-    stream: str
-    key: str
-    partition: int
-    offset: int
-    timestamp: str
-    values: list[float] | None
-    status: str
-    score: float | None = None
-    threshold: float | None = None
-    grade: float | None = None
-    anomaly: bool = False
-    error: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +53,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     key: str
     timestamp_ms: int
     values: list[float]
+    others: dict[str, msgspec.Raw] | None
 
 
 @dataclass(slots=True)
@@ -92,21 +76,36 @@ class Pipeline:
         detectors: SeriesDetectors,
         decoder_for: DecoderFactory,
         position: int = 0,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
         self.partition = partition
         self.detectors = detectors
+        self.limit = limit or DeadLetterLimit()
         self.position = position
         self._decoder_for = decoder_for
         self._encode = msgspec.json.Encoder().encode
         self._configure(config)
 
+    @property
+    def halt(self) -> Halt | None:
+        """Why nothing is processed until `resume`; None while something is."""
+        return self.limit.halt
+
+    def resume(self) -> None:
+        """Go on behind a halt."""
+        self.limit.resume()
+
     def process(self, batch: Batch) -> Output:
-        """Judge a batch's records in order and learn from them.
+        """Judge a batch's records in order and learn from them, up to the one that halts.
+
+        `position` tells how far it came.
 
         Raises:
-            InvariantError: the batch does not continue where the last one ended, or a detector
-                failed; the state must not be used any further.
+            InvariantError: the batch does not continue where the last one ended, the partition
+                is halted, or a detector failed; the state must not be used any further.
         """
+        if self.halt is not None:
+            raise self._broken(self.position, f"processed while halted: {self.halt.reason}")
         output = Output()
         block: list[Record] = []
         for record in batch.records:
@@ -114,18 +113,20 @@ class Pipeline:
                 raise self._broken(record.offset, f"already processed up to {self.position}")
             self.position = record.offset + 1
             if record.control:
-                self._process_block(block, output)
+                if self._process_block(block, output):
+                    return output
                 block = []
                 self._apply(record, output)
             else:
                 block.append(record)
-        self._process_block(block, output)
-        self.position = batch.next_offset
+        if not self._process_block(block, output):
+            self.position = batch.next_offset
         return output
 
     def _configure(self, config: StreamConfig) -> None:
         self.config = config
         self._decode: Decoder = self._decoder_for(config)
+        self._model = model_digest(config)
 
     def _apply(self, record: Record, output: Output) -> None:
         """Take a configuration change over where it stands in the log."""
@@ -136,18 +137,25 @@ class Pipeline:
         if config.generation != self.config.generation:
             self.detectors.forget_all()
         self.detectors.reconfigure()
+        self.limit.reset()
         self._configure(config)
         self._settle(output, record, "control")
 
-    def _process_block(self, block: list[Record], output: Output) -> None:
-        """Judge consecutive data records under one configuration."""
+    def _process_block(self, block: list[Record], output: Output) -> bool:
+        """Judge consecutive data records under one configuration; tell whether one halts."""
         if not block:
-            return
+            return False
         rows = self._read(block)
         matrix = self._check_range(rows)
-        series = self._by_series(rows)
+        series = self._by_series(block, rows)
         judged = self._judge(block, matrix, series)
         self._emit(output, block, rows, judged)
+        halt = self.halt
+        if halt is None:
+            self.limit.advance(len(block))
+            return False
+        self.position = halt.offset + 1
+        return True
 
     def _read(self, block: list[Record]) -> list[Row | Reason]:
         decode = self._decode
@@ -163,7 +171,7 @@ class Pipeline:
                 rows.append(Reason("key", key[:100], f"longer than {MAX_KEY} characters"))
                 continue
             time_ms = record.timestamp_ms if read.timestamp_ms is None else read.timestamp_ms
-            rows.append(Row(key, time_ms, read.values))
+            rows.append(Row(key, time_ms, read.values, read.others))
         return rows
 
     def _check_range(self, rows: list[Row | Reason]) -> Numbers:
@@ -180,21 +188,28 @@ class Pipeline:
                 rows[index] = out_of_range(self.config, row.values)
         return matrix
 
-    def _by_series(self, rows: list[Row | Reason]) -> dict[str, list[int]]:
-        """Gather row numbers by key in order; refuse series above the limit."""
+    def _by_series(self, block: list[Record], rows: list[Row | Reason]) -> dict[str, list[int]]:
+        """Gather row numbers by key in order; refuse series above the limit.
+
+        What comes after the record that halts the partition is taken out of `block` and `rows`:
+        no series may be admitted for it yet.
+        """
         series: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
-            if isinstance(row, Reason):
-                continue
-            key = row.key
-            numbers = series.get(key)
-            if numbers is not None:
-                numbers.append(index)
-            elif self.detectors.admit(key, self.config):
-                series[key] = [index]
-            else:
+            if not isinstance(row, Reason):
+                key = row.key
+                numbers = series.get(key)
+                if numbers is not None:
+                    numbers.append(index)
+                    continue
+                if self.detectors.admit(key, self.config):
+                    series[key] = [index]
+                    continue
                 limit = f"the partition holds max_series = {self.config.max_series} series"
                 rows[index] = Reason("key", key, limit)
+            if self.limit.reject(index, block[index].offset, self.config):
+                del block[index + 1 :], rows[index + 1 :]
+                break
         return series
 
     def _judge(
@@ -231,6 +246,7 @@ class Pipeline:
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
+        model = self._model
         encode, add = self._encode, output.results.append
         for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
             if isinstance(row, Reason):
@@ -238,6 +254,8 @@ class Pipeline:
                 continue
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             anomaly = grade is not None and grade > 0.0
+            fields, fields_out = carried_fields(row.others) if row.others else NOTHING
+            headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
             outcome = Outcome(
                 stream,
                 key,
@@ -250,8 +268,13 @@ class Pipeline:
                 threshold,
                 grade,
                 anomaly,
+                model,
+                UNSET,
+                fields,
+                fields_out,
+                headers_out,
             )
-            add(Result(offset, time_ms, key, anomaly, encode(outcome)))
+            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers))
             output.scored += score is not None
             output.anomalous += anomaly
 
@@ -265,6 +288,7 @@ class Pipeline:
                 record.value,
                 reason.field,
                 reason.reason,
+                record.headers,
             )
         )
 
@@ -272,20 +296,28 @@ class Pipeline:
         self,
         output: Output,
         record: Record,
-        status: str,
-        error: Reason | msgspec.UnsetType = msgspec.UNSET,
+        status: Status,
+        error: Reason | UnsetType = UNSET,
     ) -> None:
         """Give a record without a score its result."""
         key = record.key or ""
+        headers, headers_out = carried_headers(record.headers)
         outcome = Outcome(
             *(self.partition.stream, key, self.partition.partition, record.offset),
             timestamp=format_ms(record.timestamp_ms),
             values=None,
             status=status,
+            score=None,
+            threshold=None,
+            grade=None,
+            anomaly=False,
+            model=self._model,
             error=error,
+            headers_left_out=headers_out,
         )
+        encoded = self._encode(outcome)
         output.results.append(
-            Result(record.offset, record.timestamp_ms, key, False, self._encode(outcome))
+            Result(record.offset, record.timestamp_ms, key, False, encoded, headers)
         )
 
     def _broken(self, offset: int, reason: str) -> InvariantError:

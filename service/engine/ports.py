@@ -19,6 +19,7 @@ from service.engine.records import (
     DeadLetter,
     Decoded,
     NewRecord,
+    Overview,
     OwnershipChange,
     Position,
     ResultFilter,
@@ -134,8 +135,63 @@ class ForeignResults(Protocol):
         """
 
 
+class LogView(Protocol):
+    """A log as one looks at it from outside, whoever works on it: nothing is owned.
+
+    `requeue` alone writes. Reads do not wait for what is not there yet.
+    """
+
+    async def open(self) -> None:
+        """Get ready to read.
+
+        Raises:
+            TransientError: the log cannot be reached.
+            EngineError: there is no log.
+        """
+
+    async def close(self) -> None:
+        """Let go."""
+
+    async def streams(self) -> list[StreamEntry]:
+        """Return the catalogue, ordered by name."""
+
+    async def overview(self, partition: StreamPartition) -> Overview:
+        """Tell how a partition stands.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+
+    async def read_records(self, partition: StreamPartition, offset: int, limit: int) -> Batch:
+        """Read up to `limit` records from `offset` on; none at the log's end."""
+
+    async def read_results(
+        self, partition: StreamPartition, offset: int, limit: int, where: ResultFilter
+    ) -> ResultSlice:
+        """Read up to `limit` committed results from `offset` on that the filter accepts."""
+
+    async def read_dead_letters(
+        self, partition: StreamPartition, offset: int, limit: int
+    ) -> list[DeadLetter]:
+        """Read up to `limit` committed dead letters from `offset` on."""
+
+    async def requeue(
+        self, partition: StreamPartition, letters: Sequence[DeadLetter]
+    ) -> list[Position]:
+        """Append dead letters to the input once more, as they first came; where they stand.
+
+        Raises:
+            DataDirectoryInUse: a running process has the log for itself.
+            TransientError: it is unknown how many of them were appended.
+        """
+
+
 class SnapshotStore(Protocol):
-    """Immutable named files. Names are relative paths with "/" between parts. Blocking calls."""
+    """Immutable named files. Names are relative paths with "/" between parts. Blocking calls.
+
+    Raises:
+        OSError: a file could not be written, listed or deleted, for whatever reason.
+    """
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file; on return it is whole and durable, and before that it is not there."""
@@ -145,6 +201,7 @@ class SnapshotStore(Protocol):
 
         Raises:
             CorruptSnapshot: there is none of this name.
+            TransientError: the store does not answer for the moment.
         """
 
     def names(self, prefix: str) -> list[str]:
@@ -264,6 +321,9 @@ class Metrics(Protocol):
 
     def series(self, partition: StreamPartition, count: int) -> None:
         """So many series are held for a partition; 0 when it is let go."""
+
+    def halted(self, partition: StreamPartition, stands: bool) -> None:
+        """A partition stands still because of its dead letters, or does so no longer."""
 
     def snapshot_written(
         self, partition: StreamPartition, *, size: int, series: int, seconds: float

@@ -15,6 +15,9 @@ import msgspec
 
 from service.engine.config import StreamConfig
 
+Headers = tuple[tuple[str, bytes | None], ...]
+"""What stands beside a record's value, in order; a name may come twice."""
+
 
 class StreamPartition(NamedTuple):
     """One ordered part of a stream: the unit of ownership."""
@@ -37,8 +40,7 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A record on its way into the log.
 
     Attributes:
-        value: the bytes to keep: flat JSON `{"key"?, "timestamp"?, "values": [...] | {...}}`,
-            a bare array or a bare number.
+        value: the bytes to keep, as the stream's decoder reads them.
         key: names the series; it also picks the partition. None is the series "".
         timestamp_ms: milliseconds since 1970 UTC; None takes the time of arrival.
     """
@@ -57,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
         key: the series, or None.
         value: the bytes as they came.
         control: whether the value is a control record of the engine.
+        headers: what came beside the value, where the log has such a place.
     """
 
     offset: int
@@ -64,6 +67,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     key: str | None
     value: bytes
     control: bool = False
+    headers: Headers = ()
 
 
 _value_of = attrgetter("value")
@@ -96,11 +100,13 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         key, timestamp_ms: None when the value does not name them.
         values: one number per feature, in the stream's order; may hold anything float64 can.
+        others: the fields that mean nothing here, as JSON without line breaks; None for none.
     """
 
     key: str | None
     timestamp_ms: int | None
     values: list[float]
+    others: dict[str, msgspec.Raw] | None = None
 
 
 class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -110,6 +116,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
         offset, timestamp_ms, key: those of the record; the key is "" for records without one.
         anomaly: whether the grade is above 0.
         value: the outcome as readers get it, JSON on one line.
+        headers: those of the record that are carried along.
     """
 
     offset: int
@@ -117,10 +124,11 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     key: str
     anomaly: bool
     value: bytes
+    headers: Headers = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A record that could not be scored, with its original bytes and the reason."""
+    """A record that could not be scored, with its original bytes and headers, and the reason."""
 
     offset: int
     timestamp_ms: int
@@ -128,6 +136,7 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False, array_like=True):
     value: bytes
     field: str
     reason: str
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,23 @@ class Assignment:
     begin: int
     end: int
     results_end: int | None
+    pointers: tuple[Pointer, ...]
+    origin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How a partition stands in the log, for one who does not own it; see `Assignment`.
+
+    Attributes:
+        committed: the next offset to settle; None before the first is settled.
+    """
+
+    partition: StreamPartition
+    entry: StreamEntry
+    committed: int | None
+    begin: int
+    end: int
     pointers: tuple[Pointer, ...]
     origin: int = 0
 
@@ -250,6 +276,25 @@ class ResultFilter:
 
 
 EVERYTHING = ResultFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """How one partition stands, as this process sees it.
+
+    Attributes:
+        state: "live", "halted", "restoring", "retrying", "failed", "fenced", "stopped", or
+            "elsewhere" when another process runs it.
+        committed: the next offset to settle.
+        waiting: records known to wait; those of another process' partitions are not known.
+        reason: why it is not live, if anything is known.
+    """
+
+    partition: int
+    state: str
+    committed: int
+    waiting: int
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

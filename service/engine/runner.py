@@ -27,6 +27,7 @@ from service.engine.errors import (
     TransientError,
     UnknownStream,
 )
+from service.engine.halting import Halt, LookAhead
 from service.engine.pipeline import Output, Pipeline
 from service.engine.policy import (
     KEPT_POINTERS,
@@ -64,6 +65,7 @@ from service.engine.snapshot import (
     capture,
     collect,
     config_of,
+    limit_of,
     load,
     read_manifest,
     write,
@@ -178,6 +180,12 @@ class PartitionRunner:
         self._saving: asyncio.Task[Written | None] | None = None
         self._taken: Capture | None = None
         self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
+        self._ahead = LookAhead()
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why the partition stands still; None while it does not, or is not held."""
+        return self._pipeline.halt if self._pipeline is not None else None
 
     @property
     def pipeline(self) -> Pipeline:
@@ -241,6 +249,7 @@ class PartitionRunner:
         self._ports.failpoint("restore.assigned")
         self._audit(assignment)
         self._epoch, self._begin = assignment.epoch, assignment.begin
+        self._ahead = LookAhead()
         known, self._pointers = self._pointers, assignment.pointers
         # 2. State in memory may stay if it is the one of the committed offset.
         replayed = 0
@@ -256,6 +265,7 @@ class PartitionRunner:
         self.backlog.committed = assignment.committed
         self.backlog.end = max(self.backlog.end, assignment.end)  # appends went on meanwhile
         self.state, self.error = "live", None
+        self._go_on_or_say_why_not()
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)
         self._ports.metrics.series(self.partition, len(self.pipeline.detectors))
@@ -326,9 +336,13 @@ class PartitionRunner:
         self._ports.failpoint("restore.manifest")
         detectors = SeriesDetectors(self._ports.detectors)
         load(self._ports.snapshots, manifest, detectors, self._ports.failpoint)
-        config = config_of(manifest)
         self._pipeline = Pipeline(
-            self.partition, config, detectors, self._ports.decoder_for, manifest.offset
+            self.partition,
+            config_of(manifest),
+            detectors,
+            self._ports.decoder_for,
+            manifest.offset,
+            limit_of(manifest),
         )
         self._places = {place.key: place for place in manifest.series}
         return manifest.fingerprint
@@ -346,6 +360,7 @@ class PartitionRunner:
             )
         while pipeline.position < committed:
             self._ports.failpoint("replay.batch")
+            pipeline.resume()  # somebody did, or nothing behind the halt would be committed
             start = pipeline.position
             batch = await self._poll(start, committed - start)
             records = [record for record in batch.records if record.offset < committed]
@@ -353,7 +368,7 @@ class PartitionRunner:
             scored = await self._score(batch, start)
             if compare:
                 await self._compare(scored)
-            replayed += len(records)
+            replayed += len(scored.batch.records)
         return replayed
 
     async def _compare(self, scored: _Scored) -> None:
@@ -373,23 +388,63 @@ class PartitionRunner:
             if self._releasing:
                 return await self._committed()
             batch = await self._next_batch()
-            if batch is not None:
+            if batch is not None and self.halt is not None:
+                self._look_behind(self.halt, batch)
+            elif batch is not None:
                 start = self.pipeline.position
                 scored = await self._score(batch, start)
                 self._ports.failpoint("runner.scored")
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
                 self._pace(full=len(batch.records) >= self._asked)
+                self._go_on_or_say_why_not()
             elif self._stopping.is_set() and not (self._releasing or self._waits()):
                 return await self._finish()
             await self._look_after_snapshot()
+
+    def _go_on_or_say_why_not(self) -> None:
+        """Pass a halt that was overruled already; say loudly that the partition stands at another.
+
+        Called once for each halt.
+        """
+        halt = self.halt
+        if halt is None:
+            return
+        if self._ahead.permits(halt):
+            self._resume(halt)
+            return
+        self.state = "halted"
+        self._ports.metrics.halted(self.partition, True)
+        logger.error(
+            "%s: HALTED at offset %d: %s. Nothing behind it is scored. Look at the dead letters "
+            "(`rcf dlq list %s`), mend their source, then let the stream go on (`rcf resume %s`)",
+            *(self.partition, halt.offset, halt.reason),
+            *(self.partition.stream, self.partition.stream),
+        )
+
+    def _look_behind(self, halt: Halt, batch: Batch) -> None:
+        """Go on when the log holds the word to do so behind the halt; process nothing yet."""
+        self._ahead.see(batch)
+        if self._ahead.permits(halt):
+            self._resume(halt)
+
+    def _resume(self, halt: Halt) -> None:
+        self.pipeline.resume()
+        self.state = "live"
+        self._ports.metrics.halted(self.partition, False)
+        logger.warning(
+            "%s: goes on behind offset %d, where it halted: %s",
+            *(self.partition, halt.offset, halt.reason),
+        )
 
     async def _next_batch(self) -> Batch | None:
         """Wait for input, the end of a commit or a snapshot, a tick, or a stop."""
         if self._polling is None:
             self._asked = self._batch_records()
-            gathering = self._gather(self.pipeline.position, self._asked)
-            self._polling = asyncio.create_task(gathering)
+            position = self.pipeline.position
+            if self.halt is not None:
+                position = self._ahead.next_offset(self.halt)
+            self._polling = asyncio.create_task(self._gather(position, self._asked))
         if not (self._polling.done() or self._stopping.is_set()):
             stop = asyncio.create_task(self._stopping.wait())
             tasks = (self._polling, self._committing, self._saving, stop)
@@ -410,8 +465,8 @@ class PartitionRunner:
         return batch
 
     def _waits(self) -> bool:
-        """Tell whether input is known to wait."""
-        return self.pipeline.position < self.backlog.end
+        """Tell whether input is known to wait that may be processed."""
+        return self.halt is None and self.pipeline.position < self.backlog.end
 
     def _batch_records(self) -> int:
         """Return how many records scoring takes about `batch_s` for."""
@@ -447,6 +502,11 @@ class PartitionRunner:
 
         began_s = now_s()
         output, score_s = await self._in_thread(self._scorer, score)
+        if pipeline.position < batch.next_offset:  # it halted in the middle
+            end = pipeline.position
+            settled = [record for record in batch.records if record.offset < end]
+            behind = batch.behind + len(batch.records) - len(settled)
+            batch = Batch(batch.partition, settled, end, behind)
         self._schedule.processed(len(batch.records), score_s)
         return _Scored(batch, output, start, began_s, score_s)
 
@@ -578,7 +638,7 @@ class PartitionRunner:
             await self._in_thread(
                 self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
             )
-        except OSError as error:
+        except (OSError, TransientError) as error:
             logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
         self._written = None
         self._ports.metrics.snapshot_written(

@@ -5,7 +5,8 @@ changed when it was written; the manifest names, for every series, its pack, pla
 Unchanged series stay in the packs of earlier snapshots. The log holds the pointer: manifest
 name and SHA-256. So everything that is read is checked, and a torn or altered file is found.
 
-Names carry the owner's epoch: a late former owner cannot overwrite a file.
+Names carry the owner's epoch, so that a late former owner cannot overwrite a file, and the
+beginning of the SHA-256 of what the file holds: one name never stands for two contents.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
+from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
 from service.engine.pipeline import Pipeline
 from service.engine.ports import Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer
@@ -28,6 +30,11 @@ from service.engine.records import Pointer
 VERSION = 1
 LIVE_SHARE = 0.5
 """A pack of which a smaller share is in use is emptied into the next one."""
+PACK_BYTES = 32 * 2**20
+"""A pack is closed when it has so many bytes: it is held in memory until its name is known, and
+goes to an object store in one request."""
+NAME_DIGITS = 32
+"""Hex digits of the content's SHA-256 in a file's name."""
 
 
 class SeriesRef(msgspec.Struct, frozen=True):
@@ -47,6 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
         offset: the state is that before this offset.
         config: the configuration at that offset, as `control` writes it.
         fingerprint: names the numerics (machine, compiler); another one may round differently.
+        dead_letters: the count that decides where the partition halts.
     """
 
     version: int
@@ -56,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
     config: msgspec.Raw
     fingerprint: str
     series: tuple[SeriesRef, ...]
+    dead_letters: DeadLetterCount = NOTHING_COUNTED
 
 
 class Capture:
@@ -80,6 +89,7 @@ class Capture:
         self.partition = pipeline.partition
         self.offset = pipeline.position
         self.config = pipeline.config
+        self.dead_letters = pipeline.limit.count()
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -144,11 +154,11 @@ def capture(pipeline: Pipeline, places: dict[str, SeriesRef]) -> Capture:
 def write(
     store: SnapshotStore, prefix: str, taken: Capture, fingerprint: str, failpoint: Failpoints
 ) -> Written:
-    """Make a capture durable: the pack first, then the manifest that names it."""
-    pack = f"{prefix}{taken.offset}.pack"
+    """Make a capture durable: the packs first, then the manifest that names them."""
     written: list[SeriesRef] = []
-    if taken.changed:
-        store.write(pack, _chunks(pack, taken, written, failpoint))
+    for pack in _packs(prefix, taken, failpoint):
+        store.write(pack.name, pack.chunks)
+        written += pack.references
     failpoint("snapshot.packed")
     series = (*taken.kept, *written)
     manifest = Manifest(
@@ -159,12 +169,14 @@ def write(
         config=msgspec.Raw(encode_config(taken.config)),
         fingerprint=fingerprint,
         series=series,
+        dead_letters=taken.dead_letters,
     )
     data = msgspec.json.encode(manifest)
-    name = f"{prefix}{taken.offset}.manifest"
+    digest = sha256(data).hexdigest()
+    name = f"{prefix}{taken.offset}-{digest[:NAME_DIGITS]}.manifest"
     store.write(name, [data])
     failpoint("snapshot.written")
-    pointer = Pointer(taken.offset, name, sha256(data).hexdigest())
+    pointer = Pointer(taken.offset, name, digest)
     size = len(data) + sum(reference.length for reference in written)
     return Written(pointer, series, size)
 
@@ -190,6 +202,11 @@ def read_manifest(store: SnapshotStore, pointer: Pointer) -> Manifest:
 def config_of(manifest: Manifest) -> StreamConfig:
     """Return the configuration at the manifest's offset."""
     return decode_config(bytes(manifest.config))
+
+
+def limit_of(manifest: Manifest) -> DeadLetterLimit:
+    """Return the limit of dead letters, counting on from the manifest's offset."""
+    return DeadLetterLimit(manifest.dead_letters)
 
 
 def load(
@@ -246,16 +263,41 @@ def _epoch_of(name: str) -> int:
     return int(epoch) if epoch.isdecimal() else -1
 
 
-def _chunks(
-    pack: str, taken: Capture, written: list[SeriesRef], failpoint: Failpoints
-) -> Iterator[bytes]:
-    start = 0
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """One file of series, about to be written."""
+
+    name: str
+    chunks: list[bytes]
+    references: list[SeriesRef]
+
+
+def _packs(prefix: str, taken: Capture, failpoint: Failpoints) -> Iterator[_Pack]:
+    """Gather a capture's series into packs; one at a time is in memory."""
+    series: list[tuple[str, bytes]] = []
+    size = 0
     while (item := taken.take()) is not None:
-        key, data = item
         failpoint("snapshot.chunk")
-        yield data
-        written.append(SeriesRef(key, pack, start, len(data), sha256(data).hexdigest()))
+        series.append(item)
+        size += len(item[1])
+        if size >= PACK_BYTES:
+            yield _pack(prefix, series)
+            series, size = [], 0
+    if series:
+        yield _pack(prefix, series)
+
+
+def _pack(prefix: str, series: list[tuple[str, bytes]]) -> _Pack:
+    chunks = [data for _, data in series]
+    digest = sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    name = f"{prefix}{digest.hexdigest()[:NAME_DIGITS]}.pack"
+    references, start = [], 0
+    for key, data in series:
+        references.append(SeriesRef(key, name, start, len(data), sha256(data).hexdigest()))
         start += len(data)
+    return _Pack(name, chunks, references)
 
 
 def _in_wasteful_packs(places: dict[str, SeriesRef]) -> list[str]:

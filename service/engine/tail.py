@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import count
 from operator import attrgetter
 
+from service.engine.carried import size_of_header
 from service.engine.records import Result, ResultFilter, ResultSlice, size_of
 
 KEPT_BYTES = 16 * 2**20
@@ -50,7 +51,9 @@ class PartitionTail:
 
     def publish(self, end: int, results: Sequence[Result]) -> None:
         """Add the results of a committed transaction that settles all offsets below `end`."""
-        size = size_of(results)
+        size = size_of(results) + sum(
+            size_of_header(header) for result in results for header in result.headers
+        )
         self._chunks.append((end, size, results))
         self._size += size
         self.committed = end

@@ -14,7 +14,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.memory import MemoryLog
 from service.adapters.prometheus import PrometheusMetrics
 from service.adapters.snapshots import MemorySnapshotStore
@@ -83,7 +83,7 @@ def memory_engine(metrics: object) -> Engine:
     ports = Ports(
         log=MemoryLog(),
         snapshots=MemorySnapshotStore(),
-        decoder_for=JsonDecoder,
+        decoder_for=decoder_for,
         detectors=FakeFactory(),
         clock=SystemClock(),
         metrics=metrics,  # type: ignore[arg-type]  # a stand-in that counts

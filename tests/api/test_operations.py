@@ -36,7 +36,7 @@ def troubled(method, error):
 
 def test_health_and_readiness(client):
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/readyz").json() == {"status": "ready", "halted": []}
 
 
 def test_before_the_engine_is_there_everything_but_health_is_503():

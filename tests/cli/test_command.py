@@ -197,3 +197,38 @@ def test_the_demo_finds_what_is_labelled():
     found, total = done.stderr.splitlines()[-1].split(" labelled")[0].split(" of ")
     assert int(total) >= 14 and int(found) >= 0.9 * int(total)
     assert int(done.stderr.split(" false alarms")[0].split()[-1]) <= 2
+
+
+@pytest.mark.parametrize("place", ["snaps", "/var/snaps", "s3://bucket", "s3://bucket/a/b"])
+def test_snapshots_go_to_a_directory_or_a_bucket(place):
+    assert settings.load(snapshots=place).snapshots == place
+
+
+@pytest.mark.parametrize("place", ["", " ", "s3:///prefix", "ftp://host/x", "s3://bucket?x=1"])
+def test_other_places_for_snapshots_are_refused(place):
+    said = r"RCF_SNAPSHOTS \(--snapshots\) = .*: must be a directory or s3://bucket/prefix\."
+    with pytest.raises(SettingsError, match=said):
+        settings.load(snapshots=place)
+
+
+def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated():
+    with pytest.raises(SettingsError, match="without credentials") as caught:
+        settings.load(snapshots="s3://AKID:hush@bucket/x")
+    assert "hush" not in str(caught.value) and "s3://…@bucket/x" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_store_of_snapshots_that_is_not_there_is_named_at_the_start(tmp_path):
+    environment = os.environ | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "x"}
+    environment |= {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "hush"}
+    place = ["--data-dir", str(tmp_path), "--snapshots", "s3://bucket"]
+    done = run("serve", "--port", "0", *place, env=environment)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("rcf: snapshots: listing") and "RCF_SNAPSHOTS" in last
+    assert "Traceback" not in done.stderr and "hush" not in done.stderr
+
+
+def test_schemas_are_printed_without_a_server():
+    assert json.loads(run("schema", "score").stdout)["title"] == "Result"
+    assert run("schema", "scores").returncode == 2

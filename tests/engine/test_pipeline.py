@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
-from service.adapters.codec import JsonDecoder
-from service.engine.config import StreamConfig
+from service.adapters.codec import decoder_for
+from service.engine.config import CHANGES, DECISIVE, StreamConfig, model_digest
 from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvariantError
@@ -22,7 +23,7 @@ HERE = StreamPartition("s", 0)
 
 
 def pipeline(config: StreamConfig = CONFIG) -> Pipeline:
-    return Pipeline(HERE, config, SeriesDetectors(FakeFactory()), JsonDecoder)
+    return Pipeline(HERE, config, SeriesDetectors(FakeFactory()), decoder_for)
 
 
 def batch(records: list[Record]) -> Batch:
@@ -80,6 +81,7 @@ def test_a_result_says_what_happened():
         "threshold": None,
         "grade": None,
         "anomaly": False,
+        "model": model_digest(CONFIG),
     }
     assert second["status"] == "warming"
     assert third["status"] == "scored"
@@ -110,6 +112,73 @@ def test_poison_gets_a_result_and_a_dead_letter_and_the_detector_never_sees_it(v
     (letter,) = output.dead_letters
     assert (letter.offset, letter.value, letter.field) == (1, value, field)
     assert poisoned.detectors.digests() == clean.detectors.digests()
+
+
+def test_other_fields_and_headers_travel_with_the_result():
+    headers = (("trace", b"\xff\x00"), ("none", None), ("trace", b"2"))
+    value = b'{"host":"a","n":1.50,"values":[1,2]}'
+    records = [
+        Record(0, 1, "a", value, False, headers),
+        Record(1, 2, "a", b"[1,2]"),
+        Record(2, 3, "a", b"oops", False, headers),
+    ]
+    output = pipeline().process(batch(records))
+    assert b'"fields":{"host":"a","n":1.50}' in output.results[0].value
+    assert [result.headers for result in output.results] == [headers, (), headers]
+    assert not {"fields", "fields_left_out", "headers_left_out"} & stories(output)[1].keys()
+    assert output.dead_letters[0].headers == headers
+
+
+def test_what_is_carried_is_bounded_and_what_is_left_out_is_counted():
+    fields = {f"f{n}": "x" * 1000 for n in range(6)} | {"last": 1}
+    value = json.dumps({"values": [1, 2]} | fields).encode()
+    headers = (*((f"h{n}", bytes(1500)) for n in range(4)), ("small", b"1"))
+    large = Record(0, 1, "a", value, False, headers)
+    huge = Record(1, 1, "a", b'{"values":[1,2],"f":"%b"}' % bytes(b"x" * 9000))
+    bad = Record(2, 1, "a", b"oops", False, headers)
+    output = pipeline().process(batch([large, huge, bad]))
+    one, two, three = stories(output)
+    assert list(one["fields"]) == ["f0", "f1", "f2", "f3", "last"]
+    assert (one["fields_left_out"], one["headers_left_out"]) == (2, 2)
+    assert [name for name, _ in output.results[0].headers] == ["h0", "h1", "small"]
+    assert "fields" not in two and two["fields_left_out"] == 1
+    assert three["headers_left_out"] == 2
+    assert output.dead_letters[0].headers == headers, "a dead letter keeps all of it"
+
+
+def test_the_bound_is_what_is_said():
+    def kept(length: int) -> bool:
+        value = b'{"values":[1,2],"f":"%b"}' % (b"x" * length)
+        return "fields" in stories(pipeline().process(batch([Record(0, 1, "a", value)])))[0]
+
+    assert kept(4096 - len('{"f":""}')) and not kept(4097 - len('{"f":""}'))
+
+
+def test_the_model_is_named_by_what_decides_scores():
+    for same in ({"retention": 5000}, {"max_series": 7}, {"partitions": 3}, {"decoder": "csv"}):
+        assert model_digest(replace(CONFIG, **same)) == model_digest(CONFIG)
+    other = [{"seed": 1}, {"time_decay": 0.5}, {"generation": 2}, {"name": "t"}, {"trees": 9}]
+    digests = {model_digest(replace(CONFIG, **change)) for change in other}
+    assert len(digests | {model_digest(CONFIG)}) == 6
+
+
+def test_every_field_of_a_stream_is_counted_as_decisive_or_not():
+    indifferent = {"partitions", "max_series", "retention", "decoder"}
+    indifferent |= {"dead_letter_share", "dead_letter_run"}
+    assert {*DECISIVE, *indifferent} == CHANGES.keys()
+
+
+def test_the_decoder_changes_where_the_change_stands():
+    csv = encode_config(replace(CONFIG, decoder="csv"))
+    records = [
+        Record(0, 0, "a", b"[1,2]"),
+        Record(1, 0, "a", b"1,2"),
+        Record(2, 0, None, csv, True),
+        Record(3, 0, "a", b"[1,2]"),
+        *(Record(offset, 0, "a", b"1,2") for offset in (4, 5)),
+    ]
+    found = [story["status"] for story in stories(pipeline().process(batch(records)))]
+    assert found == ["warming", "error", "control", "error", "warming", "scored"]
 
 
 def test_series_above_the_limit_get_error_results():

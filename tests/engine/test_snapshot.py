@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
 from service.adapters.codec import JsonDecoder
 from service.adapters.forest import ForestFactory
 from service.adapters.snapshots import MemorySnapshotStore
+from service.engine import snapshot as snapshot_module
 from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
@@ -129,6 +131,19 @@ def test_only_changed_series_are_written_again():
     (pack,) = {place.pack for place in second.series} - {place.pack for place in places.values()}
     assert len(store.files[pack]) == 232  # one of eight
     assert restored(store, second.pointer).digests() == step.detectors.digests()
+
+
+def test_files_are_named_by_what_they_hold(monkeypatch):
+    """An owner's name never stands for two contents, and large states come in several packs."""
+    monkeypatch.setattr(snapshot_module, "PACK_BYTES", 500)  # a series has 232
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "abcdefg")
+    written = save(store, step, {})
+    packs = [name for name in store.files if name.endswith(".pack")]
+    assert sorted(len(store.files[name]) for name in packs) == [232, 696, 696]
+    for name, data in store.files.items():
+        assert sha256(data).hexdigest()[:32] in name
+    assert restored(store, written.pointer).digests() == step.detectors.digests()
 
 
 def test_a_pack_that_is_mostly_garbage_is_emptied():

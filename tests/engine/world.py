@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.config import StreamConfig
@@ -59,7 +59,7 @@ class World:
             Ports(
                 self.log,
                 self.store,
-                JsonDecoder,
+                decoder_for,
                 self.factory,
                 self.clock,
                 self.metrics,

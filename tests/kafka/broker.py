@@ -120,7 +120,7 @@ class Broker:
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         limit = time.monotonic() + START_S
-        while not _listens(self.port):
+        while not listens(self.port):
             if self._process.poll() is not None or time.monotonic() > limit:
                 said = self.log_file.read_text(errors="replace")[-1500:]
                 self.kill()
@@ -173,7 +173,8 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Tell whether somebody takes connections on a port."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((HOST, port)) == 0

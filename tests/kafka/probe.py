@@ -62,10 +62,10 @@ def group_offsets(address: str, group: str, topic: str, count: int) -> list[int]
 def produce(
     address: str,
     topic: str,
-    records: Sequence[tuple[int, bytes | None, bytes | None, int]],
+    records: Sequence[tuple[Any, ...]],
     **options: str,
 ) -> None:
-    """Write (partition, key, value, time) records; in one transaction if an id is given."""
+    """Write (partition, key, value, time[, headers]); in one transaction if an id is given."""
     producer = Producer(
         {"bootstrap.servers": address, "enable.idempotence": True, "linger.ms": 1} | options
     )
@@ -73,8 +73,9 @@ def produce(
     if transactional:
         producer.init_transactions(10)
         producer.begin_transaction()
-    for partition, key, value, time_ms in records:
-        producer.produce(topic, value, key, partition, timestamp=time_ms)
+    for partition, key, value, time_ms, *more in records:
+        headers = more[0] if more else None
+        producer.produce(topic, value, key, partition, timestamp=time_ms, headers=headers)
         producer.poll(0)
     assert producer.flush(10) == 0
     if transactional:

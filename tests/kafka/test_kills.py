@@ -41,6 +41,8 @@ def make_records(seed: int, count: int) -> list[tuple[int, NewRecord]]:
     for index, (x, y) in enumerate(values.tolist()):
         key = f"series-{rng.randrange(40)}"
         value = rng.choice(POISON) if rng.random() < 0.01 else json.dumps([x, y]).encode()
+        if index % 3 == 0:
+            value = json.dumps({"host": f"h{index % 7}", "values": [x, y], "n": index}).encode()
         found.append((hash_of(key), NewRecord(value, key, 1_700_000_000_000 + index)))
     return found
 
@@ -49,8 +51,16 @@ def hash_of(key: str) -> int:
     return int(key.rpartition("-")[2]) % PARTITIONS
 
 
-def as_written(records: list[tuple[int, NewRecord]]) -> list[tuple[int, bytes, bytes, int]]:
-    return [(part, each.key.encode(), each.value, each.timestamp_ms) for part, each in records]
+def as_written(records: list[tuple[int, NewRecord]]) -> list[tuple]:
+    return [
+        (part, each.key.encode(), each.value, each.timestamp_ms, [("trace", trace(each))])
+        for part, each in records
+    ]
+
+
+def trace(record) -> bytes:
+    """What each record bears as a header, and its result or dead letter after it."""
+    return b"trace-%d" % record.timestamp_ms
 
 
 def ends_of(records: list[tuple[int, NewRecord]]) -> list[int]:
@@ -68,10 +78,14 @@ def check_outputs(cluster: Cluster, config: StreamConfig, reference: dict) -> No
             for key, value, _, headers in found["scores"][number]
         ]
         assert [(int(name.rpartition(b"/")[2]), key, value) for name, key, value in names] == scores
+        traces = [dict(headers)["trace"] for *_, headers in found["scores"][number]]
+        assert traces == [trace(each) for each in results]
         wanted = [(each.key.encode(), each.value) for each in results if each.anomaly]
         assert [each[:2] for each in found["anomalies"][number]] == wanted
         dead = [(each.key.encode(), each.value) for each in reference["dead"][number]]
         assert [(key, value or b"") for key, value, *_ in found["dlq"][number]] == dead
+        traces = [dict(headers)["trace"] for *_, headers in found["dlq"][number]]
+        assert traces == [trace(each) for each in reference["dead"][number]]
 
 
 @pytest.mark.slow

@@ -347,10 +347,12 @@ def a_commit_that_is_never_sent(patch: Patch) -> None:
 
 
 def the_offset_is_read_before_the_fence(patch: Patch) -> None:
-    original = OwnedPartition.assign
+    original, read = OwnedPartition.assign, partition_module.committed_offset
 
     async def early(self, cursor):
-        committed, end = await self._committed(), await self.results.end_in(cursor)
+        number = self.partition.partition
+        committed = await read(self._topics, self._connection, self.stored, number)
+        end = await self.results.end_in(cursor)
 
         async def stale(*_):
             return committed
@@ -358,7 +360,8 @@ def the_offset_is_read_before_the_fence(patch: Patch) -> None:
         async def stale_end(*_):
             return end
 
-        self._committed, self.results.end_in = stale, stale_end
+        self.results.end_in = stale_end
+        patch.setattr(partition_module, "committed_offset", stale)
         return await original(self, cursor)
 
     patch.setattr(OwnedPartition, "assign", early)
@@ -394,12 +397,11 @@ def the_pointer_goes_ahead(patch: Patch) -> None:
 
 
 def an_earlier_stream_of_this_name_counts(patch: Patch) -> None:
-    async def careless(self):
-        group, topic = self._connection.application, self._names.input
-        found = await self._topics.committed(group, topic, self.partition.partition)
+    async def careless(topics, there, stored, number):
+        found = await topics.committed(there.application, stored.config.name, number)
         return None if found is None else found[0]
 
-    patch.setattr(OwnedPartition, "_committed", careless)
+    patch.setattr(partition_module, "committed_offset", careless)
 
 
 def gaps_are_not_noted(patch: Patch) -> None:

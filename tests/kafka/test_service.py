@@ -17,20 +17,24 @@ import pytest
 from service.adapters.kafka import Connection
 from tests.kafka.broker import free_ports
 from tests.kafka.probe import group_offsets
+from tests.s3 import SECRET, s3_client
 
 START_S = 120  # kernels may have to be compiled
 
 
 @contextlib.contextmanager
-def serving(kafka: Connection, directory: Path, port: int) -> Iterator[subprocess.Popen]:
+def serving(
+    kafka: Connection, directory: Path, port: int, snapshots: str
+) -> Iterator[subprocess.Popen]:
     environment = os.environ | {
         "RCF_KAFKA_APPLICATION": kafka.application,
         "RCF_KAFKA_REPLICATION": "1",
         "RCF_KAFKA_SESSION_S": "3",
-        "RCF_SNAPSHOT_DIR": str(directory / "snapshots"),
+        "RCF_SNAPSHOT_INTERVAL_S": "0.5",
     }
     command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
     command += ["--kafka-bootstrap", kafka.bootstrap, "--data-dir", str(directory / str(port))]
+    command += ["--snapshots", snapshots]
     with (directory / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -73,16 +77,30 @@ def all_results(client: httpx.Client, stream: str, count: int) -> list[dict]:
     raise AssertionError(f"{len(found)} results of {count}")
 
 
+def until_saved(bucket: str, stream: str) -> None:
+    """Wait until every partition has a snapshot in the bucket."""
+    limit_s = time.monotonic() + 10
+    while time.monotonic() < limit_s:
+        page = s3_client().list_objects_v2(Bucket=bucket, Prefix=f"rcf/{stream}.", MaxKeys=1000)
+        names = [each["Key"] for each in page.get("Contents", [])]
+        saved = {name.split("/")[2] for name in names if name.endswith(".manifest")}
+        if saved == {"0", "1", "2", "3"}:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{names}")
+
+
 @pytest.mark.slow
-def test_two_workers_answer_as_one(kafka, tmp_path):
+def test_two_workers_answer_as_one(kafka, tmp_path, s3_bucket):
+    snapshots = f"s3://{s3_bucket}/rcf"
     ports = free_ports(2)
     stream = f"s-{kafka.application}"
     one, two = (httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) for port in ports)
     with (
         one,
         two,
-        serving(kafka, tmp_path, ports[0]) as first,
-        serving(kafka, tmp_path, ports[1]) as second,
+        serving(kafka, tmp_path, ports[0], snapshots) as first,
+        serving(kafka, tmp_path, ports[1], snapshots) as second,
     ):
         until_ready(one)
         until_ready(two)
@@ -100,12 +118,15 @@ def test_two_workers_answer_as_one(kafka, tmp_path):
         assert pages[0] == pages[1]
         changed = two.put(f"/v1/streams/{stream}", json={"max_series": 50})
         assert changed.status_code == 200, changed.text
+        until_saved(s3_bucket, stream)
         first.kill()
         first.wait()
         after = post(two, stream, rows)  # waits until the other's partitions are taken over
         assert {each["status"] for each in after} <= {"scored", "warming"}
         second.terminate()
         assert second.wait(30) == 0
+    for name in (f"{port}.log" for port in ports):
+        assert SECRET not in (tmp_path / name).read_text()
     ends = group_offsets(kafka.bootstrap, kafka.application, stream, 4)
     # The change of the configuration is a record, and its transaction a marker, in each partition.
     assert sum(ends) == 600 + 2 * 4

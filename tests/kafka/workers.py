@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -10,8 +11,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.memory import MemoryLog
@@ -46,7 +49,7 @@ def engine_over(
     ports = Ports(
         log,
         store,
-        JsonDecoder,
+        decoder_for,
         ForestFactory(),
         SystemClock(),
         NoMetrics(),
@@ -114,7 +117,8 @@ class Cluster:
         limit_s = time.monotonic() + wait_s
         found: list[int] = []
         while time.monotonic() < limit_s:
-            found = self.offsets(config)
+            with contextlib.suppress(KafkaException):  # a new broker has no coordinator yet
+                found = self.offsets(config)
             if found == ends:
                 return
             time.sleep(0.2)
@@ -161,7 +165,7 @@ async def _work(
 def _at_rest(engine: Engine) -> bool:
     """Whether no partition is on its way from one worker to another."""
     states = [runner.state for runner in engine._runners.values()]
-    return all(state in ("live", "failed") for state in states)
+    return all(state in ("live", "halted", "failed") for state in states)
 
 
 async def undisturbed(

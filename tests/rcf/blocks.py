@@ -59,16 +59,18 @@ class Block:
         self.shape = shape = state.shape_of(self.forest.header)
         by_tree = {
             name: getattr(self.forest, name).reshape(shape.trees, -1)
-            for name in ("nodes", "halves", "keys", "peaks", "origins", "leaves")
+            for name in ("nodes", "numbers", "keys", "peaks", "origins", "leaves")
         }
         self.nodes = by_tree["nodes"]
-        # The mass of node n is at n, though only every second two numbers are nodes.
-        self.masses = by_tree["halves"][:, state.MASS :: 4]
-        self.parents = by_tree["halves"][:, state.PARENT :: 16]
+        self.layout = layout = shape.layout
+        # The mass of node n is at n, though a wide pair's last two words are no nodes.
+        self.masses = by_tree["numbers"][:, layout.mass :: layout.step]
+        self.parents = by_tree["numbers"][:, layout.parent :: layout.step * layout.words]
         self.keys, self.peaks = by_tree["keys"], by_tree["peaks"]
         self.origins, self.leaves = by_tree["origins"], by_tree["leaves"]
         self.ranges = self.forest.singles.reshape(shape.trees, -1)[:, state.RANGE :: 8]
-        self.rows = self.forest.quarters.reshape(shape.trees, -1)[:, state.ROW :: 8]
+        step = layout.row_step * layout.words
+        self.rows = self.forest.box_rows[layout.row :: step].reshape(shape.trees, -1)
         self.boxes = self.forest.boxes.reshape(shape.rows, shape.row.width)
 
     def count(self, word: int) -> int:
@@ -115,15 +117,16 @@ class Block:
 
     def _node(self, tree: int, number: int, above: int = 0) -> Node:
         assert above <= 2 * self.shape.pairs, "a cycle of nodes"
-        assert number % 4 < 2, "the two words behind a pair are no nodes"
-        word = int(self.nodes[tree, number])
-        cut, dimension, left = word >> 32, (word >> 16) & 0xFFFF, word & 0xFFFF
+        assert number % self.layout.words < 2, "the two words behind a wide pair are no nodes"
+        word, bits = int(self.nodes[tree, number]), self.layout.bits
+        largest = (1 << bits) - 1
+        cut, dimension, left = word >> 32, (word >> bits) & largest, word & largest
         mass = int(self.masses[tree, number])
         if left == number:
             return Node(number, mass, slot=cut - LEAF_CUT)
         children = tuple(self._node(tree, n, above + 1) for n in (left, left + 1))
         node = Node(number, mass, dimension, settled(float_of_key(cut)), children)
-        row = int(self.rows[tree, left >> 2])
+        row = int(self.rows[tree, left // self.layout.words])
         if row:
             node.low, node.high = self.box(self.boxes[row])
         return node
@@ -139,7 +142,9 @@ class Block:
             ratio = self.masses[trees, node ^ 1] / np.maximum(mass, 1)
             codisp = np.where(below, np.maximum(codisp, ratio), codisp)
             depth += below
-            node = np.where(below, self.parents[trees, node >> 2].astype(np.int64), 0)
+            node = np.where(
+                below, self.parents[trees, node // self.layout.words].astype(np.int64), 0
+            )
         return depth, codisp
 
     def evict_next(self, slots: np.ndarray) -> None:
@@ -207,21 +212,22 @@ def _check_tree(block: Block, number: int) -> None:
         _, _, mass = count.check(tree.root)
         assert mass == size, "mass of the root and size of the reservoir"
         assert not count.slots_of, "a slot names a node that is no leaf"
-    pairs = {_pair(b): b.number for b in count.branches}
+    words = block.layout.words
+    pairs = {_pair(block, b): b.number for b in count.branches}
     assert len(pairs) == len(count.branches), "two branches share their children"
     for pair, above in pairs.items():
         assert block.parents[number, pair] == above, "parent of a pair"
     free, pair = [], int(block.forest.free_pairs[number])
     while pair != 0:
-        assert pair % 4 == 0, "a pair is named by its left node"
-        free.append(pair >> 2)
+        assert pair % words == 0, "a pair is named by its left node"
+        free.append(pair // words)
         assert len(free) <= block.shape.pairs, "the list of free pairs is a ring"
-        pair = int(block.parents[number, pair >> 2])
+        pair = int(block.parents[number, pair // words])
     assert sorted([*free, *pairs]) == list(range(1, block.shape.pairs)), "pairs lost or used twice"
 
 
-def _pair(branch: Node) -> int:
-    return branch.children[0].number >> 2
+def _pair(block: Block, branch: Node) -> int:
+    return branch.children[0].number // block.layout.words
 
 
 class _Count:
@@ -243,12 +249,12 @@ class _Count:
         assert high_left[i] <= node.cut < low_right[i], "left <= cut < right"
         low, high = np.minimum(low_left, low_right), np.maximum(high_left, high_right)
         assert node.mass == mass_left + mass_right, "mass of a branch"
-        kept = int(self.block.rows[self.number, _pair(node)])
+        kept = int(self.block.rows[self.number, _pair(self.block, node)])
         assert (kept > 0) == (node.mass > self.block.shape.box_mass), "which boxes are kept"
         if kept:
             assert np.array_equal(node.low, low), "hull of the children"
             assert np.array_equal(node.high, high), "hull of the children"
-            _check_range(self.block, self.number, _pair(node), low, high)
+            _check_range(self.block, self.number, _pair(self.block, node), low, high)
         return low, high, node.mass
 
     def _check_leaf(self, node: Node) -> tuple[np.ndarray, np.ndarray, int]:
@@ -263,10 +269,10 @@ class _Count:
 
 
 def _check_range(block: Block, tree: int, pair: int, low: np.ndarray, high: np.ndarray) -> None:
-    stored = block.ranges[tree, pair]
     row = block.boxes[block.rows[tree, pair]]
     with np.errstate(over="ignore"):
         again = box_union_plain(row.copy(), 0, row, 0, row, 0, block.shape.row)
+    stored = block.ranges[tree, pair] if block.layout.keeps_range else again
     assert stored == again, "range of a box"
     exact = float((high.astype(np.float64) - low).sum())
     if exact < 3e38:
@@ -280,8 +286,9 @@ def _check_reservoir(block: Block, tree: int, records: np.ndarray) -> None:
     taken = np.zeros(shape.slots, bool)
     taken[used] = True
     assert np.all(block.keys[tree, taken] >= 0) and np.all(block.keys[tree, ~taken] == -1)
-    peaks = block.keys[tree].reshape(-1, 16).max(axis=1).view(np.int32)
-    assert np.array_equal(block.peaks[tree, : len(peaks)], peaks), "largest key of each block"
+    if block.layout.keeps_peaks:
+        peaks = block.keys[tree].reshape(-1, 16).max(axis=1).view(np.int32)
+        assert np.array_equal(block.peaks[tree, : len(peaks)], peaks), "largest key of each block"
     if block.sequence:
         full = len(used) == shape.sample_size
         due = int(block.forest.due[tree])

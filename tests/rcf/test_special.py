@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcf import Forest, special, step
+from rcf import Forest, fixed, special, step
 from rcf.row import RowShape, row_for
 
 
-def process(kernel: special.Kernel, forest: Forest, rows: np.ndarray, learn: bool) -> np.ndarray:
+def process(kernel: fixed.Kernel, forest: Forest, rows: np.ndarray, learn: bool) -> np.ndarray:
     scores = np.empty(len(rows))
     assert kernel(forest.block, rows, scores, learn) == len(rows)
     return scores
@@ -31,7 +31,7 @@ def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
     for start in range(0, len(rows), 150):
         part = rows[start : start + 150]
         found = []
-        for forest, kernel in zip(forests, (step.run_rows, special.KERNELS[key]), strict=True):
+        for forest, kernel in zip(forests, (step.run_rows, fixed.KERNELS[key]), strict=True):
             scored = process(kernel, forest, part[:9], learn=False)
             learnt = process(kernel, forest, part, learn=True)
             found.append((scored.tobytes(), learnt.tobytes(), forest.block.tobytes()))
@@ -40,8 +40,8 @@ def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
 
 def test_every_kernel_stands_under_the_shape_of_its_row() -> None:
     shapes = {row_for(d)[:2] for d in range(1, 97)}
-    assert set(special.KERNELS) <= shapes
-    for (groups, tail), kernel in special.KERNELS.items():
+    assert set(fixed.KERNELS) <= shapes
+    for (groups, tail), kernel in fixed.KERNELS.items():
         assert kernel.__name__ == f"run_{groups}_{tail}"
 
 
@@ -59,7 +59,7 @@ class Compilation:
 def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compilation]:
     started: list[Compilation] = []
 
-    def start(key: tuple[int, int]) -> Compilation:
+    def start(mark: str, key: tuple[int, int]) -> Compilation:
         started.append(Compilation())
         return started[-1]
 
@@ -72,29 +72,33 @@ def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compil
 ROW = RowShape(1, 2, 20)
 
 
+def specialist(row: RowShape = ROW) -> special.Specialist[fixed.Kernel]:
+    return special.Specialist(row, step.run_rows, fixed.KERNELS, "row")
+
+
 def test_a_kernel_takes_over_when_its_compilation_repays(compilations: list[Compilation]) -> None:
-    chosen = special.Specialist(ROW)
+    chosen = specialist()
     chosen.note(special.REPAYS - 1, 50)
     assert not compilations and chosen.kernel is step.run_rows
     chosen.note(1, 50)
     chosen.note(10**9, 50)
     assert len(compilations) == 1 and chosen.kernel is step.run_rows, "scoring does not wait"
-    special._marker((1, 2)).touch()
+    special._marker("row", (1, 2)).touch()
     compilations[0].code = 0
     chosen.note(1, 50)
-    assert chosen.kernel is special.KERNELS[1, 2]
-    assert special.Specialist(ROW).kernel is special.KERNELS[1, 2], "at once where it is cached"
+    assert chosen.kernel is fixed.KERNELS[1, 2]
+    assert specialist().kernel is fixed.KERNELS[1, 2], "at once where it is cached"
 
 
 def test_work_counts_trees(compilations: list[Compilation]) -> None:
-    special.Specialist(ROW).note(special.REPAYS // 4, 100)
+    specialist().note(special.REPAYS // 4, 100)
     assert not compilations
-    special.Specialist(ROW).note(special.REPAYS // 4, 200)
+    specialist().note(special.REPAYS // 4, 200)
     assert len(compilations) == 1
 
 
 def test_a_failed_compilation_is_not_tried_again(compilations: list[Compilation]) -> None:
-    chosen = special.Specialist(ROW)
+    chosen = specialist()
     chosen.note(10**9, 50)
     compilations[0].code = 1
     for _ in range(3):
@@ -105,10 +109,10 @@ def test_a_failed_compilation_is_not_tried_again(compilations: list[Compilation]
 def test_told_not_to_or_without_a_cache_nothing_is_compiled(
     compilations: list[Compilation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    special.Specialist(RowShape(7, 0, 112)).note(10**9, 50)  # a shape without a kernel of its own
+    specialist(RowShape(7, 0, 112)).note(10**9, 50)  # a shape without a kernel of its own
     monkeypatch.setenv("RCF_SPECIALISE", "0")
-    special.Specialist(ROW).note(10**9, 50)
+    specialist().note(10**9, 50)
     monkeypatch.setenv("RCF_SPECIALISE", "1")
     monkeypatch.setattr(special, "CACHE_DIRECTORY", None)
-    special.Specialist(ROW).note(10**9, 50)
+    specialist().note(10**9, 50)
     assert not compilations

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import pytest
 
-from rcf import Forest, cut, vector
+from rcf import Forest, Forests, cut, vector
+from rcf.layout import PairLayout, fixed_layout, layout_of
 from rcf.row import RowShape, fixed_row, row_for
 from rcf.state import OVERHANG, open_block
 from tests.rcf.calls import from_python
@@ -89,6 +91,7 @@ class Trees(NamedTuple):
     """Eight trees from `first` on."""
 
     nodes: np.ndarray
+    box_rows: np.ndarray
     boxes: np.ndarray
     first: int
     pairs: int
@@ -109,11 +112,11 @@ def empty_paths(pairs: int) -> Paths:
 
 
 @numba.njit
-def walk(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
+def walk(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape, layout: PairLayout) -> Any:
     return vector.descend(
         t.nodes,
         t.first,
-        4 * t.pairs,
+        layout.words * t.pairs,
         t.last,
         keys,
         kind,
@@ -122,18 +125,20 @@ def walk(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
         p.ratios,
         p.depths,
         row,
+        layout,
     )
 
 
-def walk_plain(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
-    ends = (t.first, 4 * t.pairs, t.last)
-    return vector.descend_plain(t.nodes, *ends, keys, kind, *p[:4], row)
+def walk_plain(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape, layout: PairLayout) -> Any:
+    ends = (t.first, layout.words * t.pairs, t.last)
+    return vector.descend_plain(t.nodes, *ends, keys, kind, *p[:4], row, layout)
 
 
 @numba.njit
-def fold(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+def fold(t: Trees, query: Any, p: Paths, row: RowShape, layout: PairLayout) -> None:
     vector.fold_paths(
         t.nodes,
+        t.box_rows,
         t.boxes,
         query,
         p.nodes,
@@ -143,12 +148,33 @@ def fold(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
         p.values,
         p.tops,
         row,
+        layout,
     )
 
 
-def fold_plain(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+@numba.njit
+def walk_wide(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
+    return walk(t, keys, kind, p, row, fixed_layout(False))
+
+
+@numba.njit
+def walk_narrow(t: Trees, keys: Any, kind: int, p: Paths, row: RowShape) -> Any:
+    return walk(t, keys, kind, p, row, fixed_layout(True))
+
+
+@numba.njit
+def fold_wide(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+    fold(t, query, p, row, fixed_layout(False))
+
+
+@numba.njit
+def fold_narrow(t: Trees, query: Any, p: Paths, row: RowShape) -> None:
+    fold(t, query, p, row, fixed_layout(True))
+
+
+def fold_plain(t: Trees, query: Any, p: Paths, row: RowShape, layout: PairLayout) -> None:
     rest = (p.nodes, p.unseen, p.depths, p.chances, p.values, p.tops)
-    vector.fold_plain(t.nodes, t.boxes, query, *rest, row)
+    vector.fold_plain(t.nodes, t.box_rows, t.boxes, query, *rest, row, layout)
 
 
 def row_shape(dimensions: int) -> RowShape:
@@ -256,22 +282,35 @@ def test_one_face_reached_is_enough(dimensions: int) -> None:
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 16, 17, 21, 30, 48])
 @pytest.mark.parametrize("trees", [1, 8, 11])
-def test_descents_and_folds(trees: int, dimensions: int) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_descents_and_folds(narrow: bool, trees: int, dimensions: int) -> None:
     """Paths, scores and chances of real forests; queries inside, outside and on their points."""
     random = np.random.default_rng(trees)
-    forest = Forest(dimensions, trees=trees, sample_size=60, seed=trees)
+    size = min(60, 255 // trees)  # so that all boxes fit the narrow layout
     points = np.round(random.normal(size=(400, dimensions)) * 2) / 2
-    forest.update(points)
-    block, row, pairs = open_block(forest.block), forest.shape.row, forest.shape.pairs
+    if narrow:
+        forests = Forests(
+            1, dimensions, trees=trees, sample_size=size, box_mass=1, time_decay=0.2, seed=trees
+        )
+        forests.process(np.zeros(len(points), int), points)
+        block = open_block(forests.block(0))
+    else:
+        forest = Forest(dimensions, trees=trees, sample_size=size, seed=trees)
+        forest.update(points)
+        block = open_block(forest.block)
+    assert block.layout is layout_of(narrow)
+    row, pairs = block.row, block.pairs
+    kernels = (walk_narrow, fold_narrow) if narrow else (walk_wide, fold_wide)
+    plain = tuple(partial(twin, layout=layout_of(narrow)) for twin in (walk_plain, fold_plain))
     for trial in range(12):
         point = random.normal(size=dimensions) * 10.0 ** (trial % 3 - 1)
         point = (points[-1 - trial] if trial % 4 == 3 else point).astype(np.float32)
         keys = np.array([key_of(x) for x in point], np.int64)
         query = as_row(point, point, 0)
         for first in range(0, trees, vector.LANES):
-            eight = Trees(block.nodes, block.boxes, first, pairs, trees - 1)
+            eight = Trees(block.nodes, block.box_rows, block.boxes, first, pairs, trees - 1)
             both = []
-            for descend, climb in ((walk, fold), (walk_plain, fold_plain)):
+            for descend, climb in (kernels, plain):
                 paths = empty_paths(pairs)
                 steps = descend(eight, keys, trial % 3, paths, row)
                 assert steps > paths.depths.max()
@@ -310,11 +349,11 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
 
     @numba.njit
     def walk_fixed(t: Trees, keys: Any, p: Paths) -> None:
-        walk(t, keys, 0, p, fixed_row(groups, tail))
+        walk(t, keys, 0, p, fixed_row(groups, tail), fixed_layout(False))
 
     @numba.njit
     def fold_fixed(t: Trees, query: Any, p: Paths) -> None:
-        fold(t, query, p, fixed_row(groups, tail))
+        fold(t, query, p, fixed_row(groups, tail), fixed_layout(False))
 
     random = np.random.default_rng(groups)
     dimensions = 8 * groups + tail
@@ -323,7 +362,7 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
     forest.update(points)
     block, row, pairs = open_block(forest.block), forest.shape.row, forest.shape.pairs
     assert (row.groups, row.tail) == (groups, tail)
-    eight = Trees(block.nodes, block.boxes, 0, pairs, 7)
+    eight = Trees(block.nodes, block.box_rows, block.boxes, 0, pairs, 7)
     for trial in range(12):
         a, b = (random.normal(size=dimensions).astype(np.float32) for _ in range(2))
         box = as_row(np.minimum(a, b), np.maximum(a, b), 0)
@@ -342,12 +381,12 @@ def test_rows_known_while_compiling_give_the_same_bits(groups: int, tail: int) -
             if fixed:
                 walk_fixed(eight, keys, paths)
             else:
-                walk(eight, keys, 0, paths, row)
+                walk_wide(eight, keys, 0, paths, row)
             paths.tops[:] = paths.depths
             if fixed:
                 fold_fixed(eight, query, paths)
             else:
-                fold(eight, query, paths, row)
+                fold_wide(eight, query, paths, row)
             both.append(paths)
         same_paths(*both)
 

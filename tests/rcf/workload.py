@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from rcf import Detector, Forest
+from rcf import Detector, Forest, Forests
 
 SIZES = [(1, 1), (2, 3), (5, 1), (1, 8), (11, 1)]
 
@@ -68,13 +68,34 @@ def run_extremes() -> str:
     return digest(*parts)
 
 
+def run_forests() -> str:
+    """Many forests of the narrow layout, one of which needs more room than most."""
+    forests = Forests(
+        3,
+        features=2,
+        trees=3,
+        sample_size=40,
+        output_after=2,
+        initial_accept_fraction=1.0,
+        box_mass=12,
+        seed=4,
+    )
+    rows = records(150, 2)
+    parts = [forests.process(np.arange(150) % 3, rows)]
+    parts.append(forests.process(np.ones(40, int), 4.0 ** (np.arange(80).reshape(40, 2) / 2 - 20)))
+    parts.append(forests.score(np.arange(20) % 3, rows[:20]))
+    assert forests.shape.narrow and list(forests.grown) == [1]
+    return digest(*(part.tobytes() for part in parts), forests.block(1).tobytes())
+
+
 def run() -> dict[str, str]:
     scores = ["codisp", "disp", "depth", "codisp", "depth"]
     found = {
         f"{features}x{shingle_size} {score}": run_forest(features, shingle_size, score)
         for (features, shingle_size), score in zip(SIZES, scores, strict=True)
     }
-    return {**found, "detector": run_detector(), "extremes": run_extremes()}
+    rest = {"many": run_forests(), "detector": run_detector(), "extremes": run_extremes()}
+    return {**found, **rest}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from service.adapters.clock import SystemClock
-from service.adapters.codec import JsonDecoder
+from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
 from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
@@ -92,7 +92,7 @@ class World:
         ports = Ports(
             log,
             self.store(failpoint),
-            JsonDecoder,
+            decoder_for,
             self.factory,
             SystemClock(),
             NoMetrics(),

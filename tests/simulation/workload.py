@@ -106,6 +106,9 @@ def _record(rng: random.Random, row: np.ndarray, number: int) -> NewRecord:
     if rng.random() < 0.01:
         return NewRecord(rng.choice(POISON), key, time_ms)
     x, y = (repr(value).encode() for value in row.tolist())
+    if number % 3 == 0:  # other fields, now and then more of them than are carried
+        note = b"n" * (5000 if number % 99 == 0 else 5)
+        return NewRecord(b'{"host":"h","values":[%b,%b],"note":"%b"}' % (x, y, note), key, time_ms)
     if rng.random() < 0.5:
         return NewRecord(b'{"values":[%b,%b]}' % (x, y), key, time_ms)
     return NewRecord(b'{"values":{"y":%b,"x":%b}}' % (y, x), key, time_ms)

@@ -12,10 +12,15 @@
 - `partition`   one owned partition: taking over, polling, committing
 - `results`     committed results by input offset
 - `followers`   results of partitions that other workers run
+- `standing`    where a partition stands: offset and pointers
+- `prober`      what brokers say of themselves, for those who examine them
+- `topic_checks`, `doctor`  what is wrong with topics, and with all the rest
 - `log`         the port
+- `view`        the same topics for those who only look
 """
 
 from service.adapters.kafka.connection import Connection, Security
 from service.adapters.kafka.log import KafkaLog
+from service.adapters.kafka.view import KafkaView
 
-__all__ = ["Connection", "KafkaLog", "Security"]
+__all__ = ["Connection", "KafkaLog", "KafkaView", "Security"]

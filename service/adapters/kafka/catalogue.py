@@ -21,48 +21,12 @@ from service.adapters.kafka.connection import CALL_S, Connection
 from service.adapters.kafka.producer import Discards, Message, TransactionalProducer, Writes
 from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.topics import COMPACTED, Topics
-from service.engine.config import StreamConfig
 from service.engine.errors import EngineError, Fenced, InvalidParameter, TransientError
-from service.engine.records import StreamEntry
+from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 TRIES = 5
 WAIT_S = 1.0
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """A stream as the control topic holds it.
-
-    Attributes:
-        config, birth: see `StreamEntry`.
-        incarnation: the offset of the record that made it; that one holds None.
-        made_input: whether the input topic was made for it, so that it goes with it.
-        origins: for each partition, where the stream begins in the input.
-        scores_from, dead_from: where its results and dead letters begin in their topics.
-    """
-
-    config: StreamConfig
-    birth: StreamConfig
-    incarnation: int | None
-    made_input: bool
-    origins: list[int]
-    scores_from: list[int]
-    dead_from: list[int]
-
-    @property
-    def entry(self) -> StreamEntry:
-        """The engine's view."""
-        return StreamEntry(self.config, self.birth, self.number)
-
-    @property
-    def number(self) -> int:
-        """The incarnation, known to be there."""
-        return -1 if self.incarnation is None else self.incarnation
-
-    def with_config(self, config: StreamConfig) -> Stored:
-        """Return the same stream, configured otherwise."""
-        return msgspec.structs.replace(self, config=config)
-
 
 _decoder = msgspec.json.Decoder(Stored)
 Changed = Callable[[Stored | None, Stored | None], None]
@@ -117,11 +81,19 @@ class Catalogue:
             TransientError: the brokers do not answer.
         """
         await self._topics.make(self._topic, 1, COMPACTED)
+        await self.read()
+        self._following = asyncio.create_task(self._follow())
+
+    async def read(self) -> None:
+        """Read all of it once; the topic must be there.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
         ends = await self._ends.ends(self._topic, 0)
         async for record in self._cursor.scan(self._topic, 0, ends.begin, ends.end):
             self._apply(record)
         self._position = ends.end
-        self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
         """Let go."""

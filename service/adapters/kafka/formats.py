@@ -2,8 +2,10 @@
 
 Results are flat JSON as HTTP gives them, keyed by series, with the headers of a CloudEvent in
 binary mode: `ce_id` is topic/partition/offset of the input record, so it names the event however
-often a reader meets it. Dead letters are the original bytes under the original key, with headers
-named after Kafka Connect's.
+often a reader meets it. Dead letters are the original bytes under the original key and beside the
+original headers, with further headers named after Kafka Connect's.
+
+Whoever writes the input may put anything beside it, so nothing read there may fail.
 """
 
 from __future__ import annotations
@@ -16,44 +18,38 @@ import msgspec
 from service.adapters.kafka.producer import Header, Message
 from service.engine.records import (
     DeadLetter,
+    Headers,
     NewRecord,
-    Pointer,
     Record,
     Result,
     StreamPartition,
 )
-
-CONTROL = "rcf-control"
-"""Header of a record that changes a stream's configuration; names the stream's incarnation."""
-
-TIMESTAMP = "rcf-timestamp"
-"""Header of a time before 1970, which Kafka's own field cannot hold."""
-
-ANOMALY = "rcf-anomaly"
-SCORED = "io.github.rcf-stream.result"
-ERRORS = "__connect.errors."
-FIELD = "rcf.errors.field"
-
-
-class StoredPointer(msgspec.Struct, frozen=True):
-    """What the checkpoints topic says of one snapshot.
-
-    Attributes:
-        incarnation: of the stream; pointers of an earlier one do not count.
-        number: grows by one with each pointer of a partition.
-    """
-
-    incarnation: int
-    number: int
-    offset: int
-    manifest: str
-    sha256: str
-
-    @property
-    def pointer(self) -> Pointer:
-        """The engine's view."""
-        return Pointer(self.offset, self.manifest, self.sha256)
-
+from service.messages.headers import (
+    ANOMALY,
+    CE_ID,
+    CE_SOURCE,
+    CE_SPECVERSION,
+    CE_TYPE,
+    CONTENT_TYPE,
+    CONTROL,
+    ERROR_CLASS,
+    ERROR_FIELD,
+    ERROR_MESSAGE,
+    ERROR_OFFSET,
+    ERROR_PARTITION,
+    ERROR_TOPIC,
+    JSON,
+    KEY,
+    OF_DEAD_LETTERS,
+    OF_INPUT,
+    OF_RESULTS,
+    RESULT_TYPE,
+    SPECVERSION,
+    TIMESTAMP,
+    carried_name,
+    original_name,
+)
+from service.messages.pointer import StoredPointer
 
 _pointers = msgspec.json.Decoder(StoredPointer)
 
@@ -81,12 +77,14 @@ def decode_records(records: Iterable[Any], incarnation: int) -> list[Record]:
 def _decode_record(record: Any, incarnation: int) -> Record:
     control = False
     time_ms = record.timestamp
+    headers: Headers = ()
     if record.headers:
-        headers = dict(record.headers)
-        control = headers.get(CONTROL) == b"%d" % incarnation
-        time_ms = _time(record, headers)
-    key = None if record.key is None else decode_key(record.key)
-    return Record(record.offset, time_ms, key, record.value or b"", control)
+        known = dict(record.headers)
+        control = known.get(CONTROL) == b"%d" % incarnation
+        time_ms = _time(record, known)
+        headers = _without(record.headers, OF_INPUT)
+    key, headers = _key(record, headers)
+    return Record(record.offset, time_ms, key, record.value or b"", control, headers)
 
 
 def encode_results(
@@ -96,13 +94,15 @@ def encode_results(
     prefix = f"{partition.stream}/{partition.partition}/".encode()
     messages = []
     for result in results:
-        headers = [("ce_id", b"%b%d" % (prefix, result.offset)), *common]
+        headers = [(CE_ID, b"%b%d" % (prefix, result.offset)), *common]
         time_ms = result.timestamp_ms
         if time_ms < 0:
             headers += _early(time_ms)
             time_ms = 0
         if result.anomaly:
             headers.append((ANOMALY, b"true"))
+        if result.headers:
+            headers += [(carried_name(name), value) for name, value in result.headers]
         messages.append(Message(result.key.encode(), result.value, time_ms, headers))
     return messages
 
@@ -110,45 +110,61 @@ def encode_results(
 def common_headers(partition: StreamPartition) -> tuple[Header, ...]:
     """Return the headers that all results of a partition share."""
     return (
-        ("ce_specversion", b"1.0"),
-        ("ce_type", SCORED.encode()),
-        ("ce_source", f"/streams/{partition.stream}".encode()),
-        ("content-type", b"application/json"),
+        (CE_SPECVERSION, SPECVERSION.encode()),
+        (CE_TYPE, RESULT_TYPE.encode()),
+        (CE_SOURCE, f"/streams/{partition.stream}".encode()),
+        (CONTENT_TYPE, JSON.encode()),
     )
 
 
 def decode_result(record: Any) -> Result:
     """Read a result."""
-    headers = dict(record.headers)
-    offset = int(headers["ce_id"].rpartition(b"/")[2])
-    time_ms = _time(record, headers)
-    return Result(offset, time_ms, record.key.decode(), ANOMALY in headers, record.value)
+    known = dict(record.headers)
+    offset = int(known[CE_ID].rpartition(b"/")[2])
+    time_ms = _time(record, known)
+    carried = _without(record.headers, OF_RESULTS)
+    headers = tuple((original_name(name), value) for name, value in carried)
+    key = record.key.decode()
+    return Result(offset, time_ms, key, ANOMALY in known, record.value, headers)
 
 
 def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:
-    """Write a dead letter."""
+    """Write a dead letter; headers of an earlier failure make way for those of this one."""
+    key, value = encode_key(dead.key), dead.value or None
+    for name, original in dead.headers:
+        if name == KEY and original is not None:
+            key = bytes.fromhex(original.decode())
     headers = [
-        (f"{ERRORS}topic", partition.stream.encode()),
-        (f"{ERRORS}partition", b"%d" % partition.partition),
-        (f"{ERRORS}offset", b"%d" % dead.offset),
-        (f"{ERRORS}exception.message", dead.reason.encode("utf-8", "backslashreplace")),
-        (FIELD, dead.field.encode("utf-8", "backslashreplace")),
+        *_without(dead.headers, OF_DEAD_LETTERS | {KEY}),
+        (ERROR_TOPIC, partition.stream.encode()),
+        (ERROR_PARTITION, b"%d" % partition.partition),
+        (ERROR_OFFSET, b"%d" % dead.offset),
+        (ERROR_CLASS, b"InvalidRecord"),
+        (ERROR_MESSAGE, dead.reason.encode("utf-8", "backslashreplace")),
+        (ERROR_FIELD, dead.field.encode("utf-8", "backslashreplace")),
         *_early(dead.timestamp_ms),
     ]
-    return Message(encode_key(dead.key), dead.value, max(dead.timestamp_ms, 0), headers)
+    return Message(key, value, max(dead.timestamp_ms, 0), headers)
 
 
 def decode_dead_letter(record: Any) -> DeadLetter:
     """Read a dead letter."""
-    headers = dict(record.headers)
+    known = dict(record.headers)
+    key, headers = _key(record, _without(record.headers, OF_DEAD_LETTERS))
     return DeadLetter(
-        int(headers[f"{ERRORS}offset"]),
-        _time(record, headers),
-        None if record.key is None else decode_key(record.key),
+        int(known[ERROR_OFFSET]),
+        _time(record, known),
+        key,
         record.value or b"",
-        headers[FIELD].decode(),
-        headers[f"{ERRORS}exception.message"].decode(),
+        known[ERROR_FIELD].decode(),
+        known[ERROR_MESSAGE].decode(),
+        headers,
     )
+
+
+def is_added_to_dead(header: str) -> bool:
+    """Tell whether a dead letter's header says why it is one, and did not come with the record."""
+    return header in OF_DEAD_LETTERS or header == KEY
 
 
 def encode_pointer(stored: StoredPointer, partition: int, slots: int) -> Message:
@@ -171,16 +187,32 @@ def encode_key(key: str | None) -> bytes | None:
     return None if key is None else key.encode("utf-8", "backslashreplace")
 
 
-def decode_key(key: bytes) -> str:
-    """Read a key of any bytes; what is no UTF-8 shows as escapes, for JSON takes text only."""
-    return key.decode("utf-8", "backslashreplace")
+def _key(record: Any, headers: Headers) -> tuple[str | None, Headers]:
+    """Read a key of any bytes.
+
+    What is no UTF-8 shows as escapes, for JSON takes text only; its bytes then travel as a header.
+    """
+    key = record.key
+    if key is None:
+        return None, headers
+    try:
+        return key.decode(), headers
+    except UnicodeDecodeError:
+        return key.decode("utf-8", "backslashreplace"), (*headers, (KEY, key.hex().encode()))
+
+
+def _without(headers: Iterable[Header], names: frozenset[str]) -> Headers:
+    return tuple((name, value) for name, value in headers if name not in names)
 
 
 def _early(time_ms: int) -> list[Header]:
     return [(TIMESTAMP, b"%d" % time_ms)] if time_ms < 0 else []
 
 
-def _time(record: Any, headers: Mapping[str, bytes]) -> int:
+def _time(record: Any, headers: Mapping[str, bytes | None]) -> int:
+    """Return a record's time; a header that says none, or one after 1970, is not ours."""
     early = headers.get(TIMESTAMP)
-    time_ms: int = record.timestamp if early is None else int(early)
+    time_ms: int = record.timestamp
+    if early is not None and early[:1] == b"-" and early[1:].isdigit() and len(early) < 16:
+        time_ms = -int(early[1:])
     return time_ms

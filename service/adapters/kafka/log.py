@@ -11,7 +11,7 @@ from itertools import chain
 from aiokafka import TopicPartition
 
 from service.adapters.kafka import names
-from service.adapters.kafka.catalogue import Catalogue, Stored
+from service.adapters.kafka.catalogue import Catalogue
 from service.adapters.kafka.connection import CLOSE_S, Connection
 from service.adapters.kafka.followers import Followers
 from service.adapters.kafka.formats import (
@@ -41,6 +41,7 @@ from service.engine.records import (
     StreamPartition,
     Transaction,
 )
+from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 

@@ -1,39 +1,18 @@
-"""The topics of a stream, and the ids under which the service works on it."""
+"""The names of topics, and the ids under which the service works on them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from service.adapters.kafka.connection import Connection
 from service.engine.records import StreamPartition
+from service.messages import topics
+from service.messages.topics import topics_of
 
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The topics of one stream. All have the input's partitions; p writes to p."""
-
-    input: str
-    scores: str
-    anomalies: str
-    dead_letters: str
-    checkpoints: str
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """All but the input."""
-        return (self.scores, self.anomalies, self.dead_letters, self.checkpoints)
-
-
-def topics_of(stream: str) -> Topics:
-    """Return the names of a stream's topics; the input's is the stream's own."""
-    return Topics(
-        stream, f"{stream}.scores", f"{stream}.anomalies", f"{stream}.dlq", f"{stream}.checkpoints"
-    )
+__all__ = ["control_id", "control_topic", "topics_of", "transactional_id"]
 
 
 def control_topic(connection: Connection) -> str:
     """Return the compacted topic that holds the catalogue."""
-    return f"{connection.application}.streams"
+    return topics.control_topic(connection.application)
 
 
 def transactional_id(connection: Connection, partition: StreamPartition) -> str:

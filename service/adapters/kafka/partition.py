@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from aiokafka import TopicPartition
 
 from service.adapters.kafka import names
-from service.adapters.kafka.catalogue import Stored
 from service.adapters.kafka.connection import Connection
 from service.adapters.kafka.formats import (
-    StoredPointer,
     common_headers,
-    decode_pointer,
     decode_records,
     encode_dead_letter,
     encode_pointer,
@@ -28,6 +24,7 @@ from service.adapters.kafka.producer import (
 )
 from service.adapters.kafka.reader import Cursor, OutOfRangeError
 from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import committed_offset, read_pointers
 from service.adapters.kafka.topics import Topics
 from service.engine.errors import EngineError, StateLost
 from service.engine.records import (
@@ -38,6 +35,8 @@ from service.engine.records import (
     Transaction,
 )
 from service.engine.transactions import check_transaction, within
+from service.messages.pointer import StoredPointer
+from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
@@ -88,8 +87,8 @@ class OwnedPartition:
         # 2. Where everything stands; all of it is at rest from here on.
         ends = await cursor.ends(topic, number)
         results_end = await self.results.end_in(cursor)
-        stored = await self._read_pointers(cursor)
-        committed = await self._committed()
+        stored = await read_pointers(cursor, self.stored, number)
+        committed = await committed_offset(self._topics, self._connection, self.stored, number)
         # 3. A group that was idle for long loses its offsets; the results tell them all the same.
         origin = self.stored.origins[number]
         if committed is None:
@@ -107,30 +106,6 @@ class OwnedPartition:
             tuple(each.pointer for each in stored),
             origin,
         )
-
-    async def _committed(self) -> int | None:
-        """Return the group's offset, unless it is of an earlier stream of this name."""
-        found = await self._topics.committed(
-            self._connection.application, self._names.input, self.partition.partition
-        )
-        if found is None or found[1] != str(self.stored.number):
-            return None
-        return found[0]
-
-    async def _read_pointers(self, cursor: Cursor) -> list[StoredPointer]:
-        """Return the kept pointers, newest first."""
-        topic, number = self._names.checkpoints, self.partition.partition
-        ends = await cursor.ends(topic, number)
-        slots: dict[bytes, StoredPointer] = {}
-        async for record in cursor.scan(topic, number, ends.begin, ends.end):
-            try:
-                pointer = decode_pointer(record.value or b"")
-            except msgspec.MsgspecError as error:
-                logger.error("%s: a pointer cannot be read: %s", self.partition, error)
-                continue
-            if pointer.incarnation == self.stored.number:
-                slots[record.key] = pointer
-        return sorted(slots.values(), key=lambda each: each.number, reverse=True)
 
     # -- input ----------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ SLOW_COMMIT_S = 0.9 * REQUEST_S
 FEW = 64
 """Up to so many records of an append join the records of other appends in one batch."""
 
-Header = tuple[str, bytes]
+Header = tuple[str, bytes | None]
 Sent = tuple["asyncio.Future[Any]", int]
 """The acknowledgement to come of a batch, and its records; or of one record of a shared batch."""
 

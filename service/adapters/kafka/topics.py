@@ -30,9 +30,12 @@ KEPT: Mapping[str, str] = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
     "max.message.bytes": str(LARGEST_BYTES),
+    "message.timestamp.after.max.ms": str(2**63 - 1),
 }
 """Trimmed by the stream's own retention, not by age: records bear the times of their input, and a
-broker that keeps a week would delete what is made of older input as soon as it is written."""
+broker that keeps a week would delete what is made of older input as soon as it is written. Nor may
+a broker refuse times that lie ahead, as it does by default from one hour on: a result that cannot
+be written would stop its partition for good."""
 
 COMPACTED: Mapping[str, str] = {
     "cleanup.policy": "compact",

@@ -96,6 +96,29 @@ def open_reader(directory: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_view(directory: Path) -> sqlite3.Connection:
+    """Open the file so that nothing in the directory changes, beside a writer or without one.
+
+    Raises:
+        EngineError: there is no file, or one of another version.
+    """
+    file = directory / FILE
+    if not file.is_file():
+        raise EngineError(f"there is no log in {directory}: {FILE} is absent")
+    # Without a write-ahead log nobody serves the file, and reading it as it stands is safe; with
+    # one, the readers' bookkeeping is in memory that the writer shares, or makes.
+    mode = "mode=ro" if file.with_name(f"{FILE}-wal").exists() else "immutable=1"
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?{mode}", uri=True, isolation_level=None
+    )
+    connection.execute("PRAGMA busy_timeout = 5000")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        connection.close()
+        raise EngineError(f"{file} has version {version}; this program reads {VERSION}")
+    return connection
+
+
 def lock_directory(directory: Path) -> int:
     """Keep other processes out of the directory; closing the descriptor, or dying, lets go.
 

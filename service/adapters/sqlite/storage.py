@@ -19,6 +19,7 @@ from service.engine.records import (
     Assignment,
     DeadLetter,
     NewRecord,
+    Overview,
     Pointer,
     Position,
     Record,
@@ -210,11 +211,6 @@ def assign(db: Connection, partition: StreamPartition) -> Assignment:
     (results_end,) = db.execute(
         "SELECT max(next) FROM results WHERE partition_id = ?", (row.id,)
     ).fetchone()
-    pointers = db.execute(
-        "SELECT position, manifest, sha256 FROM pointers WHERE partition_id = ? "
-        "ORDER BY position DESC",
-        (row.id,),
-    ).fetchall()
     return Assignment(
         partition,
         entry_of(db, partition.stream),
@@ -223,8 +219,26 @@ def assign(db: Connection, partition: StreamPartition) -> Assignment:
         row.begin,
         row.end,
         results_end,
-        tuple(Pointer(*pointer) for pointer in pointers),
+        _pointers(db, row.id),
     )
+
+
+def overview(db: Connection, partition: StreamPartition) -> Overview:
+    """Read where a partition stands, and leave it alone."""
+    row = row_of(db, partition)
+    entry = entry_of(db, partition.stream)
+    pointers = _pointers(db, row.id)
+    return Overview(partition, entry, row.committed, row.begin, row.end, pointers)
+
+
+def _pointers(db: Connection, partition_id: int) -> tuple[Pointer, ...]:
+    """Return the kept pointers, newest first."""
+    rows = db.execute(
+        "SELECT position, manifest, sha256 FROM pointers WHERE partition_id = ? "
+        "ORDER BY position DESC",
+        (partition_id,),
+    )
+    return tuple(Pointer(*row) for row in rows)
 
 
 def commit(db: Connection, transaction: Transaction, failpoint: Failpoints) -> None:

@@ -1,0 +1,71 @@
+"""Checks of what callers hand over; each names the field, the value and what is allowed."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rcf.errors import InvalidParameter
+from rcf.state import F64
+
+
+def whole(field: str, value: object, low: int, high: int) -> int:
+    """`value` as int; InvalidParameter unless it is a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
+    if not low <= value <= high:
+        raise InvalidParameter(field, value, f"a whole number from {low} to {high}")
+    return int(value)
+
+
+def real(field: str, value: object, low: float, high: float) -> float:
+    """`value` as float; InvalidParameter unless it is a number from `low` to `high`."""
+    allowed = f"a number from {low:g} to {high:g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InvalidParameter(field, value, allowed)
+    if not low <= value <= high:
+        raise InvalidParameter(field, value, allowed)
+    return float(value)
+
+
+def as_rows(values: ArrayLike, features: int) -> F64:
+    """Records as float64 (n, features), C order; values are not looked at.
+
+    Args:
+        values: (n, features); for one feature also (n,); for several also one record (features,).
+        features: Values a record.
+
+    Raises:
+        InvalidParameter: Wrong shape or type.
+    """
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.flags.c_contiguous:
+        # What most callers hand over, without the checks that one record's time would notice.
+        if values.ndim == 2 and values.shape[1] == features:
+            return values
+        if values.ndim == 1 and (features == 1 or len(values) == features):
+            return values.reshape(-1, features)
+    allowed = f"numbers in the shape (records, {features})"
+    try:
+        rows = np.asarray(values)
+        if rows.dtype.kind not in "fiub" or rows.dtype.kind == "b":
+            raise InvalidParameter("values", f"of type {rows.dtype}", allowed)
+        rows = np.ascontiguousarray(rows, np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidParameter):
+            raise
+        raise InvalidParameter("values", values, allowed) from error
+    if rows.ndim == 1:
+        rows = rows.reshape(-1, 1) if features == 1 else rows.reshape(1, -1)
+    if rows.ndim != 2 or rows.shape[1] != features:
+        raise InvalidParameter("values", f"of shape {np.shape(values)}", allowed)
+    return rows
+
+
+def refuse_value(rows: F64, place: int) -> NoReturn:
+    """InvalidParameter for the value at a flat index of records (n, features)."""
+    row, feature = divmod(place, rows.shape[1])
+    raise InvalidParameter(
+        f"values[{row}][{feature}]", float(rows[row, feature]), "a finite number within ±3.4e38"
+    )

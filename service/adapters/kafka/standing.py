@@ -1,0 +1,52 @@
+"""Where a partition stands: the group's offset and the pointers to its snapshots. Only reads."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from service.adapters.kafka import names
+from service.adapters.kafka.connection import Connection
+from service.adapters.kafka.formats import decode_pointer
+from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.topics import Topics
+from service.messages.pointer import StoredPointer
+from service.messages.stream import Stored
+
+logger = logging.getLogger(__name__)
+
+
+async def committed_offset(
+    topics: Topics, connection: Connection, stored: Stored, number: int
+) -> int | None:
+    """Return the group's offset in a partition, unless it is of an earlier stream of this name.
+
+    Raises:
+        TransientError: the brokers do not answer.
+    """
+    topic = names.topics_of(stored.config.name).input
+    found = await topics.committed(connection.application, topic, number)
+    if found is None or found[1] != str(stored.number):
+        return None
+    return found[0]
+
+
+async def read_pointers(cursor: Cursor, stored: Stored, number: int) -> list[StoredPointer]:
+    """Return a partition's kept pointers, newest first.
+
+    Raises:
+        TransientError: the brokers do not answer.
+    """
+    topic = names.topics_of(stored.config.name).checkpoints
+    ends = await cursor.ends(topic, number)
+    slots: dict[bytes, StoredPointer] = {}
+    async for record in cursor.scan(topic, number, ends.begin, ends.end):
+        try:
+            pointer = decode_pointer(record.value or b"")
+        except msgspec.MsgspecError as error:
+            logger.error("%s/%d: a pointer cannot be read: %s", stored.config.name, number, error)
+            continue
+        if pointer.incarnation == stored.number:
+            slots[record.key] = pointer
+    return sorted(slots.values(), key=lambda each: each.number, reverse=True)

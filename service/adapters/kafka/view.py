@@ -1,0 +1,218 @@
+"""The topics as one looks at them from outside: no group is joined, no id is taken.
+
+Dead letters that are appended once more take their bytes, key and headers from the input itself
+where it still holds them, for those are exactly what came; otherwise from the dead letter, without
+the headers that were added to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from service.adapters.kafka import names
+from service.adapters.kafka.catalogue import Catalogue
+from service.adapters.kafka.connection import Connection
+from service.adapters.kafka.formats import decode_dead_letter, decode_records, is_added_to_dead
+from service.adapters.kafka.producer import AppendProducer, Discards, Message
+from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import committed_offset, read_pointers
+from service.adapters.kafka.topics import Topics
+from service.engine.errors import EngineError, UnknownStream
+from service.engine.records import (
+    Batch,
+    DeadLetter,
+    Overview,
+    Position,
+    ResultFilter,
+    ResultSlice,
+    StreamEntry,
+    StreamPartition,
+)
+from service.messages.stream import Stored
+
+WAIT_S = 1.0
+AT_ONCE = 500
+
+
+class KafkaView:
+    """A `LogView` over topics, and what `rcf tail` follows."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._discards = Discards()
+        self._topics = Topics(connection)
+        self._catalogue = Catalogue(connection, self._topics, self._discards, lambda *_: None)
+        self._cursor = Cursor(connection)
+        self._input = Cursor(connection)
+
+    async def open(self) -> None:
+        """Read the catalogue; see `LogView`."""
+        topic = names.control_topic(self._connection)
+        if topic not in await self._topics.counts([topic]):
+            where = f"at {self._connection.bootstrap} there is no topic {topic!r}"
+            raise EngineError(
+                f"{where}: no worker of the application {self._connection.application!r} has run "
+                "there yet, or we may not see it"
+            )
+        await self._catalogue.read()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._catalogue.close()
+        await self._cursor.close()
+        await self._input.close()
+        await self._topics.close()
+        await self._discards.done()
+
+    async def streams(self) -> list[StreamEntry]:
+        """Return the catalogue, ordered by name."""
+        streams = self._catalogue.streams
+        return [streams[name].entry for name in sorted(streams)]
+
+    async def overview(self, partition: StreamPartition) -> Overview:
+        """Tell how a partition stands; see `LogView`."""
+        stored, number = self._stored(partition.stream), partition.partition
+        ends = await self._cursor.ends(names.topics_of(partition.stream).input, number)
+        pointers = await read_pointers(self._cursor, stored, number)
+        return Overview(
+            partition,
+            stored.entry,
+            await committed_offset(self._topics, self._connection, stored, number),
+            ends.begin,
+            ends.end,
+            tuple(each.pointer for each in pointers),
+            stored.origins[number],
+        )
+
+    async def read_records(self, partition: StreamPartition, offset: int, limit: int) -> Batch:
+        """Read records; see `LogView`."""
+        stored, there = self._stored(partition.stream), []
+        async for record in self._scan_input(partition, offset, limit):
+            there.append(record)
+            if len(there) == limit:
+                break
+        found = decode_records(there, stored.number)
+        return Batch(partition, found, found[-1].offset + 1 if found else offset)
+
+    async def read_results(
+        self, partition: StreamPartition, offset: int, limit: int, where: ResultFilter
+    ) -> ResultSlice:
+        """Read committed results; see `LogView`."""
+        stored, number = self._stored(partition.stream), partition.partition
+        topic = names.topics_of(partition.stream).scores
+        results = ResultsTopic(topic, number, stored.scores_from[number])
+        return await results.read(self._cursor, offset, limit, where, 0)
+
+    async def read_dead_letters(
+        self, partition: StreamPartition, offset: int, limit: int
+    ) -> list[DeadLetter]:
+        """Read committed dead letters; see `LogView`."""
+        found: list[DeadLetter] = []
+        async for record in self._scan_dead(partition):
+            dead = decode_dead_letter(record)
+            if dead.offset >= offset:
+                found.append(dead)
+                if len(found) == limit:
+                    break
+        return found
+
+    async def requeue(
+        self, partition: StreamPartition, letters: Sequence[DeadLetter]
+    ) -> list[Position]:
+        """Append dead letters to the input once more; see `LogView`."""
+        wanted = {letter.offset: letter for letter in letters}
+        messages = {}
+        async for record in self._scan_dead(partition):
+            dead = decode_dead_letter(record)
+            if dead.offset in wanted:
+                kept = [header for header in record.headers if not is_added_to_dead(header[0])]
+                messages[dead.offset] = _as_it_came(record, kept)
+        for offset in sorted(wanted):
+            async for record in self._scan_input(partition, offset, 1):
+                if record.offset == offset and (record.value or b"") == wanted[offset].value:
+                    messages[offset] = _as_it_came(record, record.headers)
+                break
+        appends = AppendProducer(self._connection, self._discards)
+        topic, number = names.topics_of(partition.stream).input, partition.partition
+        try:
+            parts = {number: [messages[letter.offset] for letter in letters]}
+            offsets = await appends.append(topic, parts)
+        finally:
+            appends.close()
+        return [Position(number, offset) for offset in offsets[number]]
+
+    async def follow(
+        self, stream: str, *, anomalies: bool, from_beginning: bool
+    ) -> AsyncGenerator[bytes]:
+        """Yield committed results of all partitions as they appear, for ever.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            TransientError: the brokers do not answer.
+        """
+        stored, topics = self._stored(stream), names.topics_of(stream)
+        topic = topics.anomalies if anomalies else topics.scores
+        queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(2 * AT_ONCE)
+        places = []
+        for number in range(stored.config.partitions):
+            ends = await self._cursor.ends(topic, number)
+            places.append(ends.begin if from_beginning else ends.end)
+        await self._cursor.close()
+        tasks = [
+            asyncio.create_task(self._feed(queue, topic, number, place))
+            for number, place in enumerate(places)
+        ]
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _feed(
+        self, queue: asyncio.Queue[bytes | Exception], topic: str, number: int, place: int
+    ) -> None:
+        cursor = Cursor(self._connection, follows=True)
+        try:
+            while True:
+                for record in await cursor.read(topic, number, place, AT_ONCE, WAIT_S):
+                    await queue.put(record.value)
+                place = cursor.position
+        except Exception as error:  # the reader shall hear of it, whatever it is
+            await queue.put(error)
+        finally:
+            await cursor.close()
+
+    async def _scan_input(
+        self, partition: StreamPartition, offset: int, most: int
+    ) -> AsyncGenerator[Any]:
+        topic, number = names.topics_of(partition.stream).input, partition.partition
+        ends = await self._cursor.ends(topic, number)
+        begin = max(ends.begin, offset)
+        async for record in self._input.scan(topic, number, begin, ends.end, most):
+            yield record
+
+    async def _scan_dead(self, partition: StreamPartition) -> AsyncGenerator[Any]:
+        stored, number = self._stored(partition.stream), partition.partition
+        topic = names.topics_of(partition.stream).dead_letters
+        ends = await self._cursor.ends(topic, number)
+        begin = max(ends.begin, stored.dead_from[number])
+        async for record in self._cursor.scan(topic, number, begin, ends.end):
+            yield record
+
+    def _stored(self, stream: str) -> Stored:
+        try:
+            return self._catalogue.streams[stream]
+        except KeyError:
+            raise UnknownStream(stream) from None
+
+
+def _as_it_came(record: Any, headers: Sequence[tuple[str, bytes]]) -> Message:
+    return Message(record.key, record.value, max(record.timestamp, 0), list(headers))

@@ -1,0 +1,66 @@
+"""One message of each kind, as documents show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from service.engine.config import StreamConfig, model_digest
+from service.engine.outcome import Outcome
+from service.messages.headers import (
+    ANOMALY,
+    CE_ID,
+    CE_SOURCE,
+    CE_SPECVERSION,
+    CE_TYPE,
+    CONTENT_TYPE,
+    ERROR_CLASS,
+    ERROR_FIELD,
+    ERROR_MESSAGE,
+    ERROR_OFFSET,
+    ERROR_PARTITION,
+    ERROR_TOPIC,
+    JSON,
+    RESULT_TYPE,
+    SPECVERSION,
+)
+
+CONFIG = StreamConfig(name="rooms", features=("celsius",))
+RECORD: dict[str, Any] = {
+    "values": [21.5],
+    "key": "room-1",
+    "timestamp": "2026-01-31T12:00:00Z",
+}
+RESULT: dict[str, Any] = msgspec.to_builtins(
+    Outcome(
+        stream=CONFIG.name,
+        key="room-1",
+        partition=0,
+        offset=4711,
+        timestamp="2026-01-31T12:00:00.000Z",
+        values=[21.5],
+        status="scored",
+        score=31.4,
+        threshold=22.5,
+        grade=0.56,
+        anomaly=True,
+        model=model_digest(CONFIG),
+    )
+)
+RESULT_HEADERS = {
+    CE_ID: "rooms/0/4711",
+    CE_SPECVERSION: SPECVERSION,
+    CE_TYPE: RESULT_TYPE,
+    CE_SOURCE: "/streams/rooms",
+    CONTENT_TYPE: JSON,
+    ANOMALY: "true",
+}
+DEAD_LETTER_HEADERS = {
+    ERROR_TOPIC: "rooms",
+    ERROR_PARTITION: "0",
+    ERROR_OFFSET: "4712",
+    ERROR_CLASS: "InvalidRecord",
+    ERROR_MESSAGE: "not a finite number",
+    ERROR_FIELD: "values.celsius",
+}
