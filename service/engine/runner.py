@@ -425,6 +425,8 @@ class PartitionRunner:
     def _look_behind(self, halt: Halt, batch: Batch) -> None:
         """Go on when the log holds the word to do so behind the halt; process nothing yet."""
         self._ahead.see(batch)
+        waits = batch.next_offset - self.pipeline.position + batch.behind
+        self._ports.metrics.lag(self.partition, max(self.backlog.records, waits))
         if self._ahead.permits(halt):
             self._resume(halt)
 
