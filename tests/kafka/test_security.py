@@ -16,8 +16,11 @@ import pytest
 
 from service import logs, settings, wiring
 from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.kafka.doctor import KafkaDoctor
+from service.adapters.snapshots import MemorySnapshotStore
 from service.cli.errors import CommandError
 from service.cli.serve import run
+from service.engine.checks import Check
 from service.engine.errors import EngineError, InvalidParameter, TransientError
 from service.engine.records import StreamPartition, Transaction
 from service.settings import SettingsError
@@ -115,6 +118,17 @@ def test_who_is_not_let_in_is_told_which_setting_to_look_at(doors, listener, cha
         await asyncio.sleep(0.1)  # TLS takes a moment to say goodbye
 
     asyncio.run(asyncio.wait_for(body(), 30))
+
+
+def test_the_doctor_names_the_setting_too(doors):
+    there = connect(doors, "SECRET", password="wrong-9")
+
+    async def body() -> list[Check]:
+        return [check async for check in KafkaDoctor(there, MemorySnapshotStore()).examine()]
+
+    (check,) = asyncio.run(asyncio.wait_for(body(), 30))
+    assert (check.name, check.level) == ("brokers", "error")
+    assert "RCF_KAFKA_PASSWORD_FILE" in check.said and "wrong-9" not in check.said
 
 
 @pytest.mark.slow
