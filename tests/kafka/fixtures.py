@@ -11,6 +11,7 @@ import pytest
 from service.adapters.kafka import Connection
 from tests.kafka.broker import Broker
 from tests.kafka.jars import NotToBeHadError
+from tests.kafka.probe import group_offsets
 from tests.kafka.proxy import Proxy
 from tests.left_out import left_out
 
@@ -32,6 +33,7 @@ def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | No
         broker = Broker(directory, version=os.environ.get(VERSION) or None)
         broker.format()
         broker.start()
+        group_offsets(broker.address, "anybody", "nothing", 1)  # from here on it knows groups
     except NotToBeHadError as error:
         left_out.reasons["Kafka"] = f"{error}; {HOW}"
         yield None
