@@ -52,7 +52,7 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 bench: $(VENV)/.dev ## speed and memory beside other forests, the pipeline, HTTP; about 20 minutes (ARGS=kernels)
 	@$(BIN)/python -m load $(ARGS)
 
-chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds
+chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds (ARGS=kafka: on a real broker, and every other harm)
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 lock: ## resolve the versions anew (needs uv)

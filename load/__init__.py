@@ -14,6 +14,8 @@
     memory     MB a forest, resident and on disk (probe: the process that it looks into)
     pipeline   records a second through the engine, without network
     http       records a second posted to a real server in batches
+    kafka      records a second from topic to committed scores, what a record costs, how late it is
+               (kafka_worker: a worker with a clock at each part; kafka_traffic: its clients)
     report     one table for people, one JSON line for machines
 
 Machines are noisy, so only ratios inside one run mean anything: variants take turns in short

@@ -13,6 +13,7 @@ from load import (
     calls,
     compact,
     http,
+    kafka,
     kernels,
     memory,
     pipeline,
@@ -33,6 +34,7 @@ REPORTS: dict[str, Callable[[], None]] = {
     "memory": memory.main,
     "pipeline": pipeline.main,
     "http": http.main,
+    "kafka": kafka.main,
 }
 
 #: Run only when they are named: one needs most of a machine's memory, the other labelled data.

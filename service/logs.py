@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
 import sys
 from datetime import UTC, datetime
 
+SELDOM_S = 10.0
 TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -24,6 +26,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class Seldom(logging.Filter):
+    """Lets the Kafka client say the same thing once in a while only.
+
+    It tries a broker that is away a hundred times a second, and tells of each time.
+    """
+
+    def __init__(self, logger: str, interval_s: float = SELDOM_S) -> None:
+        super().__init__()
+        self._logger = logger
+        self._interval_s = interval_s
+        self._said: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is written."""
+        if record.name.partition(".")[0] != self._logger:
+            return True
+        if record.created < self._said.get(record.msg, -math.inf) + self._interval_s:
+            return False
+        self._said[record.msg] = record.created
+        return True
+
+
 def configure(level: str, form: str) -> None:
     """Send the log of the whole process to standard error.
 
@@ -33,6 +57,7 @@ def configure(level: str, form: str) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
+    handler.addFilter(Seldom("aiokafka"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Numba logs every step of its compiler at DEBUG, a thousand lines for one kernel.
     logging.getLogger("numba").setLevel(logging.WARNING)

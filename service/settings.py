@@ -138,6 +138,13 @@ class Settings(BaseSettings):
         description="Seconds of silence after which another worker takes a worker's partitions "
         "over.",
     )
+    kafka_commit_interval_s: float = Field(
+        0.1,
+        ge=0,
+        le=10,
+        description="Seconds between the transactions of a partition, unless more records wait "
+        "than fit into one; the first after a rest begins at once.",
+    )
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )
@@ -198,9 +205,48 @@ def load(**flags: object) -> Settings:
     """
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**given)
+        found = Settings(**given)
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
+    _check_security(found)
+    return found
+
+
+def _check_security(chosen: Settings) -> None:
+    """Refuse what would be left out silently, or fail at the first connection.
+
+    Raises:
+        SettingsError: Names the setting that is missing or has no use.
+    """
+    protocol = chosen.kafka_security
+    uses = {
+        "SASL": ("kafka_username", "kafka_password", "kafka_password_file"),
+        "SSL": ("kafka_ca_file", "kafka_cert_file", "kafka_key_file"),
+    }
+    for part, names in uses.items():
+        for name in names:
+            if part not in protocol.split("_") and getattr(chosen, name) is not None:
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} has no use with {PREFIX}KAFKA_SECURITY = {protocol}; "
+                    f"allowed beside it: {' or '.join(_protocols_with(part))}"
+                )
+    if chosen.kafka_key_file is not None and chosen.kafka_cert_file is None:
+        raise SettingsError(f"{PREFIX}KAFKA_KEY_FILE needs {PREFIX}KAFKA_CERT_FILE beside it")
+    secrets = (chosen.kafka_password, chosen.kafka_password_file)
+    if secrets.count(None) == 0:
+        raise SettingsError(
+            f"{PREFIX}KAFKA_PASSWORD and {PREFIX}KAFKA_PASSWORD_FILE are both set; allowed: one"
+        )
+    if protocol.startswith("SASL") and (chosen.kafka_username is None or secrets.count(None) == 2):
+        raise SettingsError(
+            f"{PREFIX}KAFKA_SECURITY = {protocol} needs {PREFIX}KAFKA_USERNAME and "
+            f"{PREFIX}KAFKA_PASSWORD_FILE (or {PREFIX}KAFKA_PASSWORD)"
+        )
+
+
+def _protocols_with(part: str) -> list[str]:
+    known = get_args(Settings.model_fields["kafka_security"].annotation)
+    return [name for name in known if part in name.split("_")]
 
 
 def _explain(error: ValidationError) -> str:

@@ -8,6 +8,7 @@ engine drains and keeps its state.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -48,6 +49,9 @@ SLOW_COMPILE_S = 2.0
 
 STILL_COMPILING_S = 10.0
 """A compilation that takes longer is mentioned again this often."""
+
+YOUNG_OBJECTS = 100_000
+"""Objects made and not dropped between two rounds of the garbage collector; some 10 MB of them."""
 
 
 class Service:
@@ -121,6 +125,7 @@ class Service:
             if not done:
                 self._on_phase(f"  still compiling, {time.monotonic() - began_s:.0f} s so far …")
         await loading
+        spare_the_collector()
         self._metrics.compiled(time.monotonic() - began_s)
 
     async def _start_feeds(self, engine: Engine) -> None:
@@ -215,6 +220,17 @@ def load_kernels() -> None:
     detector.forest.set_time_decay(0.01)
 
 
+def spare_the_collector() -> None:
+    """Let the garbage collector look at young objects, and seldom.
+
+    A batch makes some ten thousand objects that live until its commit and are in no cycle; with
+    Python's own thresholds, looking through them takes a fifth of the time outside the forest.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
+
+
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     """The engine over its adapters."""
     kafka = None if settings.kafka_bootstrap is None else build_kafka(settings)
@@ -230,6 +246,7 @@ def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:
     options = EngineOptions(
         score_threads=settings.scoring_threads,
         stop_s=settings.shutdown_timeout_s,
+        commit_interval_s=0.0 if kafka is None else settings.kafka_commit_interval_s,
         fingerprint=opening.fingerprint(),
         snapshot=SnapshotPolicy(interval_s=settings.snapshot_interval_s),
         backlog=BacklogPolicy(records=settings.max_pending_records),

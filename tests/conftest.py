@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.kafka.fixtures import kafka, kafka_address
+from tests.kafka.fixtures import kafka, kafka_address, proxy
 from tests.left_out import left_out
 from tests.s3 import s3_bucket, s3_endpoint
 
-__all__ = ["kafka", "kafka_address", "s3_bucket", "s3_endpoint"]
+__all__ = ["kafka", "kafka_address", "proxy", "s3_bucket", "s3_endpoint"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service.api import (
     docs,
@@ -47,6 +47,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    look = [Depends(context.look_for_stream)]
     for resource in (
         streams,
         records,
@@ -58,7 +59,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         page,
         docs,
     ):
-        app.include_router(resource.router(context))
+        app.include_router(resource.router(context), dependencies=look)
     _complete_openapi(app)
     return app
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastapi import Request
+
 from service.api.errors import not_ready
 from service.engine.engine import Engine
 
@@ -54,6 +56,12 @@ class Context:
         if self._engine is None:
             raise not_ready(self.starting)
         return self._engine
+
+    async def look_for_stream(self, request: Request) -> None:
+        """See to it that the stream in a request's path is known, whoever made it."""
+        stream = request.path_params.get("stream")
+        if stream is not None and self._engine is not None:
+            await self._engine.look_for(stream)
 
     def not_ready_reason(self) -> str | None:
         """Why requests would fail at the moment, or None."""

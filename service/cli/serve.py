@@ -9,7 +9,7 @@ import typer
 
 from service import logs, settings, wiring
 from service.cli.errors import USAGE, CommandError
-from service.engine.errors import DataDirectoryInUse, SnapshotsRefused
+from service.engine.errors import DataDirectoryInUse, EngineError, SnapshotsRefused
 from service.settings import Settings, SettingsError
 
 
@@ -39,8 +39,8 @@ def run(
         snapshots: Flag.
 
     Raises:
-        CommandError: A setting is wrong, the port or the data directory is taken, or the store of
-            snapshots does not answer.
+        CommandError: A setting is wrong, the port or the data directory is taken, the store of
+            snapshots does not answer, or the start failed.
     """
     try:
         chosen = settings.load(
@@ -69,6 +69,8 @@ def run(
         raise CommandError(f"{error} (--data-dir or RCF_DATA_DIR)") from error
     except SnapshotsRefused as error:
         raise CommandError(f"{error} (--snapshots or RCF_SNAPSHOTS)") from error
+    except (EngineError, SettingsError) as error:
+        raise CommandError(f"the start failed: {error}") from error
     typer.echo("stopped; everything accepted is kept")
 
 

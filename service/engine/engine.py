@@ -80,6 +80,7 @@ class Engine:
         self._warm: dict[StreamPartition, PartitionRunner] = {}
         self._followed: dict[StreamPartition, asyncio.Task[None]] = {}
         self._ownership: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._phase = "not started"
         self._catalogue = asyncio.Lock()
@@ -246,6 +247,26 @@ class Engine:
             await self._ports.log.delete_stream(name)
             await self._drop(held)
             await self._delete_snapshots(held.entry)
+
+    async def look_for(self, name: str) -> None:
+        """Learn of a stream that another process made a moment ago, if there is one.
+
+        Asks the log only for a stream unknown here, where several processes share the log, and
+        once for all who ask at the same time.
+        """
+        if name in self._streams or self._ports.foreign is None or self._phase != "running":
+            return
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        with contextlib.suppress(TransientError):
+            await asyncio.shield(self._looking)
+
+    async def _look(self) -> None:
+        try:
+            for entry in await self._ports.log.streams():
+                await self._learn(entry)
+        finally:
+            self._looking = None
 
     def stream(self, name: str) -> StreamConfig:
         """Return a stream's configuration.

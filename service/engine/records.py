@@ -84,11 +84,14 @@ class Batch:
 
     Attributes:
         next_offset: the offset to read after them.
+        behind: records known to wait after them, whoever appended them; a log that learns of
+            appends of this process alone says 0.
     """
 
     partition: StreamPartition
     records: Sequence[Record]
     next_offset: int
+    behind: int = 0
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):

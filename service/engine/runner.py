@@ -107,6 +107,9 @@ class EngineOptions:
         score_threads: partitions scored at once, at least 1.
         batch_records, batch_bytes: bounds of one batch.
         batch_s: batches are kept so small that scoring one takes about so many seconds.
+        commit_interval_s: commits of a partition begin so many seconds apart, unless more waits
+            than fits into one; the first after a rest begins at once. Where a commit costs as
+            much as scoring some hundred records, this is what the rest pays for.
         tick_s: how often an idle partition looks whether a snapshot is due.
         retry_s, retry_most_s: first and longest wait before a failed partition tries again.
         stop_s: bound of a stop; what is not done by then is left to the next start.
@@ -119,7 +122,8 @@ class EngineOptions:
     score_threads: int = 2
     batch_records: int = 2000
     batch_bytes: int = 8 * 2**20
-    batch_s: float = 0.05
+    batch_s: float = 0.1
+    commit_interval_s: float = 0.0
     tick_s: float = 1.0
     retry_s: float = 0.1
     retry_most_s: float = 5.0
@@ -166,6 +170,8 @@ class PartitionRunner:
         self._folder = ""
         self._epoch = -1
         self._begin = 0
+        self._asked = 0
+        self._commit_from_s = 0.0
         self._pointers: tuple[Pointer, ...] = ()
         self._places: dict[str, SeriesRef] = {}
         self._written: Written | None = None
@@ -263,6 +269,7 @@ class PartitionRunner:
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)
         self._ports.metrics.series(self.partition, len(self.pipeline.detectors))
+        self._ports.metrics.lag(self.partition, self.backlog.records)
         self._ports.failpoint("restore.done")
         logger.info(
             "%s: live at offset %d after repeating %d records in %.3f s",
@@ -389,6 +396,7 @@ class PartitionRunner:
                 self._ports.failpoint("runner.scored")
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
+                self._pace(full=len(batch.records) >= self._asked)
                 self._go_on_or_say_why_not()
             elif self._stopping.is_set() and not (self._releasing or self._waits()):
                 return await self._finish()
@@ -417,6 +425,8 @@ class PartitionRunner:
     def _look_behind(self, halt: Halt, batch: Batch) -> None:
         """Go on when the log holds the word to do so behind the halt; process nothing yet."""
         self._ahead.see(batch)
+        waits = batch.next_offset - self.pipeline.position + batch.behind
+        self._ports.metrics.lag(self.partition, max(self.backlog.records, waits))
         if self._ahead.permits(halt):
             self._resume(halt)
 
@@ -432,10 +442,11 @@ class PartitionRunner:
     async def _next_batch(self) -> Batch | None:
         """Wait for input, the end of a commit or a snapshot, a tick, or a stop."""
         if self._polling is None:
+            self._asked = self._batch_records()
             position = self.pipeline.position
             if self.halt is not None:
                 position = self._ahead.next_offset(self.halt)
-            self._polling = asyncio.create_task(self._poll(position, self._batch_records()))
+            self._polling = asyncio.create_task(self._gather(position, self._asked))
         if not (self._polling.done() or self._stopping.is_set()):
             stop = asyncio.create_task(self._stopping.wait())
             tasks = (self._polling, self._committing, self._saving, stop)
@@ -464,6 +475,19 @@ class PartitionRunner:
         wanted = int(self.backlog.records_per_s * self._options.batch_s)
         return min(max(wanted, 50), self._options.batch_records) if wanted else 500
 
+    def _pace(self, *, full: bool) -> None:
+        """Note from when on the next batch may be taken, after one that was full or not."""
+        interval_s = 0.0 if full else self._options.commit_interval_s
+        self._commit_from_s = self._ports.clock.monotonic_s() + interval_s
+
+    async def _gather(self, offset: int, records: int) -> Batch:
+        """Poll once the commit interval is over."""
+        pause_s = self._commit_from_s - self._ports.clock.monotonic_s()
+        if pause_s > 0.0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+        return await self._poll(offset, records)
+
     async def _poll(self, offset: int, records: int) -> Batch:
         most = min(records, self._options.batch_records)
         batch = await self._ports.log.poll(self.partition, offset, most, self._options.batch_bytes)
@@ -471,14 +495,20 @@ class PartitionRunner:
         return batch
 
     async def _score(self, batch: Batch, start: int) -> _Scored:
-        began_s = self._ports.clock.monotonic_s()
-        pipeline = self.pipeline
-        output = await self._in_thread(self._scorer, lambda: pipeline.process(batch))
-        score_s = self._ports.clock.monotonic_s() - began_s
+        now_s, pipeline = self._ports.clock.monotonic_s, self.pipeline
+
+        def score() -> tuple[Output, float]:
+            """Leave out the wait for a thread: it says nothing about the next batch."""
+            started_s = now_s()
+            return pipeline.process(batch), now_s() - started_s
+
+        began_s = now_s()
+        output, score_s = await self._in_thread(self._scorer, score)
         if pipeline.position < batch.next_offset:  # it halted in the middle
             end = pipeline.position
             settled = [record for record in batch.records if record.offset < end]
-            batch = Batch(batch.partition, settled, end)
+            behind = batch.behind + len(batch.records) - len(settled)
+            batch = Batch(batch.partition, settled, end, behind)
         self._schedule.processed(len(batch.records), score_s)
         return _Scored(batch, output, start, began_s, score_s)
 
@@ -539,7 +569,7 @@ class PartitionRunner:
             dead=len(output.dead_letters),
         )
         metrics.timed(batch_s=batch_s, score_s=scored.score_s, commit_s=commit_s)
-        metrics.lag(self.partition, self.backlog.records)
+        metrics.lag(self.partition, max(self.backlog.records, scored.batch.behind))
         metrics.series(self.partition, len(self.pipeline.detectors))
 
     # -- snapshots ------------------------------------------------------------------------

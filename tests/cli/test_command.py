@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -107,8 +108,19 @@ def test_an_unwritable_data_directory(tmp_path):
     assert "--data-dir or RCF_DATA_DIR" in done.stderr
 
 
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """One that outlived its test would slow the next ones down."""
+    yield
+    while Life.running:
+        with Life.running.pop() as process:
+            process.kill()
+
+
 class Life:
     """One `rcf dev` from start to stop."""
+
+    running: ClassVar[list[subprocess.Popen]] = []
 
     def __init__(self, data_dir, *arguments):
         command = [*RCF, "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
@@ -116,6 +128,7 @@ class Life:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment
         )
+        self.running.append(self._process)
         self.began = time.monotonic()
         assert self._process.stdout is not None
         first = self._process.stdout.readline()

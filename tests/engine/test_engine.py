@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 
 import pytest
 
+from service.adapters.clock import SystemClock
 from service.engine.config import StreamConfig
 from service.engine.errors import (
     Backpressure,
@@ -22,7 +24,7 @@ from service.engine.errors import (
 )
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.records import EVERYTHING, NewRecord, Position, StreamPartition
-from tests.engine.fakes import FakeDetector, FakeFactory
+from tests.engine.fakes import FakeDetector, FakeFactory, NoMetrics
 from tests.engine.world import CONFIG, World, ask, rows, run, until
 
 HERE = StreamPartition("s", 0)
@@ -37,6 +39,64 @@ def test_a_record_comes_back_scored():
             found = await ask(engine, rows((1, 2), (3, 4), (5, 6)))
             assert [result["status"] for result in found] == ["warming", "warming", "scored"]
             assert found[0]["timestamp"] == "2023-11-14T22:13:20.000Z"
+
+    run(body)
+
+
+def test_commits_keep_their_distance_but_the_first_after_a_rest_does_not_wait():
+    async def commits(interval_s: float) -> tuple[list[int], float]:
+        world = World(clock=SystemClock())
+        world.options = replace(world.options, commit_interval_s=interval_s)
+        sizes: list[int] = []
+        commit = world.log.commit
+
+        async def counted(transaction) -> None:
+            sizes.append(len(transaction.results))
+            await commit(transaction)
+
+        world.log.commit = counted
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            began_s = time.monotonic()
+            await ask(engine, rows((0, 0)))
+            first_s = time.monotonic() - began_s
+            for n in range(20):
+                await engine.append("s", rows((n, n)))
+                await asyncio.sleep(0.005)
+            await ask(engine, rows((9, 9)))
+        assert sum(sizes) == 22
+        return sizes, first_s
+
+    async def body() -> None:
+        sizes, first_s = await commits(0.2)
+        assert len(sizes) <= 4
+        assert first_s < 0.15
+        assert len((await commits(0.0))[0]) > 10
+
+    run(body)
+
+
+def test_records_that_others_appended_count_as_lag():
+    class Lags(NoMetrics):
+        def __init__(self) -> None:
+            self.found: list[int] = []
+
+        def lag(self, partition, records) -> None:
+            self.found.append(records)
+
+    async def body() -> None:
+        metrics = Lags()
+        world = World(metrics=metrics)
+        poll = world.log.poll
+
+        async def told(*arguments):
+            return replace(await poll(*arguments), behind=7)
+
+        world.log.poll = told
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((0, 0)))
+            assert metrics.found == [0, 7]
 
     run(body)
 

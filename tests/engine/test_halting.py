@@ -135,10 +135,14 @@ def new(text: str) -> list[NewRecord]:
 
 
 class Standing(NoMetrics):
-    """Remembers which partitions stand still."""
+    """Remembers which partitions stand still, and what waits."""
 
     def __init__(self) -> None:
         self.now: dict[StreamPartition, bool] = {}
+        self.waiting: dict[StreamPartition, int] = {}
+
+    def lag(self, partition, records) -> None:
+        self.waiting[partition] = records
 
     def halted(self, partition, stands) -> None:
         self.now[partition] = stands
@@ -186,6 +190,23 @@ def test_a_halted_partition_says_so_and_goes_on_when_told(caplog):
         run(body)
     said = [record.getMessage() for record in caplog.records if "HALTED" in record.getMessage()]
     assert len(said) == 2 and "rcf dlq list s" in said[0] and "rcf resume s" in said[0]
+
+
+def test_what_others_append_behind_a_halt_counts_as_lag():
+    world = World(metrics=Standing())
+
+    async def body() -> None:
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await fed(world, "xxxxx...")
+            await until(lambda: world.metrics.waiting[P0] == 3)
+            await fed(world, "....")
+            await until(lambda: world.metrics.waiting[P0] == 7)
+            await engine.resume_stream("s")
+            await until(lambda: world.metrics.waiting[P0] == 0)
+            assert world.log._parts[P0].committed == 13
+
+    run(body)
 
 
 def test_a_change_of_the_configuration_lets_it_go_on():

@@ -183,3 +183,39 @@ def test_a_release_waits_for_the_transaction_in_flight():
             assert [json.loads(each)["offset"] for each in found.results] == [0, 1]
 
     run(body)
+
+
+def test_a_stream_that_another_process_made_this_moment_is_found_when_asked_for():
+    async def body() -> None:
+        world = World(foreign=Others(0))
+        async with world.engine() as engine:
+            asked = 0
+            streams = world.log.streams
+
+            async def counted():
+                nonlocal asked
+                asked += 1
+                return await streams()
+
+            world.log.streams = counted
+            await world.log.create_stream(CONFIG)  # nobody told this engine
+            with pytest.raises(UnknownStream):
+                engine.stream("s")
+            await asyncio.gather(*(engine.look_for("s") for _ in range(5)))
+            assert engine.stream("s").name == "s"
+            await engine.look_for("s")
+            assert asked == 1
+            await engine.look_for("nowhere")
+            assert asked == 2
+
+    run(body)
+
+
+def test_one_process_alone_asks_nobody():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            world.log.streams = None
+            await engine.look_for("nowhere")
+
+    run(body)

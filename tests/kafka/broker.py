@@ -73,6 +73,7 @@ class Broker:
         self._properties = directory / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         named = {"PLAINTEXT": (self.port, "PLAINTEXT")} | (listeners or {})
+        self._ports = [port for port, _ in named.values()]
         directory.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(
             PROPERTIES.format(
@@ -120,7 +121,7 @@ class Broker:
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
         limit = time.monotonic() + START_S
-        while not listens(self.port):
+        while not all(map(listens, self._ports)):
             if self._process.poll() is not None or time.monotonic() > limit:
                 said = self.log_file.read_text(errors="replace")[-1500:]
                 self.kill()

@@ -11,6 +11,8 @@ import pytest
 from service.adapters.kafka import Connection
 from tests.kafka.broker import Broker
 from tests.kafka.jars import NotToBeHadError
+from tests.kafka.probe import group_offsets
+from tests.kafka.proxy import Proxy
 from tests.left_out import left_out
 
 ADDRESS = "RCF_TEST_KAFKA"
@@ -31,6 +33,7 @@ def kafka_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | No
         broker = Broker(directory, version=os.environ.get(VERSION) or None)
         broker.format()
         broker.start()
+        group_offsets(broker.address, "anybody", "nothing", 1)  # from here on it knows groups
     except NotToBeHadError as error:
         left_out.reasons["Kafka"] = f"{error}; {HOW}"
         yield None
@@ -47,6 +50,15 @@ def kafka(kafka_address: str | None) -> Connection:
     if kafka_address is None:
         left_out.leave_out("Kafka", left_out.reasons["Kafka"])
     return connection(str(kafka_address))
+
+
+@pytest.fixture
+def proxy(kafka: Connection) -> Iterator[Proxy]:
+    """A proxy in front of the broker."""
+    found = Proxy(kafka.bootstrap)
+    found.start()
+    yield found
+    found.stop()
 
 
 def connection(address: str) -> Connection:

@@ -6,26 +6,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 WAIT_S = 20.0
+VISIBLE_S = 1.0
 
 
 def committed_records(address: str, topic: str, partition: int) -> list[Any]:
     """Return all committed records of a partition, in order."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": address,
-            "group.id": "probe",
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-    )
-    consumer.assign([TopicPartition(topic, partition, 0)])
+    consumer, place = _reader(address, "read_committed"), TopicPartition(topic, partition, 0)
     found, limit_s = [], time.monotonic() + WAIT_S
     try:
+        _until_visible(address, consumer, place)
+        consumer.assign([place])
         while time.monotonic() < limit_s:
             message = consumer.poll(0.5)
             if message is None:
@@ -42,12 +35,49 @@ def committed_records(address: str, topic: str, partition: int) -> list[Any]:
     raise AssertionError(f"{topic}/{partition} was not read to its end")
 
 
+def _until_visible(address: str, consumer: Consumer, place: TopicPartition) -> None:
+    """Wait until a transaction that was committed a moment ago is seen to be.
+
+    For a while only: one may have been left open.
+    """
+    everything, limit_s = _reader(address, "read_uncommitted"), time.monotonic() + VISIBLE_S
+    try:
+        _, end = everything.get_watermark_offsets(place, WAIT_S)
+        while consumer.get_watermark_offsets(place, WAIT_S)[1] < end:
+            if time.monotonic() > limit_s:
+                return
+            time.sleep(0.01)
+    finally:
+        everything.close()
+
+
+def _reader(address: str, isolation: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": "probe",
+            "isolation.level": isolation,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 10,  # a broker tells of the end when nothing came for so long
+        }
+    )
+
+
 def group_offsets(address: str, group: str, topic: str, count: int) -> list[int]:
     """Return a group's committed offsets of a topic, as lag tools read them."""
     consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+    places = [TopicPartition(topic, number) for number in range(count)]
+    limit_s = time.monotonic() + WAIT_S
     try:
-        places = [TopicPartition(topic, number) for number in range(count)]
-        return [place.offset for place in consumer.committed(places, timeout=10)]
+        while True:
+            try:
+                return [place.offset for place in consumer.committed(places, timeout=10)]
+            except KafkaException:  # a coordinator that has just come back
+                if time.monotonic() > limit_s:
+                    raise
+                time.sleep(0.2)
     finally:
         consumer.close()
 

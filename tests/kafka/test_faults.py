@@ -34,19 +34,19 @@ def own_broker(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_frozen_worker_wakes_and_changes_nothing(kafka, tmp_path):
-    config, records = make_stream("frozen"), make_records(3, 9000)
+    config, records = make_stream("frozen"), make_records(3, 6000)
     warm(ForestFactory(), Workload((config,), {}))
     cluster = Cluster(kafka, tmp_path)
     asyncio.run(cluster.create(config))
     workers = [cluster.start(), cluster.start()]
-    produce(kafka.bootstrap, config.name, as_written(records[:3000]))
-    time.sleep(3.0)
-    produce(kafka.bootstrap, config.name, as_written(records[3000:6000]))
+    produce(kafka.bootstrap, config.name, as_written(records[:2000]))
+    time.sleep(2.0)
+    produce(kafka.bootstrap, config.name, as_written(records[2000:4000]))
     time.sleep(0.15)
     workers[0].freeze()  # in the middle of it
-    cluster.until_settled(config, ends_of(records[:6000]), 40)  # the other one took over
+    cluster.until_settled(config, ends_of(records[:4000]), 40)  # the other one took over
     workers[0].wake()
-    produce(kafka.bootstrap, config.name, as_written(records[6000:]))
+    produce(kafka.bootstrap, config.name, as_written(records[4000:]))
     cluster.until_settled(config, ends_of(records), 40)
     reports = [worker.stop() for worker in workers]
     assert [report["broken"] for report in reports] == [{}, {}]
@@ -55,22 +55,22 @@ def test_a_frozen_worker_wakes_and_changes_nothing(kafka, tmp_path):
 
 @pytest.mark.slow
 def test_a_broker_that_dies_and_stands_still_changes_nothing(own_broker, tmp_path):
-    config, records = make_stream("broken"), make_records(4, 12_000)
+    config, records = make_stream("broken"), make_records(4, 6000)
     warm(ForestFactory(), Workload((config,), {}))
     cluster = Cluster(connection(own_broker.address), tmp_path)
     asyncio.run(cluster.create(config))
     worker = cluster.start()
-    produce(own_broker.address, config.name, as_written(records[:4000]))
+    produce(own_broker.address, config.name, as_written(records[:2000]))
     time.sleep(2.5)
     own_broker.kill()
     time.sleep(1.0)
     own_broker.start()
-    produce(own_broker.address, config.name, as_written(records[4000:8000]))
+    produce(own_broker.address, config.name, as_written(records[2000:4000]))
     time.sleep(1.0)
     own_broker.freeze()
     time.sleep(12.0)  # longer than a request may take
     own_broker.wake()
-    produce(own_broker.address, config.name, as_written(records[8000:]))
+    produce(own_broker.address, config.name, as_written(records[4000:]))
     cluster.until_settled(config, ends_of(records), 60)
     time.sleep(1.0)
     report = worker.stop()

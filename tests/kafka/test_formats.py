@@ -9,12 +9,12 @@ import pytest
 from service.adapters.kafka.formats import (
     common_headers,
     decode_dead_letter,
-    decode_record,
+    decode_records,
     decode_result,
     encode_control,
     encode_dead_letter,
     encode_new,
-    encode_result,
+    encode_results,
 )
 from service.adapters.kafka.producer import Message
 from service.engine.records import DeadLetter, NewRecord, Record, Result, StreamPartition
@@ -35,6 +35,7 @@ HEADERS = (
 
 def as_read(message: Message, offset: int = 7) -> SimpleNamespace:
     """A record as the client library gives it."""
+    assert type(message.headers) is list, "the library writes nothing else"
     return SimpleNamespace(
         offset=offset,
         key=message.key,
@@ -44,13 +45,20 @@ def as_read(message: Message, offset: int = 7) -> SimpleNamespace:
     )
 
 
+def decode_record(record: SimpleNamespace, incarnation: int) -> Record:
+    (found,) = decode_records([record], incarnation)
+    return found
+
+
 @pytest.mark.parametrize("time_ms", [-62_135_596_800_000, -1, 0, 1_700_000_000_000])
 @pytest.mark.parametrize("anomaly", [True, False])
 @pytest.mark.parametrize("headers", [(), HEADERS])
 def test_a_result_is_read_as_written(time_ms, anomaly, headers):
     """To the last header: a restart compares what it repeats with what stands in the topic."""
+    plain = Result(41, 5, "k", False, b"{}")
     result = Result(42, time_ms, "k", anomaly, b"{}", headers)
-    assert decode_result(as_read(encode_result(result, HERE, common_headers(HERE)))) == result
+    written = encode_results([plain, result, plain], HERE, common_headers(HERE))
+    assert [decode_result(as_read(message)) for message in written] == [plain, result, plain]
 
 
 @pytest.mark.parametrize("time_ms", [-1, 1_700_000_000_000])
@@ -84,12 +92,12 @@ def test_a_change_counts_for_its_incarnation_alone():
     "time", [b"", b"-", b"soon", b"1e3", b"99", b"-" + b"9" * 99, b"\xff", None]
 )
 def test_a_time_that_is_not_ours_is_no_time(time):
-    message = Message(b"k", b"1", 1000, (("rcf-timestamp", time),))
+    message = Message(b"k", b"1", 1000, [("rcf-timestamp", time)])
     assert decode_record(as_read(message), 1) == Record(7, 1000, "k", b"1")
 
 
 def test_a_key_of_any_bytes_comes_back_in_its_dead_letter():
-    record = decode_record(as_read(Message(b"\xff\x00k", None, 1, (("rcf-key", b"theirs"),))), 1)
+    record = decode_record(as_read(Message(b"\xff\x00k", None, 1, [("rcf-key", b"theirs")])), 1)
     assert (record.key, record.value) == ("\\xff\x00k", b"")
     assert record.headers == (("rcf-key", b"ff006b"),)
     dead = DeadLetter(7, 1, record.key, record.value, "", "why", record.headers)

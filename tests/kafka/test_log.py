@@ -172,6 +172,26 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka):
     run(body)
 
 
+def test_records_of_other_producers_count_as_waiting(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        rows = [(0, b"k", b"1", TIME_MS)] * 500
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        await log.assign(part)
+        first = await log.poll(part, 0, 100, 50)
+        assert (first.next_offset, first.behind) == (50, 450)
+        second = await log.poll(part, 50, 100, 10**6)
+        assert second.next_offset + second.behind == 500
+        await log.close()
+
+    run(body)
+
+
 def test_a_topic_that_is_there_is_scored_from_its_beginning_and_outlives_the_stream(kafka):
     config = stream(kafka, 2)
 

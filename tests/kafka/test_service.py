@@ -77,6 +77,18 @@ def all_results(client: httpx.Client, stream: str, count: int) -> list[dict]:
     raise AssertionError(f"{len(found)} results of {count}")
 
 
+def until_shared(one: httpx.Client, two: httpx.Client, stream: str) -> None:
+    """Wait until each of both workers runs half of the partitions."""
+    limit_s = time.monotonic() + 20
+    while time.monotonic() < limit_s:
+        answers = [client.get(f"/v1/streams/{stream}/partitions") for client in (one, two)]
+        states = [each["state"] for found in answers for each in found.json()["partitions"]]
+        if sorted(states) == ["elsewhere"] * 4 + ["live"] * 4:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{states}")
+
+
 def until_saved(bucket: str, stream: str) -> None:
     """Wait until every partition has a snapshot in the bucket."""
     limit_s = time.monotonic() + 10
@@ -106,9 +118,9 @@ def test_two_workers_answer_as_one(kafka, tmp_path, s3_bucket):
         until_ready(two)
         made = one.put(f"/v1/streams/{stream}", json={"features": 1, "partitions": 4})
         assert made.status_code in (200, 201), made.text
-        time.sleep(3)  # both have joined for it
-        until_ready(one, 20)
-        until_ready(two, 20)
+        shown = two.get(f"/v1/streams/{stream}")  # at once, though the other one made it
+        assert shown.status_code == 200, shown.text
+        until_shared(one, two, stream)
         rows = [{"key": f"k{n % 20}", "values": [n % 7]} for n in range(200)]
         results = post(one, stream, rows) + post(two, stream, rows)
         assert len({(each["partition"], each["offset"]) for each in results}) == 400

@@ -35,11 +35,15 @@ OPTIONS = EngineOptions(
     retry_s=0.1,
     snapshot=SnapshotPolicy(interval_s=0.5, replay_s=1.0, share=1.0),
 )
+SETTLE_S = 20.0
 TOPICS = ("scores", "anomalies", "dlq")
 
 
 def engine_over(
-    log: LogBackend, store: SnapshotStore, foreign: ForeignResults | None = None
+    log: LogBackend,
+    store: SnapshotStore,
+    foreign: ForeignResults | None = None,
+    options: EngineOptions = OPTIONS,
 ) -> Engine:
     """Return an engine with the real forests."""
     ports = Ports(
@@ -51,7 +55,7 @@ def engine_over(
         NoMetrics(),
         foreign=foreign,
     )
-    return Engine(ports, OPTIONS)
+    return Engine(ports, options)
 
 
 @dataclass
@@ -91,12 +95,14 @@ class Cluster:
     connection: Connection
     directory: Path
     count: int = 0
+    options: EngineOptions = OPTIONS
 
     def start(self) -> Worker:
         """Start another worker."""
         self.count += 1
         report = self.directory / f"worker-{self.count}.json"
-        pid = fork(lambda: asyncio.run(_work(self.connection, self.directory / "snaps", report)))
+        snapshots = self.directory / "snaps"
+        pid = fork(lambda: asyncio.run(_work(self.connection, snapshots, report, self.options)))
         return Worker(pid, report)
 
     async def create(self, config: StreamConfig) -> None:
@@ -138,23 +144,38 @@ class Cluster:
         }
 
 
-async def _work(connection: Connection, snapshots: Path, report: Path) -> None:
+async def _work(
+    connection: Connection, snapshots: Path, report: Path, options: EngineOptions
+) -> None:
     log = KafkaLog(connection)
-    engine = engine_over(log, DirectorySnapshotStore(snapshots), log)
+    engine = engine_over(log, DirectorySnapshotStore(snapshots), log, options)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await engine.start()
     await stopping.wait()
+    limit_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < limit_s and not _at_rest(engine):  # noqa: ASYNC110  (no event)
+        await asyncio.sleep(0.05)
     states = {f"{part}": digests for part, digests in engine.state_digests().items()}
     broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
     report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
 
 
-async def undisturbed(config: StreamConfig, records: list[tuple[int, NewRecord]]) -> dict:
+def _at_rest(engine: Engine) -> bool:
+    """Whether no partition is on its way from one worker to another."""
+    states = [runner.state for runner in engine._runners.values()]
+    return all(state in ("live", "halted", "failed") for state in states)
+
+
+async def undisturbed(
+    config: StreamConfig,
+    records: list[tuple[int, NewRecord]],
+    options: EngineOptions = OPTIONS,
+) -> dict:
     """Return what one worker makes of the records when nothing happens to it, in memory."""
     log = MemoryLog()
-    engine = engine_over(log, MemorySnapshotStore())
+    engine = engine_over(log, MemorySnapshotStore(), options=options)
     await engine.start()
     await engine.create_stream(config)
     for first in range(0, len(records), 500):

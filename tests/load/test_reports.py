@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from load import kernels, probe, report, start
+from load import kafka, kernels, probe, report, start
 from load.contender import Setup
 from load.start import Program
 
@@ -41,3 +41,16 @@ def test_times_and_ratios_go_to_tables_of_their_own():
     row = {"trees": 5, "krcf µs": 1.0, "krcf / codisp": 2.0}
     assert kernels.without(row, " / ") == {"trees": 5, "krcf µs": 1.0}
     assert kernels.without(row, " µs") == {"trees": 5, "krcf / codisp": 2.0}
+
+
+def test_what_workers_did_at_once_is_counted_and_what_one_did_alone_is_not():
+    def at(time_s, records, spent):
+        parts = {"process": spent, "pipeline": spent / 2, "forest": spent / 4}
+        return {"time_s": time_s, "records": records, **parts}
+
+    long = [at(0.0, 0, 0.0), at(1.0, 100, 1.0), at(2.0, 200, 2.0), at(9.0, 900, 99.0)]
+    short = [at(0.5, 50, 0.5), at(1.0, 90, 1.0), at(2.0, 200, 2.0)]
+    found = kafka.costs([long, short], 50)
+    assert found["records/s"] == 100 + 110
+    assert found["forest µs"] == pytest.approx(1e6 * 0.5 / 210)
+    assert found["outside µs"] == pytest.approx(3 * found["forest µs"])

@@ -1,8 +1,12 @@
-"""`make chaos`: random kills over more records, more kills and more seeds than the tests take."""
+"""`make chaos`: random kills over more records, more kills and more seeds than the tests take.
+
+`make chaos ARGS="kafka [NAME …]"`: the same and more on a real broker, see `tests.kafka.chaos`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +17,10 @@ from tests.simulation.chaos import run_chaos
 
 def main() -> int:
     """Run and report; 1 when a run differs from its undisturbed twin."""
+    if sys.argv[1:2] == ["kafka"]:
+        from tests.kafka.chaos import main as on_kafka
+
+        return on_kafka(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=500)

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,14 +71,22 @@ def feed(world: World) -> None:
     asyncio.run(body())
 
 
-async def at_rest(engine: Engine) -> dict[int, tuple[int, str]]:
-    """Wait until every partition halted or settled everything; where they stand, and how."""
+async def at_rest(
+    engine: Engine, stood: Mapping[int, int] | None = None
+) -> dict[int, tuple[int, str]]:
+    """Wait until every partition halted or settled everything; where they stand, and how.
+
+    Args:
+        stood: where they were told to go on; each must have left that place.
+    """
     while True:
         await asyncio.sleep(0.02)
         found = engine.partitions("s") if engine.streams() else []
         broken = [each.reason for each in found if each.state == "failed"]
         assert not broken, broken
-        if found and all(e.state == "halted" or (e.state, e.waiting) == ("live", 0) for e in found):
+        rests = [e.state == "halted" or (e.state, e.waiting) == ("live", 0) for e in found]
+        moved = [stood is None or each.committed > stood[each.partition] for each in found]
+        if found and all(rests) and all(moved):
             return {each.partition: (each.committed, each.state) for each in found}
 
 
@@ -99,12 +108,11 @@ async def life(world: World, trap: Trap, *, resumes: int) -> list:
     """Resume so many times; tell where the partitions stood each time, and what came out."""
     engine, log = world.engine(trap)
     await engine.start()
-    told: list = []
-    for turn in range(resumes + 1):
-        if turn:
-            await engine.resume_stream("s")
-            await asyncio.sleep(0.05)
-        told.append(sorted((await at_rest(engine)).items()))
+    told = [sorted((await at_rest(engine)).items())]
+    for _ in range(resumes):
+        stood = {each.partition: each.committed for each in engine.partitions("s")}
+        await engine.resume_stream("s")
+        told.append(sorted((await at_rest(engine, stood)).items()))
     told.append(await outcome(engine, log))
     await engine.stop()
     return told
@@ -115,7 +123,7 @@ def lived(world: World, trap: Trap, *, resumes: int) -> list:
     report.unlink(missing_ok=True)
 
     def work() -> None:
-        signal.alarm(10)
+        signal.alarm(30)
         report.write_text(json.dumps(asyncio.run(life(world, trap, resumes=resumes))))
 
     os.waitpid(fork(work), 0)

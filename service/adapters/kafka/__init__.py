@@ -1,6 +1,7 @@
 """The log in Kafka's topics: what several workers run on, each kill -9 safe.
 
 - `connection`  address, security, bounds; the client library's errors in the engine's words
+- `greeting`    whether a broker lets us in, and if not, which setting to look at
 - `names`       topics and ids of a stream
 - `formats`     records <-> bytes and headers
 - `producer`    the guard: transactions, appends, and the rules that keep them safe

@@ -71,6 +71,7 @@ class Catalogue:
         self._read = asyncio.Condition()
         self._following: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
+        self._asking = asyncio.Lock()
         self.streams: dict[str, Stored] = {}
 
     async def open(self) -> None:
@@ -108,7 +109,8 @@ class Catalogue:
         Raises:
             TransientError: the brokers do not answer in time.
         """
-        ends = await self._ends.ends(self._topic, 0)
+        async with self._asking:
+            ends = await self._ends.ends(self._topic, 0)
         await self._until(ends.end)
 
     async def _until(self, end: int) -> None:

@@ -4,7 +4,8 @@ No call into the client library is trusted to end by itself: every one goes thro
 
 The library asks brokers for topics in a way that makes absent ones, where brokers allow that (by
 default they do): one look at a topic just deleted brought it back with one partition. There is no
-option against it, so its requests for metadata are made here with the flag that forbids it.
+option against it, and a client makes such requests deep inside, so they are made here, for the
+whole process, with the flag that forbids it; nothing else in this process speaks to Kafka.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from aiokafka import errors
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.metadata import MetadataRequest
 
-from service.engine.errors import EngineError, Fenced, TransientError
+from service.engine.errors import EngineError, Fenced, InvalidParameter, TransientError
 
 T = TypeVar("T")
 aiokafka.client.MetadataRequest = functools.partial(
@@ -37,6 +38,9 @@ CALL_S = 15.0
 
 CLOSE_S = 2.0
 """Bound of closing a client in good order; after that it is cut off."""
+
+CANCEL_S = 1.0
+"""Bound of a call's end after it was cancelled."""
 
 FENCED = (errors.ProducerFenced, errors.InvalidProducerEpoch)
 REFUSED = (
@@ -84,12 +88,27 @@ class Security:
         return found
 
     def _context(self) -> ssl.SSLContext:
-        context: ssl.SSLContext = create_ssl_context(
-            cafile=None if self.ca_file is None else str(self.ca_file),
-            certfile=None if self.cert_file is None else str(self.cert_file),
-            keyfile=None if self.key_file is None else str(self.key_file),
-        )
+        """Read the files anew each time, so that certificates may be renewed under our feet."""
+        try:
+            context: ssl.SSLContext = create_ssl_context(
+                cafile=None if self.ca_file is None else str(self.ca_file)
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable("RCF_KAFKA_CA_FILE", self.ca_file, error) from error
+        if self.cert_file is not None:
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file)
+            except (OSError, ssl.SSLError) as error:
+                files = " with RCF_KAFKA_KEY_FILE " + str(self.key_file) if self.key_file else ""
+                raise _unusable("RCF_KAFKA_CERT_FILE", f"{self.cert_file}{files}", error) from error
         return context
+
+
+def _unusable(setting: str, value: object, error: OSError) -> InvalidParameter:
+    """Say which file cannot be used; `ssl.SSLError` is an OSError too."""
+    reason = error.strerror or str(error)
+    allowed = f"a PEM file that can be read ({reason}), and the key that belongs to a certificate"
+    return InvalidParameter(setting, str(value), allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +146,37 @@ class Connection:
 async def bounded(call: Awaitable[T], what: str, seconds: float = CALL_S) -> T:
     """Await a call into the client library, for so long and no longer.
 
+    A call that does not end when it is cancelled is left behind: the library answers some
+    cancellations by waiting for what it has under way, which `asyncio.wait_for` would wait for.
+
     Raises:
         Fenced: another owner took over.
         TransientError: it failed for the moment, or did not end in time; `what` names the call.
         EngineError: the broker refuses, and will again.
     """
+    task = asyncio.ensure_future(call)
     try:
-        return await asyncio.wait_for(call, seconds)
-    except TimeoutError as error:
-        raise TransientError(f"Kafka: {what} did not end within {seconds:g} s") from error
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.add_done_callback(look_at)
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_S)
+    if not task.done() or task.cancelled():
+        raise TransientError(f"Kafka: {what} did not end within {seconds:g} s")
+    try:
+        return task.result()
     except errors.KafkaError as error:
         raise translated(error, what) from error
-    except OSError as error:
+    except (OSError, errors.IllegalOperation) as error:
+        # The latter: a call into a client that broke a moment ago, for a reason of its own.
         raise TransientError(f"Kafka: {what}: {error}") from error
+
+
+def look_at(future: asyncio.Future[Any]) -> None:
+    """Take note of a future's error, so that nobody reports it as never retrieved."""
+    if not future.cancelled():
+        future.exception()
 
 
 def translated(error: errors.KafkaError, what: str) -> EngineError:

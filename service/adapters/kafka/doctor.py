@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from service.adapters.kafka import names
 from service.adapters.kafka.connection import Connection
+from service.adapters.kafka.greeting import greet
 from service.adapters.kafka.prober import Cluster, Configuration, Place, Prober, Versions
 from service.adapters.kafka.topic_checks import (
     Described,
@@ -48,6 +49,7 @@ class KafkaDoctor:
     async def examine(self) -> AsyncIterator[Check]:
         """Yield checks; see `Doctor`."""
         try:
+            await greet(self._connection)
             await self._prober.open()
             cluster = await self._prober.cluster()
         except EngineError as error:

@@ -10,7 +10,7 @@ Whoever writes the input may put anything beside it, so nothing read there may f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,15 +62,19 @@ def encode_new(record: NewRecord) -> Message:
 
 def encode_control(value: bytes, incarnation: int, timestamp_ms: int) -> Message:
     """Write a change of configuration as an input record."""
-    headers = ((CONTROL, b"%d" % incarnation), *_early(timestamp_ms))
+    headers = [(CONTROL, b"%d" % incarnation), *_early(timestamp_ms)]
     return Message(None, value, max(timestamp_ms, 0), headers)
 
 
-def decode_record(record: Any, incarnation: int) -> Record:
-    """Read an input record; a tombstone is a record without bytes.
+def decode_records(records: Iterable[Any], incarnation: int) -> list[Record]:
+    """Read input records; a tombstone is a record without bytes.
 
     A change of configuration of another incarnation is data like any other.
     """
+    return [_decode_record(record, incarnation) for record in records]
+
+
+def _decode_record(record: Any, incarnation: int) -> Record:
     control = False
     time_ms = record.timestamp
     headers: Headers = ()
@@ -83,17 +87,24 @@ def decode_record(record: Any, incarnation: int) -> Record:
     return Record(record.offset, time_ms, key, record.value or b"", control, headers)
 
 
-def encode_result(
-    result: Result, partition: StreamPartition, common: tuple[Header, ...]
-) -> Message:
-    """Write a result; `common` are the headers that all of a partition share."""
-    identity = f"{partition.stream}/{partition.partition}/{result.offset}".encode()
-    headers = ((CE_ID, identity), *common, *_early(result.timestamp_ms))
-    if result.anomaly:
-        headers = (*headers, (ANOMALY, b"true"))
-    if result.headers:
-        headers = (*headers, *((carried_name(name), value) for name, value in result.headers))
-    return Message(result.key.encode(), result.value, max(result.timestamp_ms, 0), headers)
+def encode_results(
+    results: Sequence[Result], partition: StreamPartition, common: tuple[Header, ...]
+) -> list[Message]:
+    """Write results; `common` are the headers that all of a partition share."""
+    prefix = f"{partition.stream}/{partition.partition}/".encode()
+    messages = []
+    for result in results:
+        headers = [(CE_ID, b"%b%d" % (prefix, result.offset)), *common]
+        time_ms = result.timestamp_ms
+        if time_ms < 0:
+            headers += _early(time_ms)
+            time_ms = 0
+        if result.anomaly:
+            headers.append((ANOMALY, b"true"))
+        if result.headers:
+            headers += [(carried_name(name), value) for name, value in result.headers]
+        messages.append(Message(result.key.encode(), result.value, time_ms, headers))
+    return messages
 
 
 def common_headers(partition: StreamPartition) -> tuple[Header, ...]:
@@ -123,7 +134,7 @@ def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:
     for name, original in dead.headers:
         if name == KEY and original is not None:
             key = bytes.fromhex(original.decode())
-    headers = (
+    headers = [
         *_without(dead.headers, OF_DEAD_LETTERS | {KEY}),
         (ERROR_TOPIC, partition.stream.encode()),
         (ERROR_PARTITION, b"%d" % partition.partition),
@@ -132,7 +143,7 @@ def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:
         (ERROR_MESSAGE, dead.reason.encode("utf-8", "backslashreplace")),
         (ERROR_FIELD, dead.field.encode("utf-8", "backslashreplace")),
         *_early(dead.timestamp_ms),
-    )
+    ]
     return Message(key, value, max(dead.timestamp_ms, 0), headers)
 
 
@@ -194,8 +205,8 @@ def _without(headers: Iterable[Header], names: frozenset[str]) -> Headers:
     return tuple((name, value) for name, value in headers if name not in names)
 
 
-def _early(time_ms: int) -> tuple[Header, ...]:
-    return ((TIMESTAMP, b"%d" % time_ms),) if time_ms < 0 else ()
+def _early(time_ms: int) -> list[Header]:
+    return [(TIMESTAMP, b"%d" % time_ms)] if time_ms < 0 else []
 
 
 def _time(record: Any, headers: Mapping[str, bytes | None]) -> int:

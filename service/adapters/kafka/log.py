@@ -19,6 +19,7 @@ from service.adapters.kafka.formats import (
     encode_control,
     encode_new,
 )
+from service.adapters.kafka.greeting import greet
 from service.adapters.kafka.membership import Membership, Places
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
@@ -65,6 +66,7 @@ class KafkaLog:
 
     async def open(self) -> None:
         """Read the catalogue and join the group; see `LogBackend`."""
+        await greet(self._connection)
         await self._catalogue.open()
         self._membership = Membership(
             self._connection, self._inputs(), self._tell_assigned, self._tell_revoked

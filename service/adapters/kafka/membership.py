@@ -22,7 +22,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
-from service.adapters.kafka.connection import CALL_S, CLOSE_S, Connection
+from service.adapters.kafka.connection import CLOSE_S, Connection, bounded
+from service.engine.errors import EngineError
 
 logger = logging.getLogger(__name__)
 POLL_MS = 500
@@ -87,18 +88,18 @@ class Membership:
         while True:
             consumer = self._consumer = self._new_consumer()
             try:
-                await asyncio.wait_for(consumer.start(), CALL_S)
+                await bounded(consumer.start(), "joining the group")
                 consumer.subscribe(sorted(self._topics), listener=_Listener(self))
                 while True:
                     await consumer.getmany(timeout_ms=POLL_MS)
-            except (errors.KafkaError, TimeoutError, OSError) as error:
+            except (errors.KafkaError, EngineError, OSError) as error:
                 logger.warning(
                     "the group is joined anew, after %s: %s", type(error).__name__, error
                 )
             finally:
                 self._consumer = None
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(consumer.stop(), CLOSE_S)
+                    await bounded(consumer.stop(), "leaving the group", CLOSE_S)
                 self._revoked(self.owned)
             await asyncio.sleep(RETRY_S)
 

@@ -11,10 +11,10 @@ from service.adapters.kafka import names
 from service.adapters.kafka.connection import Connection
 from service.adapters.kafka.formats import (
     common_headers,
-    decode_record,
+    decode_records,
     encode_dead_letter,
     encode_pointer,
-    encode_result,
+    encode_results,
 )
 from service.adapters.kafka.producer import (
     Discards,
@@ -117,7 +117,8 @@ class OwnedPartition:
         records = within(buffer[:most], most_bytes)
         self._buffer = buffer[len(records) :]
         self._note_gaps(offset, records)
-        return Batch(self.partition, records, records[-1].offset + 1)
+        behind = len(self._buffer) + self._input.behind
+        return Batch(self.partition, records, records[-1].offset + 1, behind)
 
     async def _fetch(self, offset: int, most: int) -> list[Record]:
         topic, number = self._names.input, self.partition.partition
@@ -130,11 +131,13 @@ class OwnedPartition:
                 reason = f"the log holds [{ends.begin}, {ends.end}) only"
                 raise StateLost(*self.partition, offset, reason) from error
             if found:
-                return [decode_record(record, self.stored.number) for record in found]
+                return decode_records(found, self.stored.number)
             place = self._input.position  # markers of transactions are stepped over
 
     def _note_gaps(self, offset: int, records: Sequence[Record]) -> None:
         expected = offset
+        if records[-1].offset - offset + 1 == len(records):
+            return
         for record in records:
             if record.offset != expected:
                 self._gaps[expected] = record.offset
@@ -167,9 +170,7 @@ class OwnedPartition:
 
     def _batches(self, transaction: Transaction) -> Iterator[Writes]:
         number, topics = self.partition.partition, self._names
-        encoded = [
-            encode_result(result, self.partition, self._headers) for result in transaction.results
-        ]
+        encoded = encode_results(transaction.results, self.partition, self._headers)
         yield Writes(topics.scores, number, encoded)
         anomalies = [
             message

@@ -32,14 +32,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from service.adapters.kafka.connection import CALL_S, CLOSE_S, REQUEST_S, Connection, bounded
+from service.adapters.kafka.connection import (
+    CALL_S,
+    CLOSE_S,
+    REQUEST_S,
+    Connection,
+    bounded,
+    look_at,
+)
 from service.engine.errors import Fenced, TransientError
 
 logger = logging.getLogger(__name__)
@@ -57,14 +66,17 @@ Sent = tuple["asyncio.Future[Any]", int]
 """The acknowledgement to come of a batch, and its records; or of one record of a shared batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One record to write; `timestamp_ms` is at least 0."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One record to write; `timestamp_ms` is at least 0.
+
+    Headers are a list because the library takes nothing else, and a copy for each record costs
+    as much as the rest of it.
+    """
 
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
-    headers: Sequence[Header] = ()
+    headers: list[Header] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +131,23 @@ async def _close(producer: AIOKafkaProducer) -> None:
                 task.cancel()
             await asyncio.wait(tasks, timeout=CLOSE_S / 2)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(producer.client.close(), CLOSE_S)
+            await bounded(producer.client.close(), "closing a producer", CLOSE_S)
     # What broke the producer stands in these, and is known already.
-    for future in (stopping, producer._sender.sender_task, _transaction(producer)):
-        if future is not None and future.done() and not future.cancelled():
-            logger.debug("a producer was closed with %r", future.exception())
+    for future in (stopping, *_futures(producer)):
+        if future is not None:
+            future.add_done_callback(look_at)
 
 
-def _transaction(producer: AIOKafkaProducer) -> asyncio.Future[None] | None:
-    manager = producer._txn_manager
-    return None if manager is None else manager._transaction_waiter
+def _futures(producer: AIOKafkaProducer) -> Iterator[asyncio.Future[Any] | None]:
+    """What the library sets errors in, and may leave without anybody who looks."""
+    yield producer._sender.sender_task
+    if producer._txn_manager is not None:
+        yield producer._txn_manager._transaction_waiter
+        yield producer._txn_manager._task_waiter
+    accumulator = producer._message_accumulator
+    for batch in chain(*accumulator._batches.values(), accumulator._pending_batches):
+        yield batch.future
+        yield batch._drain_waiter
 
 
 class TransactionalProducer:
@@ -205,6 +224,7 @@ async def _transact(
     producer: AIOKafkaProducer, batches: Iterable[Writes], offsets: GroupOffsets | None
 ) -> dict[tuple[str, int], int]:
     await producer.begin_transaction()
+    producer._txn_manager._transaction_waiter.add_done_callback(look_at)
     # 1. All batches, and the acknowledgement of each.
     first = await _write(producer, [batch for batch in batches if batch.messages])
     # 2. The offset of the input, in the same transaction.
@@ -231,28 +251,35 @@ async def _write(
 
 async def _send(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
     """Hand records over in as few batches as they fit in."""
-    sent: list[Sent] = []
-    builder = producer.create_batch()
-    for message in batch.messages:
-        if not _put(builder, message):
-            sent.append(await _send_builder(producer, batch, builder))
-            builder = producer.create_batch()
-            _put(builder, message)
-    return [*sent, await _send_builder(producer, batch, builder)]
+    sent = []
+    for builder in _build(producer.create_batch, batch.messages):
+        future = await producer.send_batch(builder, batch.topic, partition=batch.partition)
+        future.add_done_callback(look_at)  # it may fail before another one is handed over
+        _look_at_drain(producer, TopicPartition(batch.topic, batch.partition))
+        sent.append((future, builder.record_count()))
+    return sent
 
 
-async def _send_builder(producer: AIOKafkaProducer, batch: Writes, builder: Any) -> Sent:
-    count = builder.record_count()
-    future = await producer.send_batch(builder, batch.topic, partition=batch.partition)
-    return future, count
+def _look_at_drain(producer: AIOKafkaProducer, place: TopicPartition) -> None:
+    """See to the second future of the batch just handed over, in which an error is set too."""
+    batch = producer._message_accumulator._batches[place][-1]
+    batch.future.add_done_callback(lambda _: batch._drain_waiter.add_done_callback(look_at))
 
 
-def _put(builder: Any, message: Message) -> bool:
-    headers = list(message.headers)
-    added = builder.append(
-        key=message.key, value=message.value, timestamp=message.timestamp_ms, headers=headers
-    )
-    return added is not None
+def _build(create: Callable[[], Any], messages: Sequence[Message]) -> list[Any]:
+    """Write messages into as few batches as they fit in; an empty one takes any message."""
+    builder = create()
+    builders = [builder]
+    for message in messages:
+        while None is builder.append(
+            timestamp=message.timestamp_ms,
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+        ):
+            builder = create()
+            builders.append(builder)
+    return builders
 
 
 async def _all(futures: Iterable[asyncio.Future[Any]]) -> None:
@@ -331,17 +358,16 @@ async def _append(
 
 async def _join(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
     """Hand records over to the batch that is being gathered."""
-    return [
-        (
-            await producer.send(
-                batch.topic,
-                message.value,
-                message.key,
-                batch.partition,
-                message.timestamp_ms,
-                list(message.headers) or None,
-            ),
-            1,
+    sent = []
+    for message in batch.messages:
+        future = await producer.send(
+            batch.topic,
+            message.value,
+            message.key,
+            batch.partition,
+            message.timestamp_ms,
+            message.headers or None,
         )
-        for message in batch.messages
-    ]
+        future.add_done_callback(look_at)
+        sent.append((future, 1))
+    return sent

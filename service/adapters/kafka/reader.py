@@ -6,7 +6,6 @@ its `seek_to_beginning` races with the reset that `assign` begins, and may end a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -58,6 +57,7 @@ class Cursor:
         self._consumer: Any = None
         self._place: TopicPartition | None = None
         self._next = -1
+        self._end = 0
 
     async def ends(self, topic: str, partition: int) -> Ends:
         """Return where a partition begins and ends.
@@ -98,12 +98,18 @@ class Cursor:
                     raise OutOfRangeError(f"{topic}/{partition}: {offset}") from error
                 raise
             self._next = await consumer.position(place)
+            self._end = consumer.highwater(place) or 0
             return list(found.get(place, ()))
 
     @property
     def position(self) -> int:
         """The offset at which the last read ended, markers of transactions stepped over."""
         return self._next
+
+    @property
+    def behind(self) -> int:
+        """Offsets from there to the partition's end, as the last answer of a broker told it."""
+        return max(0, self._end - self._next)
 
     async def scan(
         self, topic: str, partition: int, begin: int, end: int, most: int = 5000
@@ -158,7 +164,7 @@ class Cursor:
         consumer, self._consumer, self._place = self._consumer, None, None
         if consumer is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(consumer.stop(), CLOSE_S)
+                await bounded(consumer.stop(), "closing a consumer", CLOSE_S)
 
     @contextlib.asynccontextmanager
     async def _usable(self) -> AsyncIterator[Any]:

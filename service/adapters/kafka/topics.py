@@ -143,7 +143,7 @@ class Topics:
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), CLOSE_S)
+                await bounded(client.close(), "closing an admin client", CLOSE_S)
 
     async def _create(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
         copies = self._connection.replication or await self._most_copies()

@@ -14,7 +14,7 @@ from typing import Any
 from service.adapters.kafka import names
 from service.adapters.kafka.catalogue import Catalogue
 from service.adapters.kafka.connection import Connection
-from service.adapters.kafka.formats import decode_dead_letter, decode_record, is_added_to_dead
+from service.adapters.kafka.formats import decode_dead_letter, decode_records, is_added_to_dead
 from service.adapters.kafka.producer import AppendProducer, Discards, Message
 from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
@@ -89,11 +89,12 @@ class KafkaView:
 
     async def read_records(self, partition: StreamPartition, offset: int, limit: int) -> Batch:
         """Read records; see `LogView`."""
-        stored, found = self._stored(partition.stream), []
+        stored, there = self._stored(partition.stream), []
         async for record in self._scan_input(partition, offset, limit):
-            found.append(decode_record(record, stored.number))
-            if len(found) == limit:
+            there.append(record)
+            if len(there) == limit:
                 break
+        found = decode_records(there, stored.number)
         return Batch(partition, found, found[-1].offset + 1 if found else offset)
 
     async def read_results(
@@ -214,4 +215,4 @@ class KafkaView:
 
 
 def _as_it_came(record: Any, headers: Sequence[tuple[str, bytes]]) -> Message:
-    return Message(record.key, record.value, max(record.timestamp, 0), tuple(headers))
+    return Message(record.key, record.value, max(record.timestamp, 0), list(headers))

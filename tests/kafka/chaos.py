@@ -1,0 +1,324 @@
+"""`make chaos ARGS="kafka [NAME …]"`: on a real broker, what the tests try, for longer.
+
+Each run feeds records at a steady pace, does its harm, and compares everything with what one
+worker in memory makes of the same records. Pauses are measured from outside, by the group's
+offsets: how long a partition in which records waited stood still.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from service.adapters.forest import ForestFactory
+from service.engine.config import StreamConfig
+from service.engine.records import NewRecord
+from tests.kafka.broker import Broker
+from tests.kafka.fixtures import connection
+from tests.kafka.proxy import Api, Kind, Proxy
+from tests.kafka.test_kills import as_written, check_outputs, ends_of, make_records, make_stream
+from tests.kafka.workers import OPTIONS, Cluster, Worker, undisturbed
+from tests.simulation.lives import warm
+from tests.simulation.workload import Workload
+
+CHUNK = 200
+LOOK_S = 0.25
+SETTLE_S = 300.0
+SESSION_S = 3.0  # of `fixtures.connection`
+STUCK_S = 20.0
+"""No transaction keeps a partition for longer, the time that a broker takes to start included."""
+
+Records = list[tuple[int, NewRecord]]
+
+
+@dataclass
+class Feed(threading.Thread):
+    """Writes records at a pace, and watches how the group's offsets follow."""
+
+    cluster: Cluster
+    config: StreamConfig
+    address: str
+    records: Records
+    per_s: float
+    written: list[int] = field(default_factory=list)
+    longest_s: list[float] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    failed: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+        self.written = [0] * self.config.partitions
+        self.longest_s = [0.0] * self.config.partitions
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+
+    __hash__ = threading.Thread.__hash__
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        self.watcher.start()
+        try:
+            self._write()
+        except BaseException as error:
+            self.failed = error
+
+    def _write(self) -> None:
+        # It does not give up: the broker may be away for long.
+        options = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 180_000}
+        producer = Producer({"bootstrap.servers": self.address} | options)
+        began_s = time.monotonic()
+        for first in range(0, len(self.records), CHUNK):
+            wait_s = began_s + first / self.per_s - time.monotonic()
+            time.sleep(max(wait_s, 0.0))
+            chunk = as_written(self.records[first : first + CHUNK])
+            for part, key, value, time_ms in chunk:
+                producer.produce(self.config.name, value, key, part, timestamp=time_ms)
+            assert producer.flush(180) == 0, "the broker takes no records"
+            for part, *_ in chunk:
+                self.written[part] += 1
+
+    def _watch(self) -> None:
+        count = self.config.partitions
+        last, since = [-1] * count, [time.monotonic()] * count
+        while not self.over.wait(LOOK_S):
+            try:
+                found = self.cluster.offsets(self.config)
+            except Exception:  # the broker is away; that time counts as a pause
+                continue
+            now_s = time.monotonic()
+            for number, offset in enumerate(found):
+                waits = max(offset, 0) < self.written[number]
+                if offset == last[number] and waits:
+                    self.longest_s[number] = max(self.longest_s[number], now_s - since[number])
+                else:
+                    last[number], since[number] = offset, now_s
+
+
+@dataclass
+class Harm:
+    """What a run has to work with."""
+
+    broker: Broker
+    cluster: Cluster
+    workers: list[Worker]
+    feed: Feed
+    rng: random.Random
+    proxy: Proxy | None
+    notes: list[str] = field(default_factory=list)
+
+    def while_fed(self) -> bool:
+        return self.feed.is_alive()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One kind of harm, and its sizes.
+
+    Attributes:
+        limit_s: longest pause of a partition that is allowed.
+    """
+
+    name: str
+    harm: Callable[[Harm], None]
+    workers: int = 2
+    records: int = 40_000
+    per_s: float = 1500.0
+    proxied: bool = False
+    limit_s: float = math.inf
+
+
+def kills(harm: Harm, count: int = 30) -> None:
+    """kill -9 of workers at any moment of their lives: as they start, restore, rebalance, work."""
+    for _ in range(count):
+        if not harm.while_fed():
+            harm.notes.append("the feed ended before the last kill")
+            return
+        time.sleep(harm.rng.choice((harm.rng.uniform(0.1, 1.0), harm.rng.uniform(1.0, 7.0))))
+        newest = harm.rng.random() < 0.4  # one that has just begun to restore
+        index = -1 if newest else harm.rng.randrange(len(harm.workers))
+        harm.workers.pop(index).kill()
+        harm.workers.append(harm.cluster.start())
+
+
+def pauses(harm: Harm) -> None:
+    """One worker lives, the other one is killed and replaced, with time to settle in between."""
+    while harm.while_fed():
+        time.sleep(harm.rng.uniform(10.0, 14.0))
+        harm.workers.pop(1).kill()
+        time.sleep(harm.rng.choice((0.0, 1.0, 5.0)))
+        harm.workers.append(harm.cluster.start())
+
+
+def zombie(harm: Harm) -> None:
+    """A worker that is stopped for 30 s, in the middle of its work, and woken."""
+    time.sleep(5.0)
+    harm.workers[0].freeze()
+    time.sleep(30.0)
+    harm.workers[0].wake()
+
+
+def restarts(harm: Harm) -> None:
+    """The broker is stopped and started five times."""
+    _five_times(harm, harm.broker.stop)
+
+
+def crashes(harm: Harm) -> None:
+    """The broker is killed five times."""
+    _five_times(harm, harm.broker.kill)
+
+
+def _five_times(harm: Harm, end: Callable[[], None]) -> None:
+    away_s = 0.0
+    for _ in range(5):
+        time.sleep(harm.rng.uniform(3.0, 6.0))
+        began_s = time.monotonic()
+        end()
+        time.sleep(harm.rng.uniform(0.0, 1.0))
+        harm.broker.start()
+        away_s = max(away_s, time.monotonic() - began_s)
+    harm.notes.append(f"broker away for up to {away_s:.1f} s")
+
+
+def stalls(harm: Harm) -> None:
+    """Everything between worker and broker stands still for 5, 20 and 60 s."""
+    assert harm.proxy is not None
+    for seconds in (5.0, 20.0, 60.0):
+        time.sleep(4.0)
+        harm.proxy.stall()
+        time.sleep(seconds)
+        harm.proxy.flow()
+
+
+def endings(harm: Harm) -> None:
+    """Ends of transactions are delayed, lost on the way there, and lost on the way back."""
+    assert harm.proxy is not None
+    for kind in (Kind.HOLD, Kind.DROP, Kind.LOSE) * 2:
+        time.sleep(2.0)
+        with harm.proxy.fault(Api.END_TRANSACTION, kind, times=3) as fault:
+            fault.met.wait(20)
+            time.sleep(harm.rng.uniform(1.0, 14.0) if kind is Kind.HOLD else 1.0)
+
+
+RUNS = {
+    run.name: run
+    for run in (
+        Run("kills-2", kills, records=200_000, per_s=2000.0),
+        Run("kills-3", kills, workers=3, records=200_000, per_s=2000.0),
+        Run("pauses", pauses, per_s=500.0, limit_s=SESSION_S + 5.0),
+        Run("zombie", zombie, records=60_000),
+        Run("restarts", restarts, limit_s=STUCK_S),
+        Run("crashes", crashes, limit_s=STUCK_S),
+        Run("stalls", stalls, workers=1, proxied=True),
+        Run("endings", endings, workers=1, proxied=True),
+    )
+}
+
+
+def play(run: Run, folder: Path, seed: int) -> str:
+    """Do one run; return what came of it.
+
+    Raises:
+        AssertionError: something differs from the undisturbed run.
+    """
+    began_s = time.monotonic()
+    config, records = make_stream(run.name), make_records(seed, run.records)
+    warm(ForestFactory(), Workload((config,), {}))
+    broker = Broker(folder / "broker")
+    broker.format()
+    broker.start()
+    workers: list[Worker] = []
+    proxy = Proxy(broker.address) if run.proxied else None
+    if proxy is not None:
+        proxy.start()
+    try:
+        direct = connection(broker.address)
+        there = direct if proxy is None else replace(direct, bootstrap=proxy.address)
+        cluster = Cluster(there, folder, options=replace(OPTIONS, batch_records=400))
+        asyncio.run(cluster.create(config))
+        workers += [cluster.start() for _ in range(run.workers)]
+        watched = Cluster(direct, folder)
+        feed = Feed(watched, config, broker.address, records, run.per_s)
+        harm = Harm(broker, cluster, workers, feed, random.Random(seed), proxy)
+        feed.start()
+        _until_all_move(watched, config)
+        run.harm(harm)
+        feed.join()
+        if feed.failed is not None:
+            raise feed.failed
+        watched.until_settled(config, ends_of(records), SETTLE_S)
+        feed.over.set()
+        feed.watcher.join()
+        time.sleep(1.0)
+        reports = [worker.stop() for worker in harm.workers]
+        options = replace(OPTIONS, batch_records=2000)
+        reference = asyncio.run(undisturbed(config, records, options))
+        assert [report["broken"] for report in reports] == [{}] * len(reports), reports
+        check_outputs(watched, config, reference)
+        states = {part: found for report in reports for part, found in report["states"].items()}
+        assert states == reference["states"], "states differ"
+    finally:
+        if proxy is not None:
+            proxy.stop()
+        broker.kill()
+        for worker in workers:
+            if worker.alive:
+                worker.kill()
+    longest_s = max(feed.longest_s)
+    assert longest_s <= run.limit_s, f"a partition stood still for {longest_s:.1f} s"
+    notes = "; ".join([f"longest pause {longest_s:.1f} s", *harm.notes])
+    return f"{run.records} records identical; {notes}; {time.monotonic() - began_s:.0f} s in all"
+
+
+def _until_all_move(cluster: Cluster, config: StreamConfig) -> None:
+    """Wait until workers have begun: a start without a broker ends the process, which is right."""
+    limit_s = time.monotonic() + 60
+    while min(cluster.offsets(config)) < 1:
+        assert time.monotonic() < limit_s, "the workers did not begin"
+        time.sleep(LOOK_S)
+
+
+def faults() -> str:
+    """Every error at every request, and every bug put in on purpose."""
+    import pytest
+
+    os.environ["RCF_LONG"] = "1"
+    here = Path(__file__).parent
+    code = pytest.main(["-q", str(here / "test_errors.py"), str(here / "test_mutants.py")])
+    assert code == 0, f"pytest ended with {code}"
+    return "every error and every bug"
+
+
+def main(arguments: list[str]) -> int:
+    """Run and report; 1 when a run differs from its undisturbed twin."""
+    parser = argparse.ArgumentParser(prog="make chaos ARGS=kafka", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*RUNS, "faults"]))
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.names if name not in (*RUNS, "faults")]
+    if unknown:
+        parser.error(f"no run named {', '.join(unknown)}; there are: {', '.join(RUNS)}, faults")
+    differing = 0
+    for name in given.names or [*RUNS, "faults"]:
+        try:
+            if name == "faults":
+                said = faults()
+            else:
+                with tempfile.TemporaryDirectory(prefix="rcf-chaos-") as folder:
+                    said = play(RUNS[name], Path(folder), given.seed)
+        except Exception as error:
+            differing += 1
+            said = f"FAILED: {type(error).__name__}: {str(error)[:2000]}"
+        sys.stdout.write(f"{name}, seed {given.seed}: {said}\n")
+        sys.stdout.flush()
+    return int(differing > 0)
