@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -102,15 +103,26 @@ def markdown(title: str, rows: list[Row]) -> str:
 
 
 def write_readme() -> None:
-    """Put the tables published by this process between the README's markers."""
+    """Put the tables published by this process between the README's markers.
+
+    A table takes the place of the one of its title; the others stay.
+    """
     facts = machine()
     names = ("cpu", "cores", "python", *PACKAGES, "java")
     on = ", ".join(f"{name} {facts[name]}" for name in names)
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    body = "\n\n".join([f"Made by `make bench` on {on}.", *_published])
+    body, after = rest.split(END)
+    tables = merged(body, _published)
+    body = "\n\n".join([f"Made by `make bench` on {on}.", *tables])
     README.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+
+
+def merged(body: str, published: list[str]) -> list[str]:
+    """The tables of a text, those of the same title replaced and the others behind them."""
+    found = re.split(r"^(?=\*\*)", body, flags=re.M)[1:]
+    tables = {table.splitlines()[0]: table.strip() for table in (*found, *published)}
+    return list(tables.values())
 
 
 def _shown(value: str | float) -> str:

@@ -54,3 +54,10 @@ def test_what_workers_did_at_once_is_counted_and_what_one_did_alone_is_not():
     assert found["records/s"] == 100 + 110
     assert found["forest µs"] == pytest.approx(1e6 * 0.5 / 210)
     assert found["outside µs"] == pytest.approx(3 * found["forest µs"])
+
+
+def test_a_table_replaces_the_one_of_its_title_alone():
+    old = "Made on a machine.\n\n**speed**\n\n| a |\n| 1 |\n\n**size: MB**\n\n| b |\n| 2 |\n"
+    tables = report.merged(old, ["**size: MB**\n\n| b |\n| 3 |", "**start**\n\n| c |"])
+    expected = ["**speed**\n\n| a |\n| 1 |", "**size: MB**\n\n| b |\n| 3 |", "**start**\n\n| c |"]
+    assert tables == expected
