@@ -99,7 +99,8 @@ class Broker:
     def format(self, *arguments: str) -> None:
         """Prepare the directory; once, before the first start."""
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = ["format", "-t", cluster, "-c", str(self._properties), *arguments]
+        # In one word: an id may begin with a dash, and be taken for an option.
+        command = ["format", f"--cluster-id={cluster}", "-c", str(self._properties), *arguments]
         done = subprocess.run(
             self._java("kafka.tools.StorageTool", *command),
             capture_output=True,

@@ -37,6 +37,9 @@ CHUNK = 200
 LOOK_S = 0.25
 SETTLE_S = 300.0
 SESSION_S = 3.0  # of `fixtures.connection`
+SPARED_S = SESSION_S + 5.0
+"""No death of one worker keeps the partitions of another from moving for longer."""
+
 STUCK_S = 20.0
 """No transaction keeps a partition for longer, the time that a broker takes to start included."""
 
@@ -45,15 +48,23 @@ Records = list[tuple[int, NewRecord]]
 
 @dataclass
 class Feed(threading.Thread):
-    """Writes records at a pace, and watches how the group's offsets follow."""
+    """Writes records at a pace, and watches how the group's offsets follow.
+
+    Attributes:
+        longest_s: of each partition, the longest pause.
+        spared_s: of each partition, the longest pause during which the worker that worked on it
+            last was not killed.
+    """
 
     cluster: Cluster
     config: StreamConfig
     address: str
     records: Records
     per_s: float
+    workers: list[Worker]
     written: list[int] = field(default_factory=list)
     longest_s: list[float] = field(default_factory=list)
+    spared_s: list[float] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
     failed: BaseException | None = None
 
@@ -61,6 +72,7 @@ class Feed(threading.Thread):
         super().__init__(daemon=True)
         self.written = [0] * self.config.partitions
         self.longest_s = [0.0] * self.config.partitions
+        self.spared_s = [0.0] * self.config.partitions
         self.watcher = threading.Thread(target=self._watch, daemon=True)
 
     __hash__ = threading.Thread.__hash__
@@ -73,6 +85,11 @@ class Feed(threading.Thread):
         except BaseException as error:
             self.failed = error
 
+    def check(self) -> None:
+        """Raise what ended it before its time."""
+        if self.failed is not None:
+            raise self.failed
+
     def _write(self) -> None:
         # It does not give up: the broker may be away for long.
         options = {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 180_000}
@@ -82,26 +99,40 @@ class Feed(threading.Thread):
             wait_s = began_s + first / self.per_s - time.monotonic()
             time.sleep(max(wait_s, 0.0))
             chunk = as_written(self.records[first : first + CHUNK])
-            for part, key, value, time_ms in chunk:
-                producer.produce(self.config.name, value, key, part, timestamp=time_ms)
+            for part, key, value, time_ms, headers in chunk:
+                name = self.config.name
+                producer.produce(name, value, key, part, timestamp=time_ms, headers=headers)
             assert producer.flush(180) == 0, "the broker takes no records"
             for part, *_ in chunk:
                 self.written[part] += 1
 
     def _watch(self) -> None:
         count = self.config.partitions
-        last, since = [-1] * count, [time.monotonic()] * count
+        last, since = [-1001] * count, [time.monotonic()] * count  # the first: none
+        owners: list[Worker | None] = [None] * count
+        waited = [False] * count  # at the last look
+        hit = [True] * count  # since the last commit; before the first nobody worked on it
         while not self.over.wait(LOOK_S):
             try:
-                found = self.cluster.offsets(self.config)
+                found = self.cluster.offsets(self.config, stable=False)
             except Exception:  # the broker is away; that time counts as a pause
                 continue
             now_s = time.monotonic()
+            for worker in list(self.workers):
+                for number in worker.partitions():
+                    owners[number] = worker
             for number, offset in enumerate(found):
-                waits = max(offset, 0) < self.written[number]
-                if offset == last[number] and waits:
-                    self.longest_s[number] = max(self.longest_s[number], now_s - since[number])
-                else:
+                owner = owners[number]
+                hit[number] |= owner is not None and not owner.alive
+                if waited[number]:  # a pause that ended since counts up to this look
+                    pause_s = now_s - since[number]
+                    self.longest_s[number] = max(self.longest_s[number], pause_s)
+                    if not hit[number]:
+                        self.spared_s[number] = max(self.spared_s[number], pause_s)
+                waited[number] = max(offset, 0) < self.written[number]
+                if offset != last[number]:
+                    hit[number] = False
+                if offset != last[number] or not waited[number]:
                     last[number], since[number] = offset, now_s
 
 
@@ -127,6 +158,7 @@ class Run:
 
     Attributes:
         limit_s: longest pause of a partition that is allowed.
+        spared_limit_s: the same, of a partition whose worker was not killed.
     """
 
     name: str
@@ -136,6 +168,7 @@ class Run:
     per_s: float = 1500.0
     proxied: bool = False
     limit_s: float = math.inf
+    spared_limit_s: float = math.inf
 
 
 def kills(harm: Harm, count: int = 30) -> None:
@@ -213,9 +246,9 @@ def endings(harm: Harm) -> None:
 RUNS = {
     run.name: run
     for run in (
-        Run("kills-2", kills, records=200_000, per_s=2000.0),
-        Run("kills-3", kills, workers=3, records=200_000, per_s=2000.0),
-        Run("pauses", pauses, per_s=500.0, limit_s=SESSION_S + 5.0),
+        Run("kills-2", kills, records=200_000, per_s=2000.0, spared_limit_s=SPARED_S),
+        Run("kills-3", kills, workers=3, records=200_000, per_s=2000.0, spared_limit_s=SPARED_S),
+        Run("pauses", pauses, per_s=500.0, limit_s=SPARED_S),
         Run("zombie", zombie, records=60_000),
         Run("restarts", restarts, limit_s=STUCK_S),
         Run("crashes", crashes, limit_s=STUCK_S),
@@ -248,14 +281,13 @@ def play(run: Run, folder: Path, seed: int) -> str:
         asyncio.run(cluster.create(config))
         workers += [cluster.start() for _ in range(run.workers)]
         watched = Cluster(direct, folder)
-        feed = Feed(watched, config, broker.address, records, run.per_s)
+        feed = Feed(watched, config, broker.address, records, run.per_s, workers)
         harm = Harm(broker, cluster, workers, feed, random.Random(seed), proxy)
         feed.start()
-        _until_all_move(watched, config)
+        _until_all_move(feed)
         run.harm(harm)
         feed.join()
-        if feed.failed is not None:
-            raise feed.failed
+        feed.check()
         watched.until_settled(config, ends_of(records), SETTLE_S)
         feed.over.set()
         feed.watcher.join()
@@ -274,16 +306,19 @@ def play(run: Run, folder: Path, seed: int) -> str:
         for worker in workers:
             if worker.alive:
                 worker.kill()
-    longest_s = max(feed.longest_s)
-    assert longest_s <= run.limit_s, f"a partition stood still for {longest_s:.1f} s"
-    notes = "; ".join([f"longest pause {longest_s:.1f} s", *harm.notes])
+    longest_s, spared_s = max(feed.longest_s), max(feed.spared_s)
+    paused = f"longest pause {longest_s:.1f} s, of a worker that lived {spared_s:.1f} s"
+    notes = "; ".join([paused, *harm.notes])
+    assert longest_s <= run.limit_s, notes
+    assert spared_s <= run.spared_limit_s, notes
     return f"{run.records} records identical; {notes}; {time.monotonic() - began_s:.0f} s in all"
 
 
-def _until_all_move(cluster: Cluster, config: StreamConfig) -> None:
+def _until_all_move(feed: Feed) -> None:
     """Wait until workers have begun: a start without a broker ends the process, which is right."""
     limit_s = time.monotonic() + 60
-    while min(cluster.offsets(config)) < 1:
+    while min(feed.cluster.offsets(feed.config)) < 1:
+        feed.check()
         assert time.monotonic() < limit_s, "the workers did not begin"
         time.sleep(LOOK_S)
 

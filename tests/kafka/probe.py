@@ -65,9 +65,20 @@ def _reader(address: str, isolation: str) -> Consumer:
     )
 
 
-def group_offsets(address: str, group: str, topic: str, count: int) -> list[int]:
-    """Return a group's committed offsets of a topic, as lag tools read them."""
-    consumer = Consumer({"bootstrap.servers": address, "group.id": group})
+def group_offsets(
+    address: str, group: str, topic: str, count: int, *, stable: bool = True
+) -> list[int]:
+    """Return a group's committed offsets of a topic, as lag tools read them.
+
+    Args:
+        address, group, topic: where.
+        count: partitions of the topic.
+        stable: whether to wait for the end of transactions that commit others.
+    """
+    isolation = "read_committed" if stable else "read_uncommitted"
+    consumer = Consumer(
+        {"bootstrap.servers": address, "group.id": group, "isolation.level": isolation}
+    )
     places = [TopicPartition(topic, number) for number in range(count)]
     limit_s = time.monotonic() + WAIT_S
     try:

@@ -66,6 +66,15 @@ class Worker:
     report: Path
     alive: bool = True
 
+    def partitions(self) -> list[int]:
+        """Return the partitions that it works on, or did when it died."""
+        return json.loads(self.works.read_text()) if self.works.exists() else []
+
+    @property
+    def works(self) -> Path:
+        """Where it tells the numbers of the partitions that it works on."""
+        return self.report.with_suffix(".works")
+
     def kill(self) -> None:
         """kill -9."""
         os.kill(self.pid, signal.SIGKILL)
@@ -124,10 +133,10 @@ class Cluster:
             time.sleep(0.2)
         raise AssertionError(f"after {wait_s} s at {found} of {ends}")
 
-    def offsets(self, config: StreamConfig) -> list[int]:
-        """Return the group's offsets."""
+    def offsets(self, config: StreamConfig, *, stable: bool = True) -> list[int]:
+        """Return the group's offsets; see `group_offsets`."""
         address, group = self.connection.bootstrap, self.connection.application
-        return group_offsets(address, group, config.name, config.partitions)
+        return group_offsets(address, group, config.name, config.partitions, stable=stable)
 
     def outputs(self, config: StreamConfig) -> dict[str, list[list[tuple]]]:
         """Return key, value, time and headers of all committed output records."""
@@ -152,7 +161,11 @@ async def _work(
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await engine.start()
-    await stopping.wait()
+    told = report.with_suffix(".works")
+    while not stopping.is_set():
+        _tell(engine, told)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), 0.1)
     limit_s = time.monotonic() + SETTLE_S
     while time.monotonic() < limit_s and not _at_rest(engine):  # noqa: ASYNC110  (no event)
         await asyncio.sleep(0.05)
@@ -160,6 +173,14 @@ async def _work(
     broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
     report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
+
+
+def _tell(engine: Engine, path: Path) -> None:
+    """Write down which partitions are live here."""
+    live = [part.partition for part, each in engine._runners.items() if each.state == "live"]
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(json.dumps(live))
+    fresh.rename(path)
 
 
 def _at_rest(engine: Engine) -> bool:
