@@ -10,7 +10,7 @@ from tests.simulation.lives import announce
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1])
 def test_two_hundred_kills_change_nothing(seed, tmp_path):
     outcome = run_chaos(tmp_path, seed, records=200_000, kills=200, factory=ForestFactory())
     announce(seed)
