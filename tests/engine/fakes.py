@@ -16,6 +16,8 @@ MASK = 2**64 - 1
 class FakeDetector:
     """Judges by a state that every earlier value and a generator's draws went into."""
 
+    BYTES = 232  #: what `to_bytes` makes
+
     def __init__(self, state: int, seen: int, warm: int) -> None:
         self.state, self.seen, self.warm = state, seen, warm
         self.decay = 0.0
@@ -49,7 +51,7 @@ class FakeFactory:
         return detector
 
     def restore(self, data: bytes) -> FakeDetector:
-        if len(data) != 232:
+        if len(data) != FakeDetector.BYTES:
             raise CorruptSnapshot("fake", "wrong length")
         *numbers, decay = struct.unpack("<QQQd", data[:32])
         detector = FakeDetector(*numbers)
