@@ -34,7 +34,8 @@ One point's way through it; the file is where to change what it says:
     forests   many forests, a series each          archive   a million of them, and back
     many      their records, forest by forest      block     makes a forest's block, and larger ones
     fixed     kernels for one shape of rows        special   when they take over
-    layout    wide and narrow pairs of nodes       jit       how all are compiled and kept
+    layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
+    jit       how all are compiled and kept
 """
 
 from __future__ import annotations

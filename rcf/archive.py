@@ -49,25 +49,36 @@ _DIGEST = 16
 
 
 def save(forests: Forests, path: Path, progress: Progress | None = None) -> None:
-    """Write all series to a file, which replaces another of that name when it is whole."""
+    """Write all series to a file, which replaces another of that name when it is whole.
+
+    Where that fails (a full disk, say), nothing is left of it.
+    """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(_HEAD.pack(_MAGIC, VERSION))
-        start = _SEED.pack(forests.seed) + payload_of_block(forests.template)
-        _write(file, len(forests), start)
-        done = 0
-        parts = _parts(forests.shape)
-        for slab in forests.slabs:
-            _write(file, len(slab), b"".join(slab[:, part].tobytes() for part in parts))
-            done += len(slab)
-            if progress:
-                progress(done, len(forests))
-        for number, block in forests.grown.items():
-            _write(file, number, payload_of_block(block))
-        _write(file, 0, b"")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            _write_all(forests, file, progress)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _write_all(forests: Forests, file: BinaryIO, progress: Progress | None) -> None:
+    file.write(_HEAD.pack(_MAGIC, VERSION))
+    start = _SEED.pack(forests.seed) + payload_of_block(forests.template)
+    _write(file, len(forests), start)
+    done = 0
+    parts = _parts(forests.shape)
+    for slab in forests.slabs:
+        _write(file, len(slab), b"".join(slab[:, part].tobytes() for part in parts))
+        done += len(slab)
+        if progress:
+            progress(done, len(forests))
+    for number, block in forests.grown.items():
+        _write(file, number, payload_of_block(block))
+    _write(file, 0, b"")
 
 
 def load(path: Path, progress: Progress | None = None) -> Forests:

@@ -16,11 +16,11 @@ from rcf.state import U8, Shape
 #: The ring of the store spans this many mean lifetimes of a sampled point (1 / decay records):
 #: all but e^-4 = 1.8 % of them leave before the ring comes round; the others are kept beside it.
 _RING_LIFETIMES = 4.0
+_LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
 #: The least memory is taken where the ring and the points kept beside it take about as much.
 _SMALL_RING_LIFETIMES = 3.0
-_POINTS_A_ROW = 10  #: sampled points to each box of a small forest
 _OUTLIVE = 0.85  #: points kept over those expected to outlive the ring: trees may hold the same
-_LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
+_POINTS_A_ROW = 10  #: sampled points to each box of a small forest
 
 
 def new_block(
@@ -93,7 +93,7 @@ def grown(block: U8) -> U8:
     """The block with room for more boxes, or for more points that outlive the ring."""
     old = state.open_block(block)
     shape = state.shape_of(old.header)
-    if old.header[state.ROWS_FREE] < shape.trees and not shape.narrow:
+    if old.header[state.ROWS_FREE] < shape.trees and shape.layout.more_rows:
         most = 1 + shape.trees * shape.pairs
         shape = shape._replace(rows=min(shape.rows + shape.rows // 8 + shape.trees, most))
     else:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.core.datamodel.models import OpaqueModel
-from numba.extending import intrinsic, overload_attribute, register_model
+from numba.extending import intrinsic
 
+from rcf.constant import carry
 from rcf.jit import INTERPRETED
 
 
@@ -33,8 +33,11 @@ class PairLayout(NamedTuple):
         parent: Likewise.
         row_step: Likewise.
         row: Likewise.
+        others: Bits of a node's word that are not its cut, dimension and left child.
         keeps_range: Whether the sum of sides of a box is kept in the pair; else it is summed again.
         keeps_peaks: Whether the largest key of each block of slots is kept; else all are searched.
+        more_rows: Whether a forest that runs out of rows for boxes gets more; else it keeps the
+            boxes of larger branches alone.
         number: dtype of `bits` bits.
         origin: dtype of a place in the store, -1 for none, and of a count of kept points' uses.
         box_row: dtype of the number of a box's row.
@@ -47,15 +50,47 @@ class PairLayout(NamedTuple):
     parent: int
     row_step: int
     row: int
+    others: int
     keeps_range: bool
     keeps_peaks: bool
+    more_rows: bool
     number: Any
     origin: Any
     box_row: Any
 
 
-WIDE = PairLayout(4, 16, 4, 8, 9, 2, 5, True, True, np.uint16, np.int32, np.int32)
-NARROW = PairLayout(2, 8, 8, 2, 3, 8, 11, False, False, np.uint8, np.int16, np.uint8)
+WIDE = PairLayout(
+    words=4,
+    bits=16,
+    step=4,
+    mass=8,
+    parent=9,
+    row_step=2,
+    row=5,
+    others=0,
+    keeps_range=True,
+    keeps_peaks=True,
+    more_rows=True,
+    number=np.uint16,
+    origin=np.int32,
+    box_row=np.int32,
+)
+NARROW = PairLayout(
+    words=2,
+    bits=8,
+    step=8,
+    mass=2,
+    parent=3,
+    row_step=8,
+    row=11,
+    others=0xFFFF0000,
+    keeps_range=False,
+    keeps_peaks=False,
+    more_rows=False,
+    number=np.uint8,
+    origin=np.int16,
+    box_row=np.uint8,
+)
 
 
 class FixedLayout(types.Type):
@@ -66,18 +101,7 @@ class FixedLayout(types.Type):
         super().__init__(name=f"FixedLayout({'narrow' if narrow else 'wide'})")
 
 
-register_model(FixedLayout)(OpaqueModel)
-
-
-def _attribute(name: str) -> None:
-    @overload_attribute(FixedLayout, name)
-    def constant(layout):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
-        value = getattr(layout.layout, name)
-        return lambda layout: value
-
-
-for _name in PairLayout._fields:
-    _attribute(_name)
+carry(FixedLayout, "layout", PairLayout._fields)
 
 
 @intrinsic(prefer_literal=True)

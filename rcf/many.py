@@ -60,11 +60,11 @@ def run_many(
     size = first.header[SIZE]
     for i in range(len(series)):
         if i + 1 < len(series):
-            # On its way while this record is scored: a tenth of the time where all is in memory.
+            # On its way while this record is scored: saves a fifth where no cache has it.
             call_lines(table[series[i + 1]], size)
         forest = open_forest(block_of(table, series[i]), row, layout)
         if learn and short_of_rows(forest):
-            if forest.layout.words > 2:
+            if forest.layout.more_rows:
                 done = i
                 break
             free_small_rows(forest)

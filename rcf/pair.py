@@ -63,13 +63,11 @@ def set_range(forest: Forest, pair: Int, sides: float) -> None:
 @kernel
 def set_word(forest: Forest, node: Int, word: Int) -> None:
     """Write a node's cut, dimension and left child; its mass and its parent stay."""
-    if forest.layout.words == 2:
-        word = (word & ~0xFFFF0000) | (forest.nodes[node] & 0xFFFF0000)
-    forest.nodes[node] = word
+    others = np.int64(forest.layout.others)
+    forest.nodes[node] = (word & ~others) | (forest.nodes[node] & others)
 
 
 @kernel
 def word_of(forest: Forest, node: Int) -> Int:
     """A node's cut, dimension and left child; see `rcf.cut`."""
-    word = forest.nodes[node]
-    return word & ~0xFFFF0000 if forest.layout.words == 2 else word
+    return forest.nodes[node] & ~np.int64(forest.layout.others)

@@ -75,8 +75,8 @@ def room_bytes(forest: Forest) -> Int:
 
 @kernel
 def levels_without_box(forest: Forest) -> Int:
-    """Most branches of a path that keep no box; narrow forests may come to keep none at all."""
-    return forest.box_mass if forest.layout.words > 2 else forest.pairs
+    """Most branches of a path that keep no box; where rows are fixed, that may become all."""
+    return forest.box_mass if forest.layout.more_rows else forest.pairs
 
 
 @kernel

@@ -66,9 +66,8 @@ def _call_lines(typingctx: Any, address: Any, size: Any) -> Any:
     return types.void(types.int64, types.int64), emit
 
 
-# Numba's type hints know neither.
 _bytes_at: Any = _address_bytes
-_as_array: Any = numba.carray  # type: ignore[attr-defined]
+_as_array: Any = numba.carray  # type: ignore[attr-defined]  # numba's hints leave it out
 
 
 def _block_at(address: int, size: int) -> Any:

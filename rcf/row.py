@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numba import types
-from numba.core.datamodel.models import OpaqueModel
-from numba.extending import intrinsic, overload_attribute, register_model
+from numba.extending import intrinsic
 
+from rcf.constant import carry
 from rcf.jit import INTERPRETED
 
 
@@ -44,18 +44,7 @@ class FixedRow(types.Type):
         super().__init__(name=f"FixedRow({groups}, {tail})")
 
 
-register_model(FixedRow)(OpaqueModel)
-
-
-def _attribute(name: str) -> None:
-    @overload_attribute(FixedRow, name)
-    def constant(row):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
-        value = getattr(row.shape, name)
-        return lambda row: value
-
-
-for _name in RowShape._fields:
-    _attribute(_name)
+carry(FixedRow, "shape", RowShape._fields)
 
 
 @intrinsic(prefer_literal=True)

@@ -65,7 +65,7 @@ class Lived:
                 ForestFactory(),
                 SystemClock(),
                 NoMetrics(),
-                foreign=None if self.connection is None else log,  # type: ignore[arg-type]
+                foreign=None if self.connection is None else log,  # type: ignore[arg-type]  # Kafka's
             )
             policy = SnapshotPolicy(interval_s=3600, replay_s=3600, share=1.0)
             options = EngineOptions(snapshot=policy, fingerprint=fingerprint(), tick_s=0.05)

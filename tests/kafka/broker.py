@@ -118,8 +118,8 @@ class Broker:
                 self._java("kafka.Kafka", str(self._properties)),
                 stdout=log,
                 stderr=log,
-                # Unsafe among threads; it calls prctl alone, so that no broker outlives the tests.
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                # So that no broker outlives the tests.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  (prctl alone)
             )
         limit = time.monotonic() + START_S
         while not all(map(listens, self._ports)):

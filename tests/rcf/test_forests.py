@@ -246,3 +246,15 @@ def test_a_file_stays_as_it_was_until_the_next_one_is_whole(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         Forests(3).save(path, fail)
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "what was begun is gone"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is full")
+def test_a_full_disk_is_an_error_that_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "all.rcfa"
+    Forests(1).save(path)
+    before = path.read_bytes()
+    path.with_name("all.rcfa.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        Forests(2).save(path)
+    assert path.read_bytes() == before
