@@ -63,6 +63,24 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     return rows
 
 
+def as_times(times: ArrayLike | None, count: int) -> F64:
+    """Times of records as float64 (count,); (0,) for None.
+
+    Raises:
+        InvalidParameter: Wrong shape or type, or a time that is not finite.
+    """
+    if times is None:
+        return np.empty(0)
+    allowed = f"finite numbers in the shape ({count},)"
+    found = np.asarray(times)
+    if found.dtype.kind not in "fiu" or found.shape != (count,):
+        raise InvalidParameter("times", f"{found.dtype} of shape {found.shape}", allowed)
+    found = found.astype(np.float64)
+    if not np.isfinite(found).all():
+        raise InvalidParameter("times", "not all finite", allowed)
+    return found
+
+
 def refuse_value(rows: F64, place: int) -> NoReturn:
     """InvalidParameter for the value at a flat index of records (n, features)."""
     row, feature = divmod(place, rows.shape[1])

@@ -1,4 +1,8 @@
-"""One series: shingle, forest and threshold. A record goes in, a judgement comes out."""
+"""One series: forests over its points and over its trailing means, and what is said of each record.
+
+A forest over the records themselves finds spikes at once; one over their trailing means finds
+changes of level and of rate that no single record shows. The larger of the two scores counts.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +11,107 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import flat, state, threshold
-from rcf.arguments import as_rows, real
-from rcf.flat import Tolerance, guard_rows
+from rcf import alert, state
+from rcf.alert import Memory, Policy, Verdicts, judge_rows
+from rcf.arguments import as_rows, as_times, real, whole
+from rcf.errors import InvalidParameter
+from rcf.flat import Tolerance
 from rcf.forest import Forest
 from rcf.score import NAMES
-from rcf.state import F64
-from rcf.threshold import Rule, judge_rows, scale_for
+from rcf.smooth import smoothed
+from rcf.state import F64, I64, U8
+from rcf.threshold import MODES, Bar, scale_for
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
-_SCORE_MEMORY = 0.01  # AWS's default
+#: Trees and sample of the forest over trailing means: its points are smooth, and fewer tell them.
+MEAN_TREES, MEAN_SAMPLE = 20, 512
+
+#: Allowed levels of the modes that take one, and the default.
+_LEVELS = {
+    "percentile": (50.0, 99.99, 99.5),
+    "sigma": (1.0, 100.0, 3.0),
+    "fixed": (0.0, 1e9, None),
+}
+
+#: Mean age of sampled points, in records: a month of minutes. What happened once in it is rare.
+MEMORY = 2**15
+
+
+class Settings(NamedTuple):
+    """What a detector is told besides its forests; checked by `settings_of`.
+
+    Attributes:
+        mode: How the threshold is set, a key of `rcf.threshold.MODES`.
+        level: Its percentage, deviations or score; 0 in the modes that have none.
+        cool_down: Records below the threshold that end an event.
+        budget: Alerts allowed in a window; 0 for any number.
+        window: Length of that window.
+        ignore_relative: Tolerance of the guard of flat series, as a share of the level.
+        ignore_absolute: The same in the unit of the feature.
+    """
+
+    mode: str
+    level: float
+    cool_down: int
+    budget: int
+    window: float
+    ignore_relative: float
+    ignore_absolute: float
 
 
 class Judgements(NamedTuple):
     """What a detector says of records, one item each; NaN while warming.
 
     Attributes:
-        score: float64 (n,), the forest's number, unbounded.
-        threshold: float64 (n,), the score from which on the grade was above 0.
-        grade: float64 (n,), in [0, 1]; above 0 the record is an anomaly.
+        score: float64 (n,), the larger of the forests' numbers, unbounded.
+        threshold: float64 (n,), the score from which on a record was to be an anomaly.
+        grade: float64 (n,), in [0, 1]; above 0 the record is an anomaly, said now. 1/16 at the
+            threshold, 1 from twice the threshold on.
+        confidence: float64 (n,), above 0 and below 1: the share of the series' own records that
+            score lower. Of ordinary records a share 1 - c has a confidence above c.
+        held_back: int64 (n,), why a record at or above the threshold has grade 0, a key of
+            `rcf.alert.HELD_BACK`; 0 for all others.
+        since: float64 (n,), records since the event began to which the record belongs: 0 where it
+            is the first itself, more where a slow change is found late; NaN below the threshold.
     """
 
     score: F64
     threshold: F64
     grade: F64
+    confidence: F64
+    held_back: I64
+    since: F64
 
 
 class Detector:
-    """A forest with a dynamic threshold: decides which records of one series are anomalies.
+    """Decides which records of one series are anomalies, and says each event once.
+
+    The defaults are meant to be right without tuning. Not safe for use from two threads at once.
 
     Args:
         features: Values a record.
-        shingle_size: Records a point.
-        trees: Trees.
-        sample_size: Points a tree.
-        time_decay: Rate per point at which sampled points lose weight; None: 1 / (10 sample_size).
-        score: "codisp", "disp" or "depth".
+        shingle_size: Records a point of the first forest; 1 finds spikes best, more finds broken
+            rhythms.
+        trees: Trees of the first forest.
+        sample_size: Points of a tree of the first forest.
+        smoothing: Records of the trailing mean that the second forest sees, 2 to 1000; 1: there is
+            no second forest. It has at most `MEAN_TREES` trees over `MEAN_SAMPLE` points.
+        time_decay: Rate per point at which sampled points lose weight; None: 1 / `MEMORY`, and at
+            most 1 / (10 sample_size).
+        score: "blend", "codisp", "disp" or "depth".
         output_after: Points to learn before the first judgement; None: see `rcf.Forest`.
         initial_accept_fraction: See `rcf.Forest`.
-        z_factor: Deviations above the mean score that make the threshold, 2 to 100. Larger: fewer
-            anomalies.
-        anomaly_rate: Share of records expected to begin an anomaly in the long run, above 0 and up
-            to 0.5. Smaller: fewer anomalies.
-        lower_threshold: Scores below it, on the scale of inverse depth, are never anomalies; 0.1
-            to 10.
+        threshold: How the threshold is set: "automatic", "budget", "percentile", "sigma", "fixed";
+            `rcf.threshold` has the rules.
+        level: Percentage of records below the threshold (50 to 99.99; default 99.5), deviations
+            above the mean score (1 to 100; default 3), or the score itself; None in other modes.
+        cool_down: Records below the threshold that end an event, 0 to 1,000,000; 0 makes an anomaly
+            of every record at or above the threshold that does not follow another.
+        budget: Anomalies allowed in any `window`, 1 to 1000, whatever the mode; None: any number,
+            which the mode "budget" does not allow.
+        window: Length of that window, in the unit of the records' times where they are given and
+            else in records, above 0.
         ignore_relative: In a flat series, changes up to this share of the level are no anomalies;
             0 to 1.
         ignore_absolute: The same in the unit of the feature, 0 to 1e30.
@@ -61,119 +121,217 @@ class Detector:
         InvalidParameter: A parameter is outside what is allowed.
     """
 
-    SETTINGS = 5  #: numbers that configure threshold and guard
-
     def __init__(
         self,
         features: int = 1,
         *,
         shingle_size: int = 1,
-        trees: int = 50,
-        sample_size: int = 256,
+        trees: int = 30,
+        sample_size: int = 1024,
+        smoothing: int = 12,
         time_decay: float | None = None,
-        score: str = "codisp",
+        score: str = "blend",
         output_after: int | None = None,
         initial_accept_fraction: float = 0.125,
-        z_factor: float = 3.0,
-        anomaly_rate: float = 0.001,
-        lower_threshold: float = 0.8,
+        threshold: str = "automatic",
+        level: float | None = None,
+        cool_down: int = 40,
+        budget: int | None = None,
+        window: float = 1440.0,
         ignore_relative: float = 1e-3,
         ignore_absolute: float = 1e-12,
         seed: int = 0,
     ) -> None:
-        self._forest = Forest(
+        settings = Settings(
+            *_mode_of(threshold, level, budget),
+            whole("cool_down", cool_down, 0, 1_000_000),
+            0 if budget is None else whole("budget", budget, 1, alert.MOST_ALERTS),
+            real("window", window, 1e-9, 1e18),
+            real("ignore_relative", ignore_relative, 0.0, 1.0),
+            real("ignore_absolute", ignore_absolute, 0.0, 1e30),
+        )
+        width = whole("smoothing", smoothing, 1, 1000)
+        sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
+        points = Forest(
             features,
             shingle_size=shingle_size,
             trees=trees,
             sample_size=sample_size,
-            time_decay=time_decay,
+            time_decay=usual_decay(sample_size) if time_decay is None else time_decay,
             score=score,
             output_after=output_after,
             initial_accept_fraction=initial_accept_fraction,
             seed=seed,
         )
-        self._settings = np.array(
-            [
-                real("z_factor", z_factor, 2.0, 100.0),
-                real("anomaly_rate", anomaly_rate, 1e-9, 0.5),
-                real("lower_threshold", lower_threshold, 0.1, 10.0),
-                real("ignore_relative", ignore_relative, 0.0, 1.0),
-                real("ignore_absolute", ignore_absolute, 0.0, 1e30),
-            ]
-        )
-        self._threshold = np.zeros(threshold.WORDS)
-        self._flat = np.zeros(flat.WORDS * features)
+        views = [points]
+        if width > 1:
+            means = Forest(
+                features,
+                trees=min(trees, MEAN_TREES),
+                sample_size=min(sample_size, MEAN_SAMPLE),
+                time_decay=points.time_decay,
+                score=score,
+                output_after=int(points.block.view(np.int64)[state.OUTPUT_AFTER]),
+                initial_accept_fraction=initial_accept_fraction,
+                seed=_other_seed(seed),
+            )
+            views.append(means)
+        recent = np.zeros((max(width, shingle_size) - 1, features))
+        self._adopt(views, width, settings, alert.fresh(features, settings.budget), recent)
 
-    def process(self, values: ArrayLike) -> Judgements:
+    def _adopt(
+        self, views: list[Forest], width: int, settings: Settings, memory: Memory, recent: F64
+    ) -> None:
+        self._views = views
+        self._width = width
+        self._memory = memory
+        self._recent = recent
+        self._configure(settings)
+
+    def _configure(self, settings: Settings) -> None:
+        header = self._views[0].block[: state.HEADER * 8].view(np.int64)
+        name, size = _SCORES[int(header[state.SCORE])], int(header[state.SAMPLE])
+        self._settings = settings
+        self._policy = Policy(
+            Bar(MODES[settings.mode], settings.level, *scale_for(name, size)),
+            Tolerance(settings.ignore_relative, settings.ignore_absolute),
+            settings.cool_down,
+            settings.budget,
+            settings.window,
+        )
+
+    # --- what it does ---------------------------------------------------------------------------
+
+    def process(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
         """Judge each record, then learn it.
 
         Args:
             values: (n, features) in the order of the series; (n,) does for one feature, (features,)
                 for one record of several.
+            times: (n,), when the records were, in any unit; the window of the budget is in the
+                same. None: a record's number is its time.
 
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        rows = as_rows(values, self._forest.features)
-        scores = self._forest.process(rows)
-        return self._judge(rows, scores, self._threshold, self._flat)
+        rows, when = self._checked(values, times)
+        seen, window = self.values_seen, self._window(rows)
+        scores = np.empty((len(self._views), len(rows)))
+        scores[0] = self._views[0].process(rows)
+        for view, forest in enumerate(self._views[1:], 1):
+            scores[view] = forest.process(self._smooth(window, seen))
+        before = len(self._recent)
+        judgements = self._judge(self._memory, window, seen, when, scores)
+        self._recent = window[len(window) - before :].copy()
+        return judgements
 
-    def score(self, values: ArrayLike) -> Judgements:
-        """Judge records as `process` would, were nothing learnt; nothing changes."""
-        rows = as_rows(values, self._forest.features)
-        scores = self._forest.score(rows)
-        return self._judge(rows, scores, self._threshold.copy(), self._flat.copy())
+    def score(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
+        """Judge records as `process` would, were nothing learnt by the forests; nothing changes."""
+        rows, when = self._checked(values, times)
+        seen, window = self.values_seen, self._window(rows)
+        scores = np.empty((len(self._views), len(rows)))
+        scores[0] = self._views[0].score(rows)
+        for view, forest in enumerate(self._views[1:], 1):
+            scores[view] = forest.score(self._smooth(window, seen))
+        memory = Memory(*(part.copy() for part in self._memory))
+        return self._judge(memory, window, seen, when, scores)
 
-    def _judge(self, rows: F64, scores: F64, level: F64, still: F64) -> Judgements:
-        thresholds, grades = np.empty_like(scores), np.empty_like(scores)
-        judge_rows(level, self._rule(), scores, thresholds, grades)
-        guard_rows(still, Tolerance(*self._settings[3:5].tolist()), rows, grades)
-        return Judgements(scores, thresholds, grades)
+    def set_threshold(
+        self,
+        threshold: str = "automatic",
+        *,
+        level: float | None = None,
+        cool_down: int = 40,
+        budget: int | None = None,
+        window: float = 1440.0,
+    ) -> None:
+        """Judge the records to come by another rule; arguments and errors as of the class.
 
-    def _rule(self) -> Rule:
-        header = state.open_block(self._forest.block).header
-        offset, scale = scale_for(_SCORES[int(header[state.SCORE])], int(header[state.SAMPLE]))
-        z_factor, anomaly_rate, lower_threshold = self._settings[:3].tolist()
-        return Rule(
-            decay=self._forest.time_decay,
-            memory=_SCORE_MEMORY,
-            anomaly_rate=anomaly_rate,
-            z_factor=z_factor,
-            lower_threshold=lower_threshold,
-            initial_threshold=1.5,
-            shingle_size=int(header[state.SHINGLE]),
-            normalized=False,
-            offset=offset,
-            scale=scale,
+        What was learnt stays; where the budget changes, the count of alerts starts anew.
+        """
+        settings = self._settings._replace(
+            **dict(zip(("mode", "level"), _mode_of(threshold, level, budget), strict=True)),
+            cool_down=whole("cool_down", cool_down, 0, 1_000_000),
+            budget=0 if budget is None else whole("budget", budget, 1, alert.MOST_ALERTS),
+            window=real("window", window, 1e-9, 1e18),
         )
+        if settings == self._settings:
+            return
+        if settings.budget != self._settings.budget:
+            self._memory.event[alert.SAID] = 0.0
+            self._memory = self._memory._replace(alerts=np.full(settings.budget, -np.inf))
+        self._configure(settings)
+
+    def set_time_decay(self, time_decay: float | None) -> None:
+        """See `rcf.Forest.set_time_decay`; None: the default of the class."""
+        if time_decay is None:
+            time_decay = usual_decay(self.forest.shape.sample_size)
+        for forest in self._views:
+            if forest.time_decay != time_decay:
+                forest.set_time_decay(time_decay)
+
+    def _checked(self, values: ArrayLike, times: ArrayLike | None) -> tuple[F64, F64]:
+        rows = as_rows(values, self.forest.features)
+        return rows, as_times(times, len(rows))
+
+    def _window(self, rows: F64) -> F64:
+        return np.concatenate([self._recent, rows])
+
+    def _smooth(self, window: F64, seen: int) -> F64:
+        means: F64 = smoothed(window, len(self._recent), self._width, seen)
+        return means
+
+    def _judge(self, memory: Memory, window: F64, seen: int, times: F64, views: F64) -> Judgements:
+        count = views.shape[1]
+        scores = np.empty(count)
+        verdicts = Verdicts(
+            *(np.empty(count) for _ in range(3)), np.empty(count, np.int64), np.empty(count)
+        )
+        before = len(self._recent)
+        judge_rows(self._policy, memory, window, before, seen, times, views, scores, verdicts)
+        return Judgements(scores, *verdicts)
+
+    # --- what it is -----------------------------------------------------------------------------
 
     @property
     def forest(self) -> Forest:
-        """The forest inside."""
-        return self._forest
+        """The forest over the points."""
+        return self._views[0]
+
+    @property
+    def views(self) -> tuple[Forest, ...]:
+        """The forest over the points and, if there is one, that over trailing means."""
+        return tuple(self._views)
+
+    @property
+    def settings(self) -> Settings:
+        """What sets threshold, cool-down, budget and guard."""
+        return self._settings
 
     @property
     def values_seen(self) -> int:
         """Records learnt so far."""
-        return self._forest.records_seen
+        return self.forest.records_seen
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the state takes."""
-        return self._forest.nbytes + self._threshold.nbytes + self._flat.nbytes
+        parts = (*self._views, *self._memory, self._recent)
+        return sum(part.nbytes for part in parts)
 
-    def parts(self) -> tuple[F64, F64, F64]:
-        """(settings, state of the threshold, state of the guard), for snapshots."""
-        return self._settings, self._threshold, self._flat
+    def parts(self) -> tuple[int, Settings, Memory, F64, list[U8]]:
+        """(smoothing, settings, memory, recent records, blocks of the forests), for snapshots."""
+        blocks = [forest.block for forest in self._views]
+        return self._width, self._settings, self._memory, self._recent, blocks
 
     @classmethod
-    def of_parts(cls, forest: Forest, settings: F64, level: F64, still: F64) -> Detector:
+    def of_parts(
+        cls, width: int, settings: Settings, memory: Memory, recent: F64, blocks: list[U8]
+    ) -> Detector:
         """A detector around its parts, which it then owns."""
         detector = cls.__new__(cls)
-        detector._forest = forest
-        detector._settings = settings
-        detector._threshold = level
-        detector._flat = still
+        views = [Forest.of_block(block) for block in blocks]
+        detector._adopt(views, width, settings, memory, recent)
         return detector
 
     def to_bytes(self) -> bytes:
@@ -192,3 +350,30 @@ class Detector:
         from rcf.snapshot import detector_from_bytes
 
         return detector_from_bytes(data)
+
+
+def usual_decay(sample_size: int) -> float:
+    """The default rate at which a detector's sampled points lose weight."""
+    return 1.0 / max(MEMORY, 10 * sample_size)
+
+
+def _other_seed(seed: int) -> int:
+    """A seed for the second forest, which must not draw what the first one draws."""
+    return (seed + 0x9E3779B97F4A7C15) % 2**64
+
+
+def _mode_of(threshold: str, level: float | None, budget: int | None) -> tuple[str, float]:
+    """(mode, level), checked and with the mode's default level."""
+    if not isinstance(threshold, str) or threshold not in MODES:
+        raise InvalidParameter("threshold", threshold, ", ".join(MODES))
+    if threshold == "budget" and budget is None:
+        raise InvalidParameter("budget", None, 'a number of alerts where threshold is "budget"')
+    if threshold not in _LEVELS:
+        if level is not None:
+            raise InvalidParameter("level", level, f"none where threshold is {threshold!r}")
+        return threshold, 0.0
+    low, high, default = _LEVELS[threshold]
+    value = default if level is None else level
+    if value is None:
+        raise InvalidParameter("level", None, f"a score where threshold is {threshold!r}")
+    return threshold, real("level", value, low, high)

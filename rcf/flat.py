@@ -1,7 +1,7 @@
 """The guard of flat series: a forest that has seen one value panics at any other.
 
 After constant data every change, however small, gets the largest score there is. So where all
-features have been flat, a record within a tolerance of their level gets grade 0. Flat means that
+features have been flat, a record within a tolerance of their level is no anomaly. Flat means that
 the deviation over the last hundred records or so is within the tolerance, the largest of
 
     * `relative` times the level's magnitude,
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rcf.jit import entry, kernel
+from rcf.jit import kernel
 from rcf.state import F64
 
 
@@ -69,25 +69,3 @@ def observe(state: F64, at: int, value: float) -> None:
     state[at + SUM] = keep * state[at + SUM] + value
     state[at + SQUARES] = keep * state[at + SQUARES] + value * value
     state[at + LAST] = value
-
-
-@entry
-def guard_rows(state: F64, tolerance: Tolerance, values: F64, grades: F64) -> None:
-    """Set the grade of each record that changes nothing in a flat series to 0.
-
-    Args:
-        state: float64 (WORDS x features,), changed in place.
-        tolerance: What counts as no change.
-        values: float64 (n, features).
-        grades: float64 (n,), changed in place; NaN stays.
-    """
-    features = values.shape[1]
-    for row in range(len(grades)):
-        if grades[row] > 0.0:
-            still = True
-            for i in range(features):
-                still = still and is_still(state, WORDS * i, tolerance, values[row, i])
-            if still:
-                grades[row] = 0.0
-        for i in range(features):
-            observe(state, WORDS * i, values[row, i])

@@ -27,8 +27,9 @@ class Forest:
         sample_size: Points a tree, 1 to 16383. What is rarer than 1 / sample_size is an anomaly.
         time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
             of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
-        score: "codisp" (expected collusive displacement), "disp" (expected displacement) or "depth"
-            (AWS's expected inverse depth); `rcf.score` has the formulas.
+        score: "codisp" (expected collusive displacement), "disp" (expected displacement), "depth"
+            (AWS's expected inverse depth) or "blend" (of codisp and depth); `rcf.score` has the
+            formulas.
         output_after: Points to learn before the first score; NaN until then. Default a quarter of
             the sample size, at least 1, at most 64.
         initial_accept_fraction: Share of the sample, 0 to 1, that takes every point; beyond it the

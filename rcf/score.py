@@ -10,10 +10,17 @@ box that contains q: boxes are nested, so every p above it is 0.
     codisp   max(M_j, largest ratio above v_j)             Guha et al. 2016, Definition 4, on a path
     disp     M_j                                           Guha et al. 2016, Definition 2
     depth    1 / (j + 1), times log2(N + 1) at the end     AWS's expected inverse depth
+    blend    depth x (codisp / 0.15 N)^b, of means over trees   b = (1 - 1 / features) / 2
 
 with ratio_i = M(sibling of v_{i+1}) / (M_{i+1} + 1). A query equal to a leaf's point would only add
 to the leaf's mass: codisp is then the largest ratio on the whole path, disp the mass of the leaf's
 sibling, and depth (1 - m / 2N) / (K + log2(m + 1)) for a leaf of mass m in a tree of mass N.
+
+Depth ranks the records of one feature better; displacement those of many, few of which deviate:
+cuts of the others blur an anomaly's depth, and not the mass that its insertion would displace. The
+blend goes from one to the other as features grow, and stays on the scale of depth: where depth is
+at the bar of anomalies, 2.4, displacement is 0.15 N in series of one feature and of many. One walk
+serves both folds: the first one keeps the chances that it finds, and the second one sums them up.
 """
 
 from __future__ import annotations
@@ -31,8 +38,10 @@ from rcf.points import same_point
 from rcf.state import Forest, Int
 from rcf.vector import LANES, box_gap, box_union, fold_paths, point_row
 
-CODISP, DISP, DEPTH = range(3)  #: header word SCORE
-NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH}
+CODISP, DISP, DEPTH, BLEND = range(4)  #: header word SCORE
+NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH, "blend": BLEND}
+
+_ANOMALOUS_SHARE = 0.15  # of the sample, displaced by a point whose depth score is 2.4
 
 
 @kernel
@@ -40,11 +49,16 @@ def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, scor
     """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""
     if score == CODISP:
         return np.float64(walk.ratios[lane])
-    base = base_of(forest, tree)
     if score == DISP:
-        return 0.0 if leaf == base else np.float64(mass_of(forest, leaf ^ 1))
+        return 0.0 if leaf == base_of(forest, tree) else np.float64(mass_of(forest, leaf ^ 1))
+    return seen_depth(forest, walk, tree, lane, leaf)
+
+
+@kernel
+def seen_depth(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int) -> float:
+    """Inverse depth of a query that equals the point of the leaf at word `leaf`."""
     mass = np.float64(mass_of(forest, leaf))
-    whole = np.float64(mass_of(forest, base))
+    whole = np.float64(mass_of(forest, base_of(forest, tree)))
     return float((1.0 - mass / (2.0 * whole)) / (walk.depths[lane] + math.log2(mass + 1.0)))
 
 
@@ -188,3 +202,36 @@ def chance_at(walk: Walk, lane: Int, level: Int) -> float:
     if level >= start:
         return np.float64(walk.small[LANES * (walk.depths[lane] - 1 - level) + lane])
     return np.float64(walk.chances[LANES * (start - 1 - level) + lane])
+
+
+@kernel
+def depth_of(forest: Forest, walk: Walk, tree: Int, lane: Int) -> float:
+    """Inverse depth of a query from the chances that a fold of another score has left.
+
+    Args:
+        forest: The sections.
+        walk: Paths that `fold_trees` has folded.
+        tree: The tree.
+        lane: Its lane.
+    """
+    depth, top = walk.depths[lane], walk.tops[lane]
+    scale = scale_of(forest, DEPTH, tree)
+    if top > depth:
+        leaf = np.int64(walk.nodes[LANES * depth + lane])
+        return scale * seen_depth(forest, walk, tree, lane, leaf)
+    value = 1.0 / (depth + 1.0)
+    for level in range(depth - 1, top - 1, -1):
+        chance = chance_at(walk, lane, level)
+        value = chance / (level + 1.0) + (1.0 - chance) * value
+    return scale * value
+
+
+@kernel
+def blended(forest: Forest, depth: float, displacement: float) -> float:
+    """The blend of a point's depth score and its displacement, both at least 0."""
+    mass = 0.0
+    for tree in range(forest.trees):
+        mass += forest.sizes[tree]
+    ordinary = _ANOMALOUS_SHARE * mass / forest.trees
+    exponent = 0.5 - 0.5 / forest.features
+    return depth * (displacement / ordinary) ** exponent

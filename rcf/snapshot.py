@@ -15,14 +15,19 @@ import struct
 
 import numpy as np
 
-from rcf import flat, many, state, step, threshold
-from rcf.detector import Detector
+from rcf import alert, many, state, step
+from rcf.detector import Detector, Settings
 from rcf.errors import SnapshotError
 from rcf.forest import Forest
 from rcf.state import U8, Shape
+from rcf.threshold import MODES
 
-VERSION = 1
+VERSION = 2
 FOREST, DETECTOR = 1, 2
+
+#: The oldest version of each kind that can be read. A detector of version 1 had one forest and
+#: another threshold, whose state means nothing to this one.
+OLDEST = {FOREST: 1, DETECTOR: 2}
 
 #: Sections that hold information; the rest follows from them (`rcf.step.rebuild`).
 SAVED = (
@@ -40,6 +45,10 @@ SAVED = (
 
 _HEAD = struct.Struct("<4sHHQ16s")
 _SHAPE = struct.Struct("<9q")
+#: Smoothing, features, recent records, forests; then `Settings`.
+_DETECTOR = struct.Struct("<5qd2q3d")
+_LENGTH = struct.Struct("<q")
+_MODES = {number: name for name, number in MODES.items()}
 _MAGIC = b"RCFS"
 
 
@@ -54,8 +63,10 @@ def _open(kind: int, data: bytes) -> memoryview:
     magic, version, found, length, digest = _HEAD.unpack_from(data)
     if magic != _MAGIC:
         raise SnapshotError("these bytes are no snapshot: they do not start with RCFS")
-    if version != VERSION:
-        raise SnapshotError(f"snapshot version {version}; this release reads version {VERSION}")
+    if not OLDEST[kind] <= version <= VERSION:
+        raise SnapshotError(
+            f"snapshot version {version}; this release reads versions {OLDEST[kind]} to {VERSION}"
+        )
     payload = memoryview(data)[_HEAD.size :]
     if len(payload) != length:
         raise SnapshotError(f"snapshot cut short: {len(payload)} of {length} bytes")
@@ -137,26 +148,42 @@ def forest_from_bytes(data: bytes) -> U8:
 
 
 def detector_to_bytes(detector: Detector) -> bytes:
-    """Bytes of a detector: settings, threshold, guard of flat series, forest."""
-    settings, level, still = detector.parts()
-    features = struct.pack("<q", detector.forest.features)
-    front = settings.tobytes() + level.tobytes() + features + still.tobytes()
-    return _seal(DETECTOR, front + payload_of_block(detector.forest.block))
+    """Bytes of a detector: settings, what was learnt of its scores, recent records, forests."""
+    width, settings, memory, recent, blocks = detector.parts()
+    shape = detector.forest.shape
+    numbers = (MODES[settings.mode], *settings[1:])
+    front = [
+        _DETECTOR.pack(width, shape.features, len(recent), len(blocks), *numbers),
+        *(part.tobytes() for part in memory),
+        recent.tobytes(),
+    ]
+    for block in blocks:
+        payload = payload_of_block(block)
+        front += [_LENGTH.pack(len(payload)), payload]
+    return _seal(DETECTOR, b"".join(front))
 
 
 def detector_from_bytes(data: bytes) -> Detector:
     """Detector of bytes; raises SnapshotError."""
     payload = _open(DETECTOR, data)
-    front = 8 * (Detector.SETTINGS + threshold.WORDS)
     try:
-        settings = np.frombuffer(payload[: 8 * Detector.SETTINGS], np.float64).copy()
-        level = np.frombuffer(payload[8 * Detector.SETTINGS : front], np.float64).copy()
-        features = struct.unpack_from("<q", payload, front)[0]
-        at = front + 8
-        still = np.frombuffer(payload[at : at + 8 * flat.WORDS * features], np.float64).copy()
-    except (struct.error, ValueError) as error:
+        width, features, before, views, mode, *rest = _DETECTOR.unpack_from(payload)
+        settings = Settings(_MODES[mode], *rest)
+        memory = alert.fresh(features, settings.budget)
+        recent = np.empty((before, features))
+        at = _DETECTOR.size
+        for part in (*memory, recent):
+            at = _read(payload, at, part)
+        blocks = []
+        for _ in range(views):
+            (length,) = _LENGTH.unpack_from(payload, at)
+            at += _LENGTH.size + length
+            blocks.append(block_from_payload(payload[at - length : at]))
+    except (struct.error, ValueError, KeyError, MemoryError) as error:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
-    forest = Forest.of_block(block_from_payload(payload[at + still.nbytes :]))
-    if forest.features != features:
-        raise SnapshotError("snapshot inconsistent: guard and forest differ in features")
-    return Detector.of_parts(forest, settings, level, still)
+    if at != len(payload):
+        raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
+    detector = Detector.of_parts(width, settings, memory, recent, blocks)
+    if any(forest.features != features for forest in detector.views):
+        raise SnapshotError("snapshot inconsistent: its forests differ in features")
+    return detector

@@ -28,7 +28,7 @@ from rcf.reservoir import (
     set_peaks,
 )
 from rcf.row import RowShape
-from rcf.score import fold_trees, scale_of
+from rcf.score import BLEND, CODISP, DEPTH, blended, depth_of, fold_trees, scale_of
 from rcf.state import (
     BOX_MASS,
     DIMENSIONS,
@@ -189,15 +189,22 @@ def visit(
         Mean score over the trees. Each tree scores before it learns.
     """
     score = forest.header[SCORE]
-    total = 0.0
+    is_blend = score == BLEND and forest.features > 1
+    if score == BLEND:
+        score = CODISP if is_blend else DEPTH  # of one feature the blend is the depth alone
+    total = depths = 0.0
     for first in range(0, forest.trees, LANES):
         walk_trees(forest, query, walk, first, score)
         fold_trees(forest, query, walk, first, score, wide)
         for lane in range(min(LANES, forest.trees - first)):
             tree = first + lane
             total += walk.values[lane] * scale_of(forest, score, tree)
+            if is_blend:
+                depths += depth_of(forest, walk, tree, lane)
             if learn and forest.due[tree] == sequence:
                 accept(forest, query, walk, tree, lane, walk.tops[lane], origin, sequence)
+    if is_blend:
+        return blended(forest, depths / forest.trees, total / forest.trees)
     return total / forest.trees
 
 

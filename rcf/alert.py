@@ -1,0 +1,279 @@
+"""From scores to anomalies that are said once: events, cool-down, budget, grade, confidence.
+
+A record whose score reaches the threshold belongs to an *event*. The event goes on until its
+series has stayed below the threshold for more than `cool_down` records; its first record is the
+anomaly that is said, and the others are held back. So a level shift or a drift is said once while
+the forest learns it, and a long anomaly is one.
+
+A second anomaly inside an event is said too: once the records themselves (not their trailing mean,
+which remembers) had been ordinary again, one of at least `_AGAIN` thresholds and of `_AS_MUCH` of
+the event's largest score is as good as the first.
+
+An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
+begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
+between them, the second comes `window` or more after the first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rcf import flat, smooth, threshold, usual
+from rcf.flat import Tolerance, is_still
+from rcf.jit import entry, kernel
+from rcf.state import F64, I64, Int
+from rcf.threshold import Bar, threshold_of
+
+#: Why a record at or above the threshold is no anomaly.
+NOTHING, COOL_DOWN, FLAT, BUDGET = range(4)
+HELD_BACK = {NOTHING: "", COOL_DOWN: "cool_down", FLAT: "flat", BUDGET: "budget"}
+
+MOST_ALERTS = 1000  #: the largest budget
+
+_AGAIN = 1.5
+_AS_MUCH = 0.8
+_STEPS = 16.0  # of the grade
+_FULL = 2.0  # thresholds that make a grade of 1
+_GAP_MEMORY = 256.0  # records, of the mean time between them
+
+
+class Policy(NamedTuple):
+    """What is said.
+
+    Attributes:
+        bar: What sets the threshold.
+        tolerance: What counts as no change in a flat series.
+        cool_down: Records below the threshold that end an event.
+        budget: Alerts allowed in a window; 0 for any number.
+        window: In the unit of the records' times, or records.
+    """
+
+    bar: Bar
+    tolerance: Tolerance
+    cool_down: Int
+    budget: Int
+    window: float
+
+
+class Memory(NamedTuple):
+    """The state: one array of float64 for each part.
+
+    Attributes:
+        event: (WORDS,), see the words below.
+        scores: (rcf.threshold.WORDS,).
+        usual: (rcf.usual.WORDS,).
+        still: (rcf.flat.WORDS x features,).
+        alerts: (budget,), when the last ones were; a ring.
+    """
+
+    event: F64
+    scores: F64
+    usual: F64
+    still: F64
+    alerts: F64
+
+
+#: Words of the event: records judged, record at which the event began (-1: none), last record that
+#: reached the threshold, largest score of the event, whether the newest point was ordinary, alerts
+#: said, time of the last record, mean time between records.
+COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP = range(8)
+WORDS = 8
+
+
+class Verdicts(NamedTuple):
+    """What is said of n records; the fields of `rcf.Judgements` but the score."""
+
+    threshold: F64
+    grade: F64
+    confidence: F64
+    held_back: I64
+    since: F64
+
+
+def fresh(features: int, budget: int) -> Memory:
+    """Memory of a series without records."""
+    event = np.zeros(WORDS)
+    event[BEGAN] = -1.0
+    return Memory(
+        event,
+        np.zeros(threshold.WORDS),
+        usual.fresh(),
+        np.zeros(flat.WORDS * features),
+        np.full(budget, -np.inf),
+    )
+
+
+@kernel
+def grade_of(score: float, bar: float) -> float:
+    """Grade of a score at or above the threshold: 1/16 at it, 1 from `_FULL` thresholds on."""
+    if not bar > 0.0:
+        return 1.0
+    over = (score / bar - 1.0) / (_FULL - 1.0)
+    return min(1.0, (1.0 + math.floor(_STEPS * over)) / _STEPS)
+
+
+@kernel
+def keep_time(event: F64, time: float) -> None:
+    """Follow the mean time between records; one that is late adds nothing."""
+    if event[COUNT] > 0.0:
+        gap = max(0.0, time - event[TIME])
+        event[GAP] += (gap - event[GAP]) / min(event[COUNT], _GAP_MEMORY)
+        event[TIME] = max(event[TIME], time)
+    else:
+        event[TIME] = time
+
+
+@kernel
+def alerts_a_record(policy: Policy, event: F64) -> float:
+    """Alerts that the budget allows a record, on average; infinite without a budget."""
+    if policy.budget == 0:
+        return math.inf
+    return policy.budget * event[GAP] / policy.window if event[GAP] > 0.0 else 0.0
+
+
+@kernel
+def spend(policy: Policy, memory: Memory, time: float) -> bool:
+    """Whether the budget has an alert left at `time`; it is then taken."""
+    if policy.budget > 0:
+        place = np.int64(memory.event[SAID]) % policy.budget
+        if time < memory.alerts[place] + policy.window:
+            return False
+        memory.alerts[place] = time
+    memory.event[SAID] += 1.0
+    return True
+
+
+@kernel
+def all_still(policy: Policy, still: F64, values: F64) -> bool:
+    """Whether a record changes nothing in a flat series. float64 (features,)."""
+    for i in range(len(values)):
+        if not is_still(still, flat.WORDS * i, policy.tolerance, values[i]):
+            return False
+    return True
+
+
+@kernel
+def say(policy: Policy, memory: Memory, bar: float, score: float, point: float, time: float) -> Int:
+    """NOTHING if a record at or above the threshold is to be said, else why it is held back.
+
+    Args:
+        policy: What is said.
+        memory: The state; its event is brought up to date but for where it began.
+        bar: The threshold.
+        score: The record's score.
+        point: That of the record itself, without its trailing mean.
+        time: When.
+    """
+    event = memory.event
+    begins = event[BEGAN] < 0.0
+    again = (
+        event[CALM] > 0.0
+        and point >= _AGAIN * bar
+        and point >= _AS_MUCH * event[PEAK]
+    )
+    event[REACHED] = event[COUNT]
+    event[PEAK] = score if begins else max(event[PEAK], score)
+    if not (begins or again):
+        return COOL_DOWN
+    return NOTHING if spend(policy, memory, time) else BUDGET
+
+
+@kernel
+def judge(
+    policy: Policy,
+    memory: Memory,
+    window: F64,
+    at: Int,
+    length: Int,
+    score: float,
+    point: float,
+    time: float,
+) -> tuple[float, float, float, Int, float]:
+    """(threshold, grade, confidence, why held back, records since the event began) of a record.
+
+    The state then learns it; arguments as for `say`, scores on the scale of inverse depth, and the
+    record is ``window[at]`` with ``length - 1`` records of the series before it.
+    """
+    event = memory.event
+    keep_time(event, time)
+    bar = threshold_of(policy.bar, memory.scores, memory.usual, alerts_a_record(policy, event))
+    confidence = 1.0 - usual.share_above(memory.usual, score)
+    if event[BEGAN] >= 0.0 and event[COUNT] - event[REACHED] > policy.cool_down:
+        event[BEGAN] = -1.0
+    grade, held, since = 0.0, NOTHING, np.nan
+    if score >= bar:
+        if all_still(policy, memory.still, window[at]):
+            held = FLAT
+        else:
+            held = say(policy, memory, bar, score, point, time)
+            if event[BEGAN] < 0.0:
+                event[BEGAN] = event[COUNT] - smooth.changed_since(window, at, length)
+            since = event[COUNT] - event[BEGAN]
+            if held == NOTHING:
+                grade = grade_of(score, bar)
+    event[CALM] = 1.0 if point < bar else 0.0
+    threshold.observe(memory.scores, score)
+    usual.learn(memory.usual, score)
+    event[COUNT] += 1.0
+    return bar, grade, confidence, held, since
+
+
+@entry
+def judge_rows(
+    policy: Policy,
+    memory: Memory,
+    window: F64,
+    before: Int,
+    seen: Int,
+    times: F64,
+    views: F64,
+    scores: F64,
+    verdicts: Verdicts,
+) -> None:
+    """`judge` for each record in turn; where a score is NaN (warming) so is the judgement.
+
+    Args:
+        policy: What is said.
+        memory: The state, changed in place.
+        window: float64 (before + n, features), the last records of the series, then n more.
+        before: Records in the window's front.
+        seen: Records of the series before those n.
+        times: float64 (n,); or (0,) where a record's number is its time.
+        views: float64 (views, n), raw scores of the points first and then of their trailing means.
+        scores: float64 (n,), out: the largest of the views.
+        verdicts: Out.
+    """
+    bar = policy.bar
+    for row in range(len(scores)):
+        at = before + row
+        time = times[row] if len(times) > 0 else float(seen + row)
+        raw = views[0, row]
+        for view in range(1, len(views)):
+            if views[view, row] > raw:  # never where the points are still warming: NaN
+                raw = views[view, row]
+        scores[row] = raw
+        if np.isnan(raw):
+            verdicts.threshold[row] = verdicts.grade[row] = np.nan
+            verdicts.confidence[row] = verdicts.since[row] = np.nan
+            verdicts.held_back[row] = NOTHING
+        else:
+            found = judge(
+                policy,
+                memory,
+                window,
+                at,
+                min(before + 1, seen + row + 1),
+                bar.offset + bar.scale * raw,
+                bar.offset + bar.scale * views[0, row],
+                time,
+            )
+            verdicts.threshold[row] = (found[0] - bar.offset) / bar.scale
+            verdicts.grade[row] = found[1]
+            verdicts.confidence[row] = found[2]
+            verdicts.held_back[row] = found[3]
+            verdicts.since[row] = found[4]
+        for i in range(window.shape[1]):
+            flat.observe(memory.still, flat.WORDS * i, window[at, i])
