@@ -94,7 +94,8 @@ def spaced(detections: NDArray[np.int64], cooldown: int) -> NDArray[np.int64]:
     """Detections that come after more than `cooldown` records without one."""
     if not len(detections):
         return detections
-    return detections[np.append(True, np.diff(detections) > cooldown)]
+    kept: NDArray[np.int64] = detections[np.append(True, np.diff(detections) > cooldown)]
+    return kept
 
 
 def tally(files: list[Judged], detect: Callable[[Judged], NDArray[np.int64]]) -> Tally:

@@ -27,7 +27,7 @@ def _cuts(scores: F64, labels: F64) -> tuple[F64, F64]:
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    return np.cumsum(labels[order])[ends], ends + 1.0
+    return np.cumsum(labels[order])[ends], (ends + 1).astype(np.float64)
 
 
 def average_precision(scores: F64, labels: F64) -> float:
@@ -62,7 +62,8 @@ def widened(labels: F64, width: int) -> F64:
         before = np.arange(max(first - width // 2, 0), first)
         for near, distance in ((after, after - last), (before, first - before)):
             soft[near] += np.sqrt(1 - distance / width)
-    return np.minimum(soft, 1.0)
+    faded: F64 = np.minimum(soft, 1.0)
+    return faded
 
 
 def vus_pr(scores: F64, labels: F64, window: int = 100, step: int = 1) -> float:
@@ -94,7 +95,8 @@ def vus_pr(scores: F64, labels: F64, window: int = 100, step: int = 1) -> float:
 
 def trailing_mean(scores: F64, records: int) -> F64:
     """Mean of each score and those before it, `records` in all where there are so many."""
-    sums = np.concatenate([[0.0], np.cumsum(scores)])
+    sums: F64 = np.concatenate([[0.0], np.cumsum(scores)])
     last = np.arange(1, len(scores) + 1)
     first = np.maximum(0, last - records)
-    return (sums[last] - sums[first]) / (last - first)
+    means: F64 = (sums[last] - sums[first]) / (last - first)
+    return means

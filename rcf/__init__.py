@@ -3,8 +3,8 @@
     forest = rcf.Forest(features=1, shingle_size=8, seed=7)
     scores = forest.process(values)          # NaN while warming
 
-    detector = rcf.Detector(features=2)      # a forest with a dynamic threshold
-    judgements = detector.process(values)    # .score, .threshold, .grade
+    detector = rcf.Detector(features=2)      # forests, a threshold, and what to say when
+    judgements = detector.process(values)    # .score, .threshold, .grade, .confidence, …
 
     forests = rcf.Forests(1_000_000, shingle_size=8)      # small ones, 22 KB each
     scores = forests.process(series, values)              # records of series in any order
@@ -29,8 +29,10 @@ One point's way through it; the file is where to change what it says:
     pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
-    threshold the score's threshold and grade      flat      series that do not move
-    detector  both, over a forest                  snapshot  bytes, and back
+    smooth    trailing means, where changes began  usual     which scores are usual in a series
+    threshold from which score on                  flat      series that do not move
+    alert     what is said, and what held back     detector  all of it, over two forests
+    snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
     many      their records, forest by forest      block     makes a forest's block, and larger ones
     fixed     kernels for one shape of rows        special   when they take over

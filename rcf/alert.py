@@ -9,6 +9,9 @@ A second anomaly inside an event is said too: once the records themselves (not t
 which remembers) had been ordinary again, one of at least `_AGAIN` thresholds and of `_AS_MUCH` of
 the event's largest score is as good as the first.
 
+Drift goes on: for `_LEARNING` records after an anomaly, an event begins silently where its record
+is an ordinary one beside the last few dozen, however far they have come from what the forest knows.
+
 An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
 begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
 between them, the second comes `window` or more after the first.
@@ -28,13 +31,21 @@ from rcf.state import F64, I64, Int
 from rcf.threshold import Bar, threshold_of
 
 #: Why a record at or above the threshold is no anomaly.
-NOTHING, COOL_DOWN, FLAT, BUDGET = range(4)
-HELD_BACK = {NOTHING: "", COOL_DOWN: "cool_down", FLAT: "flat", BUDGET: "budget"}
+NOTHING, COOL_DOWN, FLAT, BUDGET, DRIFT = range(5)
+HELD_BACK = {
+    NOTHING: "",
+    COOL_DOWN: "cool_down",
+    FLAT: "flat",
+    BUDGET: "budget",
+    DRIFT: "drift",
+}
 
 MOST_ALERTS = 1000  #: the largest budget
 
+_LEARNING = 512.0
+_BESIDE = 2.0  # deviations of the last records
 _AGAIN = 1.5
-_AS_MUCH = 0.8
+_AS_MUCH = 0.5
 _STEPS = 16.0  # of the grade
 _FULL = 2.0  # thresholds that make a grade of 1
 _GAP_MEMORY = 256.0  # records, of the mean time between them
@@ -78,9 +89,9 @@ class Memory(NamedTuple):
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
 #: reached the threshold, largest score of the event, whether the newest point was ordinary, alerts
-#: said, time of the last record, mean time between records.
-COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP = range(8)
-WORDS = 8
+#: said, time of the last record, mean time between records, record that was said last (-1: none).
+COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, LATEST = range(9)
+WORDS = 9
 
 
 class Verdicts(NamedTuple):
@@ -96,7 +107,7 @@ class Verdicts(NamedTuple):
 def fresh(features: int, budget: int) -> Memory:
     """Memory of a series without records."""
     event = np.zeros(WORDS)
-    event[BEGAN] = -1.0
+    event[BEGAN] = event[LATEST] = -1.0
     return Memory(
         event,
         np.zeros(threshold.WORDS),
@@ -143,6 +154,20 @@ def spend(policy: Policy, memory: Memory, time: float) -> bool:
             return False
         memory.alerts[place] = time
     memory.event[SAID] += 1.0
+    memory.event[LATEST] = memory.event[COUNT]
+    return True
+
+
+@kernel
+def is_drift(memory: Memory, values: F64) -> bool:
+    """Whether a record is an ordinary one beside the last few dozen, soon after an anomaly."""
+    event = memory.event
+    if event[LATEST] < 0.0 or event[COUNT] - event[LATEST] > _LEARNING:
+        return False
+    for i in range(len(values)):
+        level, spread = flat.recent(memory.still, flat.WORDS * i)
+        if not abs(values[i] - level) <= _BESIDE * spread:
+            return False
     return True
 
 
@@ -156,12 +181,21 @@ def all_still(policy: Policy, still: F64, values: F64) -> bool:
 
 
 @kernel
-def say(policy: Policy, memory: Memory, bar: float, score: float, point: float, time: float) -> Int:
+def say(
+    policy: Policy,
+    memory: Memory,
+    values: F64,
+    bar: float,
+    score: float,
+    point: float,
+    time: float,
+) -> Int:
     """NOTHING if a record at or above the threshold is to be said, else why it is held back.
 
     Args:
         policy: What is said.
         memory: The state; its event is brought up to date but for where it began.
+        values: float64 (features,), the record.
         bar: The threshold.
         score: The record's score.
         point: That of the record itself, without its trailing mean.
@@ -169,15 +203,13 @@ def say(policy: Policy, memory: Memory, bar: float, score: float, point: float, 
     """
     event = memory.event
     begins = event[BEGAN] < 0.0
-    again = (
-        event[CALM] > 0.0
-        and point >= _AGAIN * bar
-        and point >= _AS_MUCH * event[PEAK]
-    )
+    again = event[CALM] > 0.0 and point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
     event[REACHED] = event[COUNT]
     event[PEAK] = score if begins else max(event[PEAK], score)
     if not (begins or again):
         return COOL_DOWN
+    if begins and is_drift(memory, values):
+        return DRIFT
     return NOTHING if spend(policy, memory, time) else BUDGET
 
 
@@ -208,7 +240,7 @@ def judge(
         if all_still(policy, memory.still, window[at]):
             held = FLAT
         else:
-            held = say(policy, memory, bar, score, point, time)
+            held = say(policy, memory, window[at], bar, score, point, time)
             if event[BEGAN] < 0.0:
                 event[BEGAN] = event[COUNT] - smooth.changed_since(window, at, length)
             since = event[COUNT] - event[BEGAN]
@@ -252,8 +284,8 @@ def judge_rows(
         time = times[row] if len(times) > 0 else float(seen + row)
         raw = views[0, row]
         for view in range(1, len(views)):
-            if views[view, row] > raw:  # never where the points are still warming: NaN
-                raw = views[view, row]
+            # Where the points are still warming, NaN stays.
+            raw = max(raw, views[view, row])
         scores[row] = raw
         if np.isnan(raw):
             verdicts.threshold[row] = verdicts.grade[row] = np.nan

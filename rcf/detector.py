@@ -249,8 +249,10 @@ class Detector:
 
         What was learnt stays; where the budget changes, the count of alerts starts anew.
         """
+        mode, value = _mode_of(threshold, level, budget)
         settings = self._settings._replace(
-            **dict(zip(("mode", "level"), _mode_of(threshold, level, budget), strict=True)),
+            mode=mode,
+            level=value,
             cool_down=whole("cool_down", cool_down, 0, 1_000_000),
             budget=0 if budget is None else whole("budget", budget, 1, alert.MOST_ALERTS),
             window=real("window", window, 1e-9, 1e18),
@@ -284,9 +286,10 @@ class Detector:
     def _judge(self, memory: Memory, window: F64, seen: int, times: F64, views: F64) -> Judgements:
         count = views.shape[1]
         scores = np.empty(count)
-        verdicts = Verdicts(
-            *(np.empty(count) for _ in range(3)), np.empty(count, np.int64), np.empty(count)
-        )
+        real_numbers = np.empty((4, count))
+        threshold, grade, confidence, since = real_numbers
+        held_back = np.empty(count, np.int64)
+        verdicts = Verdicts(threshold, grade, confidence, held_back, since)
         before = len(self._recent)
         judge_rows(self._policy, memory, window, before, seen, times, views, scores, verdicts)
         return Judgements(scores, *verdicts)
@@ -316,8 +319,8 @@ class Detector:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the state takes."""
-        parts = (*self._views, *self._memory, self._recent)
-        return sum(part.nbytes for part in parts)
+        forests = sum(forest.nbytes for forest in self._views)
+        return forests + sum(part.nbytes for part in self._memory) + self._recent.nbytes
 
     def parts(self) -> tuple[int, Settings, Memory, F64, list[U8]]:
         """(smoothing, settings, memory, recent records, blocks of the forests), for snapshots."""

@@ -43,13 +43,20 @@ _FEWEST = 16.0  # weight of records below which nothing is called flat
 
 
 @kernel
+def recent(state: F64, at: int) -> tuple[float, float]:
+    """(mean, deviation) of a feature's last records, of which there must be some."""
+    weight = state[at + WEIGHT]
+    level = state[at + SUM] / weight
+    return level, math.sqrt(max(0.0, state[at + SQUARES] / weight - level * level))
+
+
+@kernel
 def is_still(state: F64, at: int, tolerance: Tolerance, value: float) -> bool:
     """Whether a feature has been flat and `value` is within its tolerance."""
     weight = state[at + WEIGHT]
     if weight < _FEWEST:
         return False
-    level = state[at + SUM] / weight
-    spread = math.sqrt(max(0.0, state[at + SQUARES] / weight - level * level))
+    level, spread = recent(state, at)
     magnitude = abs(level)
     allowed = max(tolerance.absolute, tolerance.relative * magnitude)
     if state[at + STEP] <= _STEP_SHARE * magnitude:

@@ -218,12 +218,12 @@ def depth_of(forest: Forest, walk: Walk, tree: Int, lane: Int) -> float:
     scale = scale_of(forest, DEPTH, tree)
     if top > depth:
         leaf = np.int64(walk.nodes[LANES * depth + lane])
-        return scale * seen_depth(forest, walk, tree, lane, leaf)
+        return float(scale * seen_depth(forest, walk, tree, lane, leaf))
     value = 1.0 / (depth + 1.0)
     for level in range(depth - 1, top - 1, -1):
         chance = chance_at(walk, lane, level)
         value = chance / (level + 1.0) + (1.0 - chance) * value
-    return scale * value
+    return float(scale * value)
 
 
 @kernel

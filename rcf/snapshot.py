@@ -18,7 +18,6 @@ import numpy as np
 from rcf import alert, many, state, step
 from rcf.detector import Detector, Settings
 from rcf.errors import SnapshotError
-from rcf.forest import Forest
 from rcf.state import U8, Shape
 from rcf.threshold import MODES
 

@@ -34,7 +34,7 @@ MODES = {
 }
 
 _ORDINARY = 2.5  # one record in 150 of public series exceeds it
-_SHARE = 0.006
+_SHARE = 0.008
 _CALM = 1.5  # one record in thirty exceeds it
 _RECORDS_AN_ALERT = 4.0  # above the bar, in the events of public series
 _LARGEST_SHARE = 0.05

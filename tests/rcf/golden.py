@@ -34,7 +34,7 @@ def forest() -> Forest:
 
 
 def detector() -> Detector:
-    made = Detector(2, shingle_size=4, trees=9, sample_size=32, seed=21, z_factor=2.5)
+    made = Detector(2, shingle_size=4, trees=9, sample_size=32, seed=21, budget=5)
     made.process(stream(0, 1500))
     return made
 
@@ -47,7 +47,7 @@ def main() -> None:
     judged = judge.process(stream(1500, 1800))
     following = {
         "forest": [score.hex() for score in model.process(stream(1500, 1800)).tolist()],
-        "detector": [[value.hex() for value in part.tolist()] for part in judged],
+        "detector": [[float(value).hex() for value in part.tolist()] for part in judged],
     }
     (DATA / f"following-{VERSION}.json").write_text(json.dumps(following, indent=0) + "\n")
 

@@ -32,9 +32,12 @@ PARAMETERS = [
 ]  # fmt: skip
 
 RULES = [
-    *(("z_factor", value) for value in (1.9, 101, float("nan"), "3")),
-    *(("anomaly_rate", value) for value in (0, -0.1, 0.6, float("nan"))),
-    *(("lower_threshold", value) for value in (0, 10.5, float("inf"))),
+    *(("smoothing", value) for value in (0, 1001, 2.0, None)),
+    *(("threshold", value) for value in ("sigma3", None, 3.0)),
+    *(("level", value) for value in (1.0, "3")),  # the automatic threshold takes none
+    *(("cool_down", value) for value in (-1, 1_000_001, 4.0, None)),
+    *(("budget", value) for value in (0, 1001, 2.5)),
+    *(("window", value) for value in (0.0, -1.0, float("nan"), float("inf"))),
     *(("ignore_relative", value) for value in (-0.1, 1.1, None)),
     *(("ignore_absolute", value) for value in (-1e-12, 2e30, float("nan"))),
 ]
@@ -145,7 +148,7 @@ def test_empty_input_gives_empty_output(features: int, values: Any) -> None:
             assert scores.shape == (0,) and scores.dtype == np.float64
         forest.update(values)
         judged = Detector(features, trees=3, sample_size=8).process(values)
-        assert [part.shape for part in judged] == [(0,)] * 3
+        assert [part.shape for part in judged] == [(0,)] * 6
         assert forest.to_bytes() == before
         forest.update(np.ones((5, features)))
 

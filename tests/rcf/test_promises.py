@@ -214,8 +214,8 @@ def test_restored_forest_goes_on_bit_for_bit(
 
 def test_restored_detector_goes_on_bit_for_bit() -> None:
     rows = records(1200, 2)
-    never_stopped = Detector(2, shingle_size=3, trees=5, sample_size=32, z_factor=2.2, seed=3)
-    stopped = Detector(2, shingle_size=3, trees=5, sample_size=32, z_factor=2.2, seed=3)
+    never_stopped = Detector(2, shingle_size=3, trees=5, sample_size=32, budget=3, seed=3)
+    stopped = Detector(2, shingle_size=3, trees=5, sample_size=32, budget=3, seed=3)
     for part in np.split(rows, [0, 1, 2, 9, 40, 300, 301, 900]):
         expected, judged = never_stopped.process(part), stopped.process(part)
         assert all(same(a, b) for a, b in zip(judged, expected, strict=True))
