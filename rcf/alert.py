@@ -9,8 +9,9 @@ A second anomaly inside an event is said too: once the records themselves (not t
 which remembers) had been ordinary again, one of at least `_AGAIN` thresholds and of `_AS_MUCH` of
 the event's largest score is as good as the first.
 
-Drift goes on: for `_LEARNING` records after an anomaly, an event begins silently where its record
-is an ordinary one beside the last few dozen, however far they have come from what the forest knows.
+Drift goes on: for `_LEARNING` records after one that reached the threshold, an event begins
+silently where its record is an ordinary one beside the last few dozen, however far they have come
+from what the forest knows; the more so where their mean has come far.
 
 An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
 begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
@@ -42,8 +43,9 @@ HELD_BACK = {
 
 MOST_ALERTS = 1000  #: the largest budget
 
-_LEARNING = 512.0
-_BESIDE = 2.0  # deviations of the last records
+_LEARNING = 1024.0
+_BESIDE, _BESIDE_FAR = 2.0, 4.0  # deviations of the last records
+_FAR = 0.8  # thresholds that the trailing mean's score has reached
 _AGAIN = 1.5
 _AS_MUCH = 0.5
 _STEPS = 16.0  # of the grade
@@ -88,10 +90,11 @@ class Memory(NamedTuple):
 
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
-#: reached the threshold, largest score of the event, whether the newest point was ordinary, alerts
-#: said, time of the last record, mean time between records, record that was said last (-1: none).
-COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, LATEST = range(9)
-WORDS = 9
+#: reached the threshold (-1: none), largest score of the event, whether the newest point was
+#: ordinary, alerts said, latest time of a record, mean time between records, when the event began,
+#: score of the last record's trailing mean.
+COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, STARTED, MEAN = range(10)
+WORDS = 10
 
 
 class Verdicts(NamedTuple):
@@ -102,12 +105,13 @@ class Verdicts(NamedTuple):
     confidence: F64
     held_back: I64
     since: F64
+    started: F64
 
 
 def fresh(features: int, budget: int) -> Memory:
     """Memory of a series without records."""
     event = np.zeros(WORDS)
-    event[BEGAN] = event[LATEST] = -1.0
+    event[BEGAN] = event[REACHED] = -1.0
     return Memory(
         event,
         np.zeros(threshold.WORDS),
@@ -154,19 +158,19 @@ def spend(policy: Policy, memory: Memory, time: float) -> bool:
             return False
         memory.alerts[place] = time
     memory.event[SAID] += 1.0
-    memory.event[LATEST] = memory.event[COUNT]
     return True
 
 
 @kernel
-def is_drift(memory: Memory, values: F64) -> bool:
-    """Whether a record is an ordinary one beside the last few dozen, soon after an anomaly."""
+def is_drift(memory: Memory, values: F64, bar: float) -> bool:
+    """Whether a record is an ordinary one beside the last few dozen, soon after an event."""
     event = memory.event
-    if event[LATEST] < 0.0 or event[COUNT] - event[LATEST] > _LEARNING:
+    if event[REACHED] < 0.0 or event[COUNT] - event[REACHED] > _LEARNING:
         return False
+    beside = _BESIDE_FAR if event[MEAN] >= _FAR * bar else _BESIDE
     for i in range(len(values)):
         level, spread = flat.recent(memory.still, flat.WORDS * i)
-        if not abs(values[i] - level) <= _BESIDE * spread:
+        if not abs(values[i] - level) <= beside * spread:
             return False
     return True
 
@@ -204,11 +208,12 @@ def say(
     event = memory.event
     begins = event[BEGAN] < 0.0
     again = event[CALM] > 0.0 and point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
+    drifts = begins and is_drift(memory, values, bar)
     event[REACHED] = event[COUNT]
     event[PEAK] = score if begins else max(event[PEAK], score)
     if not (begins or again):
         return COOL_DOWN
-    if begins and is_drift(memory, values):
+    if drifts:
         return DRIFT
     return NOTHING if spend(policy, memory, time) else BUDGET
 
@@ -218,39 +223,41 @@ def judge(
     policy: Policy,
     memory: Memory,
     window: F64,
+    clock: F64,
     at: Int,
     length: Int,
     score: float,
     point: float,
-    time: float,
-) -> tuple[float, float, float, Int, float]:
-    """(threshold, grade, confidence, why held back, records since the event began) of a record.
+    mean: float,
+) -> tuple[float, float, float, Int, float, float]:
+    """(threshold, grade, confidence, why held back, records since the event began, when it did).
 
-    The state then learns it; arguments as for `say`, scores on the scale of inverse depth, and the
-    record is ``window[at]`` with ``length - 1`` records of the series before it.
+    The state then learns it. Scores are on the scale of inverse depth, `mean` is that of the
+    trailing mean; the record is ``window[at]``, at ``clock[at]``, with ``length - 1`` before it.
     """
-    event = memory.event
+    event, time = memory.event, float(clock[at])
     keep_time(event, time)
     bar = threshold_of(policy.bar, memory.scores, memory.usual, alerts_a_record(policy, event))
     confidence = 1.0 - usual.share_above(memory.usual, score)
     if event[BEGAN] >= 0.0 and event[COUNT] - event[REACHED] > policy.cool_down:
         event[BEGAN] = -1.0
-    grade, held, since = 0.0, NOTHING, np.nan
+    grade, held, since, started = 0.0, NOTHING, np.nan, np.nan
     if score >= bar:
         if all_still(policy, memory.still, window[at]):
             held = FLAT
         else:
             held = say(policy, memory, window[at], bar, score, point, time)
             if event[BEGAN] < 0.0:
-                event[BEGAN] = event[COUNT] - smooth.changed_since(window, at, length)
-            since = event[COUNT] - event[BEGAN]
+                late = smooth.changed_since(window, at, length)
+                event[BEGAN], event[STARTED] = event[COUNT] - late, clock[at - late]
+            since, started = event[COUNT] - event[BEGAN], event[STARTED]
             if held == NOTHING:
                 grade = grade_of(score, bar)
-    event[CALM] = 1.0 if point < bar else 0.0
+    event[CALM], event[MEAN] = 1.0 if point < bar else 0.0, mean
     threshold.observe(memory.scores, score)
     usual.learn(memory.usual, score)
     event[COUNT] += 1.0
-    return bar, grade, confidence, held, since
+    return bar, grade, confidence, held, since, started
 
 
 @entry
@@ -258,9 +265,9 @@ def judge_rows(
     policy: Policy,
     memory: Memory,
     window: F64,
+    clock: F64,
     before: Int,
     seen: Int,
-    times: F64,
     views: F64,
     scores: F64,
     verdicts: Verdicts,
@@ -271,41 +278,42 @@ def judge_rows(
         policy: What is said.
         memory: The state, changed in place.
         window: float64 (before + n, features), the last records of the series, then n more.
+        clock: float64 (before + n,), their times.
         before: Records in the window's front.
         seen: Records of the series before those n.
-        times: float64 (n,); or (0,) where a record's number is its time.
-        views: float64 (views, n), raw scores of the points first and then of their trailing means.
-        scores: float64 (n,), out: the largest of the views.
+        views: float64 (1 or 2, n), raw scores of the points and, if there are two, of their
+            trailing means; those of the points are NaN at least as long.
+        scores: float64 (n,), out: the larger of the two.
         verdicts: Out.
     """
     bar = policy.bar
     for row in range(len(scores)):
         at = before + row
-        time = times[row] if len(times) > 0 else float(seen + row)
-        raw = views[0, row]
-        for view in range(1, len(views)):
-            # Where the points are still warming, NaN stays.
-            raw = max(raw, views[view, row])
+        point, mean = views[0, row], views[len(views) - 1, row]
+        raw = mean if mean > point else point
         scores[row] = raw
         if np.isnan(raw):
             verdicts.threshold[row] = verdicts.grade[row] = np.nan
-            verdicts.confidence[row] = verdicts.since[row] = np.nan
+            verdicts.confidence[row] = np.nan
+            verdicts.since[row] = verdicts.started[row] = np.nan
             verdicts.held_back[row] = NOTHING
         else:
             found = judge(
                 policy,
                 memory,
                 window,
+                clock,
                 at,
                 min(before + 1, seen + row + 1),
                 bar.offset + bar.scale * raw,
-                bar.offset + bar.scale * views[0, row],
-                time,
+                bar.offset + bar.scale * point,
+                bar.offset + bar.scale * mean if len(views) > 1 else 0.0,
             )
             verdicts.threshold[row] = (found[0] - bar.offset) / bar.scale
             verdicts.grade[row] = found[1]
             verdicts.confidence[row] = found[2]
             verdicts.held_back[row] = found[3]
             verdicts.since[row] = found[4]
+            verdicts.started[row] = found[5]
         for i in range(window.shape[1]):
             flat.observe(memory.still, flat.WORDS * i, window[at, i])

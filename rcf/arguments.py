@@ -63,14 +63,12 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     return rows
 
 
-def as_times(times: ArrayLike | None, count: int) -> F64:
-    """Times of records as float64 (count,); (0,) for None.
+def as_times(times: ArrayLike, count: int) -> F64:
+    """Times of records as float64 (count,).
 
     Raises:
         InvalidParameter: Wrong shape or type, or a time that is not finite.
     """
-    if times is None:
-        return np.empty(0)
     allowed = f"finite numbers in the shape ({count},)"
     found = np.asarray(times)
     if found.dtype.kind not in "fiu" or found.shape != (count,):

@@ -60,6 +60,18 @@ class Settings(NamedTuple):
     ignore_absolute: float
 
 
+class Recent(NamedTuple):
+    """The last records of a series.
+
+    Attributes:
+        rows: float64 (n, features); zeros where the series has had fewer.
+        times: float64 (n,).
+    """
+
+    rows: F64
+    times: F64
+
+
 class Judgements(NamedTuple):
     """What a detector says of records, one item each; NaN while warming.
 
@@ -74,6 +86,8 @@ class Judgements(NamedTuple):
             `rcf.alert.HELD_BACK`; 0 for all others.
         since: float64 (n,), records since the event began to which the record belongs: 0 where it
             is the first itself, more where a slow change is found late; NaN below the threshold.
+        started: float64 (n,), the time of the event's first record, or its number where no times
+            are given; NaN below the threshold.
     """
 
     score: F64
@@ -82,6 +96,7 @@ class Judgements(NamedTuple):
     confidence: F64
     held_back: I64
     since: F64
+    started: F64
 
 
 class Detector:
@@ -176,11 +191,12 @@ class Detector:
                 seed=_other_seed(seed),
             )
             views.append(means)
-        recent = np.zeros((max(width, shingle_size) - 1, features))
+        before = max(width, shingle_size) - 1
+        recent = Recent(np.zeros((before, features)), np.zeros(before))
         self._adopt(views, width, settings, alert.fresh(features, settings.budget), recent)
 
     def _adopt(
-        self, views: list[Forest], width: int, settings: Settings, memory: Memory, recent: F64
+        self, views: list[Forest], width: int, settings: Settings, memory: Memory, recent: Recent
     ) -> None:
         self._views = views
         self._width = width
@@ -215,26 +231,28 @@ class Detector:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
         rows, when = self._checked(values, times)
-        seen, window = self.values_seen, self._window(rows)
+        seen, window = self.values_seen, np.concatenate([self._recent.rows, rows])
         scores = np.empty((len(self._views), len(rows)))
         scores[0] = self._views[0].process(rows)
         for view, forest in enumerate(self._views[1:], 1):
             scores[view] = forest.process(self._smooth(window, seen))
-        before = len(self._recent)
-        judgements = self._judge(self._memory, window, seen, when, scores)
-        self._recent = window[len(window) - before :].copy()
+        clock = np.concatenate([self._recent.times, when])
+        judgements = self._judge(self._memory, window, clock, seen, scores)
+        first = len(rows)
+        self._recent = Recent(window[first:].copy(), clock[first:].copy())
         return judgements
 
     def score(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
         """Judge records as `process` would, were nothing learnt by the forests; nothing changes."""
         rows, when = self._checked(values, times)
-        seen, window = self.values_seen, self._window(rows)
+        seen, window = self.values_seen, np.concatenate([self._recent.rows, rows])
         scores = np.empty((len(self._views), len(rows)))
         scores[0] = self._views[0].score(rows)
         for view, forest in enumerate(self._views[1:], 1):
             scores[view] = forest.score(self._smooth(window, seen))
         memory = Memory(*(part.copy() for part in self._memory))
-        return self._judge(memory, window, seen, when, scores)
+        clock = np.concatenate([self._recent.times, when])
+        return self._judge(memory, window, clock, seen, scores)
 
     def set_threshold(
         self,
@@ -274,24 +292,22 @@ class Detector:
 
     def _checked(self, values: ArrayLike, times: ArrayLike | None) -> tuple[F64, F64]:
         rows = as_rows(values, self.forest.features)
+        if times is None:
+            return rows, np.arange(self.values_seen, self.values_seen + len(rows), dtype=np.float64)
         return rows, as_times(times, len(rows))
 
-    def _window(self, rows: F64) -> F64:
-        return np.concatenate([self._recent, rows])
-
     def _smooth(self, window: F64, seen: int) -> F64:
-        means: F64 = smoothed(window, len(self._recent), self._width, seen)
+        means: F64 = smoothed(window, len(self._recent.rows), self._width, seen)
         return means
 
-    def _judge(self, memory: Memory, window: F64, seen: int, times: F64, views: F64) -> Judgements:
+    def _judge(self, memory: Memory, window: F64, clock: F64, seen: int, views: F64) -> Judgements:
         count = views.shape[1]
         scores = np.empty(count)
-        real_numbers = np.empty((4, count))
-        threshold, grade, confidence, since = real_numbers
+        threshold, grade, confidence, since, started = np.empty((5, count))
         held_back = np.empty(count, np.int64)
-        verdicts = Verdicts(threshold, grade, confidence, held_back, since)
-        before = len(self._recent)
-        judge_rows(self._policy, memory, window, before, seen, times, views, scores, verdicts)
+        verdicts = Verdicts(threshold, grade, confidence, held_back, since, started)
+        before = len(self._recent.rows)
+        judge_rows(self._policy, memory, window, clock, before, seen, views, scores, verdicts)
         return Judgements(scores, *verdicts)
 
     # --- what it is -----------------------------------------------------------------------------
@@ -320,16 +336,16 @@ class Detector:
     def nbytes(self) -> int:
         """Bytes of memory that the state takes."""
         forests = sum(forest.nbytes for forest in self._views)
-        return forests + sum(part.nbytes for part in self._memory) + self._recent.nbytes
+        return forests + sum(part.nbytes for part in (*self._memory, *self._recent))
 
-    def parts(self) -> tuple[int, Settings, Memory, F64, list[U8]]:
+    def parts(self) -> tuple[int, Settings, Memory, Recent, list[U8]]:
         """(smoothing, settings, memory, recent records, blocks of the forests), for snapshots."""
         blocks = [forest.block for forest in self._views]
         return self._width, self._settings, self._memory, self._recent, blocks
 
     @classmethod
     def of_parts(
-        cls, width: int, settings: Settings, memory: Memory, recent: F64, blocks: list[U8]
+        cls, width: int, settings: Settings, memory: Memory, recent: Recent, blocks: list[U8]
     ) -> Detector:
         """A detector around its parts, which it then owns."""
         detector = cls.__new__(cls)

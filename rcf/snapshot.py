@@ -16,7 +16,7 @@ import struct
 import numpy as np
 
 from rcf import alert, many, state, step
-from rcf.detector import Detector, Settings
+from rcf.detector import Detector, Recent, Settings
 from rcf.errors import SnapshotError
 from rcf.state import U8, Shape
 from rcf.threshold import MODES
@@ -152,9 +152,8 @@ def detector_to_bytes(detector: Detector) -> bytes:
     shape = detector.forest.shape
     numbers = (MODES[settings.mode], *settings[1:])
     front = [
-        _DETECTOR.pack(width, shape.features, len(recent), len(blocks), *numbers),
-        *(part.tobytes() for part in memory),
-        recent.tobytes(),
+        _DETECTOR.pack(width, shape.features, len(recent.rows), len(blocks), *numbers),
+        *(part.tobytes() for part in (*memory, *recent)),
     ]
     for block in blocks:
         payload = payload_of_block(block)
@@ -169,9 +168,9 @@ def detector_from_bytes(data: bytes) -> Detector:
         width, features, before, views, mode, *rest = _DETECTOR.unpack_from(payload)
         settings = Settings(_MODES[mode], *rest)
         memory = alert.fresh(features, settings.budget)
-        recent = np.empty((before, features))
+        recent = Recent(np.empty((before, features)), np.empty(before))
         at = _DETECTOR.size
-        for part in (*memory, recent):
+        for part in (*memory, *recent):
             at = _read(payload, at, part)
         blocks = []
         for _ in range(views):

@@ -24,7 +24,7 @@ WORDS = FIRST + BINS
 
 _LOWEST = -4.0  # logarithm to base 2 of the lowest score told apart
 _BINS_AN_OCTAVE = 8.0  # neighbouring bins differ by 9 %, and the last one begins above 3,000
-_MEMORY = 4096.0  # records
+_MEMORY = 2048.0  # records
 _PRIOR_WEIGHT = 256.0
 _LARGEST_WEIGHT = 1e9
 

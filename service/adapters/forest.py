@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import rcf
-from rcf.block import default_decay
 from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
 from service.engine.ports import SeriesDetector
@@ -17,12 +16,18 @@ class ForestFactory:
         return rcf.Detector(
             features=len(config.features),
             shingle_size=config.shingle_size,
+            smoothing=config.smoothing,
             trees=config.trees,
             sample_size=config.sample_size,
             score=config.score,
             seed=seed,
             time_decay=config.time_decay,
             output_after=config.output_after,
+            threshold=config.threshold,
+            level=config.threshold_level,
+            cool_down=config.cool_down,
+            budget=config.alert_budget,
+            window=config.alert_budget_s,
         )
 
     def restore(self, data: bytes) -> SeriesDetector:
@@ -33,9 +38,12 @@ class ForestFactory:
             raise CorruptSnapshot("detector", str(error)) from error
 
     def adjust(self, detector: rcf.Detector, config: StreamConfig) -> None:
-        """Set the time decay; see the port."""
-        wanted = config.time_decay
-        if wanted is None:
-            wanted = default_decay(config.sample_size)
-        if detector.forest.time_decay != wanted:
-            detector.forest.set_time_decay(wanted)
+        """Set the time decay and all that sets thresholds; see the port."""
+        detector.set_time_decay(config.time_decay)
+        detector.set_threshold(
+            config.threshold,
+            level=config.threshold_level,
+            cool_down=config.cool_down,
+            budget=config.alert_budget,
+            window=config.alert_budget_s,
+        )

@@ -10,7 +10,14 @@ from starlette.responses import Response
 
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
-from service.engine.config import CHANGES, DECODERS, SCORES, Change, StreamConfig
+from service.engine.config import (
+    CHANGES,
+    DECODERS,
+    SCORES,
+    THRESHOLDS,
+    Change,
+    StreamConfig,
+)
 from service.messages import examples
 from service.messages.schemas import Schema, components
 
@@ -41,21 +48,61 @@ _SETTABLE: dict[str, Schema] = {
         "description": "Ordered parts of the stream; a key belongs to one.",
     },
     "shingle_size": _whole(1, 1000, "Records end to end in one point.", "shingle_size"),
-    "trees": _whole(1, 1000, "Trees of each forest.", "trees"),
-    "sample_size": _whole(2, 16383, "Points behind each tree.", "sample_size"),
+    "smoothing": _whole(
+        1,
+        1000,
+        "Records of the trailing mean that a second forest sees, for changes of level that no "
+        "single record shows; 1 for no second forest.",
+        "smoothing",
+    ),
+    "trees": _whole(1, 1000, "Trees of each series' first forest.", "trees"),
+    "sample_size": _whole(2, 16383, "Points behind each tree of it.", "sample_size"),
     "time_decay": {
         "type": ["number", "null"],
         "minimum": 0,
         "exclusiveMaximum": 1,
         "description": "Weight that sampled points lose per record; null takes "
-        "1 / (10 sample_size). A change reaches each series with its next record.",
+        "1 / 32768, or 1 / (10 sample_size) if that is less. A change reaches each series with its "
+        "next record.",
     },
     "score": {
         "type": "string",
         "enum": list(SCORES),
-        "default": "codisp",
-        "description": "Collusive displacement, displacement, or inverse depth (what AWS reports).",
+        "default": _DEFAULTS["score"],
+        "description": "Inverse depth blended with displacement, collusive displacement, "
+        "displacement, or inverse depth (what AWS reports).",
     },
+    "threshold": {
+        "type": "string",
+        "enum": list(THRESHOLDS),
+        "default": _DEFAULTS["threshold"],
+        "description": "How thresholds are set: `automatic`; `budget`, the highest scores that "
+        "`alert_budget` allows; `percentile`, of the series' scores; `sigma`, deviations above "
+        "their mean; `fixed`, a score.",
+    },
+    "threshold_level": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1e9,
+        "description": "Percentage (50 to 99.99; null takes 99.5), deviations (1 to 100; null "
+        "takes 3) or score, where `threshold` is `percentile`, `sigma` or `fixed`.",
+    },
+    "cool_down": _whole(
+        0,
+        10**6,
+        "Records below the threshold that end an event; of its records one is an anomaly.",
+        "cool_down",
+    ),
+    "alert_budget": {
+        "type": ["integer", "null"],
+        "minimum": 1,
+        "maximum": 1000,
+        "description": "Anomalies of a series allowed in any `alert_budget_s`, by the records' "
+        "times; null for any number.",
+    },
+    "alert_budget_s": _whole(
+        1, 31_536_000, "Seconds that `alert_budget` is for.", "alert_budget_s"
+    ),
     "seed": _whole(0, 2**63 - 1, "Root of all randomness of the stream.", "seed"),
     "output_after": {
         "type": ["integer", "null"],

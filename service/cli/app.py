@@ -35,6 +35,7 @@ class Format(StrEnum):
 class Score(StrEnum):
     """Which number the forest reports."""
 
+    BLEND = "blend"
     CODISP = "codisp"
     DISP = "disp"
     DEPTH = "depth"
@@ -164,12 +165,17 @@ def score(
         typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
     ] = None,
     shingle: Annotated[
+        int,
+        typer.Option(min=1, help="Rows in one point."),
+    ] = 1,
+    trees: Annotated[int, typer.Option(min=1, help="Trees of the forest.")] = 30,
+    sample_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows in one point. [default: 8; 1 without a time column]"),
+        typer.Option(
+            min=2, help="Points behind each tree. [default: 1024; 256 without a time column]"
+        ),
     ] = None,
-    trees: Annotated[int, typer.Option(min=1, help="Trees of the forest.")] = 50,
-    sample_size: Annotated[int, typer.Option(min=2, help="Points behind each tree.")] = 256,
-    score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.CODISP,
+    score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.BLEND,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
     plot: Annotated[

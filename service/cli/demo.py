@@ -18,10 +18,9 @@ from service.sources.demo import CYCLE_STEPS, SHAPES, STEP_S, Label, Shape, labe
 HISTORY_STEPS = CYCLE_STEPS * 5 // 2
 """Steps each detector sees before the first line is written."""
 
-GRACE_STEPS = 8
-"""A point is the last `SHINGLE_SIZE` records: it stays odd this long after the anomaly ended."""
+GRACE_STEPS = 12
+"""A slow anomaly may be found this long after it ended."""
 
-SHINGLE_SIZE = 8
 _START_STEP = 9_000_000_000
 _FIELDS = ("time", "key", "value", "score", "threshold", "grade", "anomaly", "label")
 
@@ -60,7 +59,7 @@ class Series:
     def __init__(self, shape: Shape, start: int, seed: int) -> None:
         self.shape = shape
         self._seed = seed
-        self._detector = rcf.Detector(features=1, shingle_size=SHINGLE_SIZE, seed=seed)
+        self._detector = rcf.Detector(seed=seed)
         history = values(shape, start - HISTORY_STEPS, HISTORY_STEPS, seed=seed)
         self._detector.process(history.reshape(-1, 1))
         self._hit: Label | None = None

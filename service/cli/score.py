@@ -32,10 +32,10 @@ class Options:
     path: str
     time: str | None = None
     columns: tuple[str, ...] = ()
-    shingle_size: int | None = None
-    trees: int = 50
-    sample_size: int = 256
-    score: str = "codisp"
+    shingle_size: int = 1
+    trees: int = 30
+    sample_size: int | None = None
+    score: str = "blend"
     seed: int = 0
     format: Format = "csv"
     plot: Path | None = None
@@ -118,10 +118,10 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     summary = Summary()
     with open_text(options.path) as text:
         table = Table(text, time=options.time, columns=options.columns)
-        shingle_size = options.shingle_size or (1 if table.columns.time is None else 8)
-        say(_what_is_used(table.columns, shingle_size, options))
+        detector = _detector(options, table.columns)
+        say(_what_is_used(table.columns, detector))
         writer = _writer(options.format, out, table.columns)
-        for judged in _judge(table, _detector(options, table.columns, shingle_size), options):
+        for judged in _judge(table, detector, options):
             writer(judged)
             summary.add(judged)
             if options.plot:
@@ -132,11 +132,12 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     return summary
 
 
-def _what_is_used(columns: Columns, shingle_size: int, options: Options) -> str:
+def _what_is_used(columns: Columns, detector: rcf.Detector) -> str:
+    shape = detector.forest.shape
     text = f"scoring {_listed(columns.feature_names)}"
     if columns.time is not None:
         text += f" over {columns.names[columns.time]!r}"
-    text += f" (shingle {shingle_size}, {options.trees} trees, {options.sample_size} samples)"
+    text += f" (shingle {shape.shingle_size}, {shape.trees} trees, {shape.sample_size} samples)"
     left_out = [
         f"{columns.names[index]!r} ({why})" for index, why in columns.skipped if why != "time"
     ]
@@ -148,13 +149,17 @@ def _listed(names: tuple[str, ...] | list[str], most: int = 6) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _detector(options: Options, columns: Columns, shingle_size: int) -> rcf.Detector:
+def _detector(options: Options, columns: Columns) -> rcf.Detector:
+    """The default for a series; for a table, whose rows have no order, one small sample."""
+    is_table = columns.time is None
     try:
         return rcf.Detector(
             features=len(columns.features),
-            shingle_size=shingle_size,
+            shingle_size=options.shingle_size,
+            smoothing=1 if is_table else 12,
             trees=options.trees,
-            sample_size=options.sample_size,
+            sample_size=options.sample_size or (256 if is_table else 1024),
+            cool_down=0 if is_table else 40,
             score=options.score,
             seed=options.seed,
         )

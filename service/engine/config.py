@@ -18,7 +18,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_DIMENSIONS = 4096
 MAX_NUMBERS = 2**26
 """Numbers in the boxes of one forest: half a gigabyte. One series must not exhaust the machine."""
-SCORES = ("codisp", "disp", "depth")
+SCORES = ("blend", "codisp", "disp", "depth")
+THRESHOLDS = ("automatic", "budget", "percentile", "sigma", "fixed")
+LEVELS = {"percentile": (50.0, 99.99), "sigma": (1.0, 100.0), "fixed": (0.0, 1e9)}
+"""The thresholds that take a level, and from where to where."""
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -51,6 +54,12 @@ def _is_decay(value: object) -> bool:
     return value is None or (_is_share(value) and value != 1)
 
 
+def _is_level(value: object) -> bool:
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e9
+    )
+
+
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -64,11 +73,19 @@ class StreamConfig:
         features: names of a record's values, in order.
         partitions: ordered parts of the stream, 1 to 256; every key belongs to one.
         shingle_size: records end to end in one point, 1 to 1000.
-        trees: trees of each forest, 1 to 1000.
-        sample_size: points behind each tree, 2 to 16383.
+        smoothing: records of the trailing mean that a second forest sees, 1 to 1000; 1 for no
+            second forest.
+        trees: trees of each series' first forest, 1 to 1000.
+        sample_size: points behind each tree of it, 2 to 16383.
         time_decay: weight lost per record, [0, 1), or None for the library's default; a change
-            reaches each series with its next record.
-        score: "codisp", "disp" or "depth".
+            reaches each series with its next record, as all that sets thresholds does.
+        score: "blend", "codisp", "disp" or "depth".
+        threshold: how thresholds are set: "automatic", "budget", "percentile", "sigma", "fixed".
+        threshold_level: percentage, deviations or score, in the modes that have one; None takes
+            the mode's default.
+        cool_down: records below the threshold that end an event, 0 to 1000000.
+        alert_budget: anomalies of a series allowed in any period, 1 to 1000; None for any number.
+        alert_budget_s: seconds of that period, by the records' times; 1 to 31536000.
         seed: root of all randomness of the stream, [0, 2**63).
         output_after: records of a series before its first score, or None for the default.
         max_series: series that may be held in one partition; further keys get an error result.
@@ -92,13 +109,25 @@ class StreamConfig:
         "model", ("value",), _are_features, "1 to 1000 distinct names of 1 to 200 characters"
     )
     partitions: int = _field("never", 1, _whole(1, 256), "a whole number from 1 to 256")
-    shingle_size: int = _field("model", 8, _whole(1, 1000), "a whole number from 1 to 1000")
-    trees: int = _field("model", 50, _whole(1, 1000), "a whole number from 1 to 1000")
-    sample_size: int = _field("model", 256, _whole(2, 16383), "a whole number from 2 to 16383")
+    shingle_size: int = _field("model", 1, _whole(1, 1000), "a whole number from 1 to 1000")
+    smoothing: int = _field("model", 12, _whole(1, 1000), "a whole number from 1 to 1000")
+    trees: int = _field("model", 30, _whole(1, 1000), "a whole number from 1 to 1000")
+    sample_size: int = _field("model", 1024, _whole(2, 16383), "a whole number from 2 to 16383")
     time_decay: float | None = _field(
         "live", None, _is_decay, "a number of at least 0 and below 1, or null"
     )
-    score: str = _field("model", "codisp", SCORES.__contains__, ", ".join(SCORES))
+    score: str = _field("model", "blend", SCORES.__contains__, ", ".join(SCORES))
+    threshold: str = _field("live", "automatic", THRESHOLDS.__contains__, ", ".join(THRESHOLDS))
+    threshold_level: float | None = _field(
+        "live", None, _is_level, "a number from 0 to 1e9, or null; see the mode of `threshold`"
+    )
+    cool_down: int = _field("live", 40, _whole(0, 10**6), "a whole number from 0 to 1000000")
+    alert_budget: int | None = _field(
+        "live", None, _whole(1, 1000, optional=True), "a whole number from 1 to 1000, or null"
+    )
+    alert_budget_s: int = _field(
+        "live", 86_400, _whole(1, 31_536_000), "a whole number from 1 to 31536000"
+    )
     seed: int = _field("model", 0, _whole(0, 2**63 - 1), "a whole number from 0 to 2**63 - 1")
     output_after: int | None = _field(
         "model", None, _whole(1, 2**31, optional=True), "a whole number of at least 1, or null"
@@ -119,6 +148,7 @@ class StreamConfig:
             value = getattr(self, item.name)
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
+        self._check_threshold()
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
@@ -131,6 +161,30 @@ class StreamConfig:
                 "sample_size",
                 self.sample_size,
                 f"trees x sample_size x features x shingle_size of at most {MAX_NUMBERS:,}",
+            )
+
+    def _check_threshold(self) -> None:
+        if self.threshold == "budget" and self.alert_budget is None:
+            raise InvalidParameter(
+                "alert_budget", None, 'a number of anomalies where threshold is "budget"'
+            )
+        level, range_of = self.threshold_level, LEVELS.get(self.threshold)
+        if range_of is None:
+            if level is not None:
+                raise InvalidParameter(
+                    "threshold_level", level, f"null where threshold is {self.threshold!r}"
+                )
+        elif level is None:
+            if self.threshold == "fixed":
+                raise InvalidParameter(
+                    "threshold_level", None, 'a score where threshold is "fixed"'
+                )
+        elif not range_of[0] <= level <= range_of[1]:
+            low, high = range_of
+            raise InvalidParameter(
+                "threshold_level",
+                level,
+                f"a number from {low:g} to {high:g} where threshold is {self.threshold!r}",
             )
 
     def changed(self, other: StreamConfig) -> tuple[str, ...]:
@@ -147,10 +201,11 @@ class StreamConfig:
 
 
 DECISIVE = (
-    *("name", "features", "shingle_size", "trees", "sample_size", "time_decay", "score", "seed"),
-    *("output_after", "generation"),
+    *("name", "features", "shingle_size", "smoothing", "trees", "sample_size", "time_decay"),
+    *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
+    *("seed", "output_after", "generation"),
 )
-"""The fields that decide a series' scores, given its records."""
+"""The fields that decide what is said of a series, given its records."""
 
 
 def model_digest(config: StreamConfig) -> str:

@@ -10,11 +10,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-VERSION = 2
+VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "warming", "error", "control"]
+Status = Literal["scored", "suppressed", "warming", "error", "control"]
+
+HeldBack = Literal["cool_down", "flat", "budget", "drift"]
+HELD_BACK: dict[int, HeldBack] = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift"}
+"""What a detector's numbers mean; those of `rcf.alert.HELD_BACK`."""
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +54,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     status: Annotated[
         Status,
         Meta(
-            description="`warming`: too little seen. `error`: no valid record, see `error`. "
+            description="`warming`: too little seen. `suppressed`: the score reaches the threshold "
+            "and the record is no anomaly, see `held_back`. `error`: no valid record, see `error`. "
             "`control`: the stream was changed here."
         ),
     ]
@@ -74,6 +79,31 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     ]
     error: Annotated[
         Reason | UnsetType, Meta(description="Only with the status `error`: why it has no score.")
+    ] = UNSET
+    confidence: Annotated[
+        float | None,
+        Meta(
+            description="Share of the series' own records that score lower: of ordinary records "
+            "one in a hundred has more than 0.99. Null while warming.",
+            extra_json_schema={"minimum": 0, "maximum": 1},
+        ),
+    ] = None
+    held_back: Annotated[
+        HeldBack | UnsetType,
+        Meta(
+            description="Only with the status `suppressed`. `cool_down`: it belongs to an event "
+            "that was said. `drift`: it is an ordinary one beside the last records, soon after an "
+            "event. `flat`: it changes nothing in a flat series. `budget`: the alerts are used up."
+        ),
+    ] = UNSET
+    started: Annotated[
+        str | UnsetType,
+        Meta(
+            description="When the event began to which the record belongs: before the record "
+            "where a slow change was found late or the event goes on. Only at or above the "
+            "threshold.",
+            extra_json_schema={"format": "date-time"},
+        ),
     ] = UNSET
     fields: Annotated[
         Raw | UnsetType,

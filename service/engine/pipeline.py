@@ -22,7 +22,7 @@ from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import Outcome, Reason, Status
+from service.engine.outcome import HELD_BACK, Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
     Batch,
@@ -43,8 +43,10 @@ VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 NOTHING: tuple[msgspec.Raw | UnsetType, Count] = (UNSET, UNSET)
 NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
 
-Judged = tuple[float | None, float | None, float | None]
-"""Score, threshold and grade of a row; None where there is none."""
+Judged = tuple[float | None, ...]
+"""Score, threshold, grade, confidence, why it was held back, and when its event began; None where
+there is none."""
+_JUDGED = 6
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +150,7 @@ class Pipeline:
         rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(block, rows)
-        judged = self._judge(block, matrix, series)
+        judged = self._judge(block, rows, matrix, series)
         self._emit(output, block, rows, judged)
         halt = self.halt
         if halt is None:
@@ -213,27 +215,37 @@ class Pipeline:
         return series
 
     def _judge(
-        self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
+        self,
+        block: list[Record],
+        rows: list[Row | Reason],
+        matrix: Numbers,
+        series: dict[str, list[int]],
     ) -> list[Judged]:
-        """Return score, threshold and grade of every row; None where there is none."""
+        """Return what is said of every row."""
         order = list(chain.from_iterable(series.values()))
         by_series = matrix[order]  # once, so that each detector gets a plain slice
-        found = np.empty((3, len(order)))
+        times = np.array(
+            [row.timestamp_ms / 1000.0 if isinstance(row, Row) else 0.0 for row in rows]
+        )[order]
+        found = np.empty((_JUDGED, len(order)))
         end = 0
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
                 judgement = self.detectors.for_update(key, self.config).process(
-                    by_series[start:end]
+                    by_series[start:end], times[start:end]
                 )
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
             found[0, start:end] = judgement.score
             found[1, start:end] = judgement.threshold
             found[2, start:end] = judgement.grade
+            found[3, start:end] = judgement.confidence
+            found[4, start:end] = judgement.held_back
+            found[5, start:end] = judgement.started
         known = found.astype(object)
         known[np.isnan(found)] = None
-        judged = np.full((3, len(block)), None)
+        judged = np.full((_JUDGED, len(block)), None)
         judged[:, order] = known
         return list(zip(*judged.tolist(), strict=True))
 
@@ -248,10 +260,11 @@ class Pipeline:
         stream, partition = self.partition
         model = self._model
         encode, add = self._encode, output.results.append
-        for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
+        for record, row, said in zip(block, rows, judged, strict=True):
             if isinstance(row, Reason):
                 self._reject(output, record, row)
                 continue
+            score, threshold, grade, confidence, held, started = said
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             anomaly = grade is not None and grade > 0.0
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
@@ -263,13 +276,16 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                "warming" if score is None else "scored",
+                "warming" if score is None else "suppressed" if held else "scored",
                 score,
                 threshold,
                 grade,
                 anomaly,
                 model,
                 UNSET,
+                confidence,
+                HELD_BACK[int(held)] if held else UNSET,
+                UNSET if started is None else format_ms(round(1000.0 * started)),
                 fields,
                 fields_out,
                 headers_out,
@@ -313,6 +329,7 @@ class Pipeline:
             anomaly=False,
             model=self._model,
             error=error,
+            confidence=None,
             headers_left_out=headers_out,
         )
         encoded = self._encode(outcome)

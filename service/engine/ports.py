@@ -244,6 +244,18 @@ class Judgement(Protocol):
     def grade(self) -> Numbers:
         """How anomalous, [0, 1]."""
 
+    @property
+    def confidence(self) -> Numbers:
+        """Share of the series' records that score lower, (0, 1)."""
+
+    @property
+    def held_back(self) -> npt.NDArray[np.int64]:
+        """Why a record at or above the threshold has grade 0; 0 for all others."""
+
+    @property
+    def started(self) -> Numbers:
+        """When the event began to which the record belongs, in seconds; NaN below the threshold."""
+
 
 class Storable(Protocol):
     """Something that a snapshot can hold."""
@@ -255,8 +267,11 @@ class Storable(Protocol):
 class SeriesDetector(Storable, Protocol):
     """Judges one series; `rcf.Detector` is one."""
 
-    def process(self, values: Numbers, /) -> Any:
-        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+    def process(self, values: Numbers, times: Numbers, /) -> Any:
+        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`.
+
+        The times are float64 (n,), in seconds.
+        """
 
 
 class DetectorFactory(Protocol):

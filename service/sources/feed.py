@@ -24,10 +24,8 @@ from service.sources.host import INTERVAL_S, Host
 
 log = logging.getLogger(__name__)
 
-DEMO_STREAM = StreamConfig(
-    name="demo", features=("value",), partitions=2, shingle_size=8, retention=200_000
-)
-HOST_STREAM = StreamConfig(name="host", features=HOST_FEATURES, partitions=1, shingle_size=4)
+DEMO_STREAM = StreamConfig(name="demo", features=("value",), partitions=2, retention=200_000)
+HOST_STREAM = StreamConfig(name="host", features=HOST_FEATURES, partitions=1)
 
 HISTORY_STEPS = 2_400
 """Steps of the demo that a first start replays, eight minutes: every detector is warm after it,

@@ -22,7 +22,7 @@ class FakeDetector:
         self.state, self.seen, self.warm = state, seen, warm
         self.decay = 0.0
 
-    def process(self, values: np.ndarray) -> SimpleNamespace:
+    def process(self, values: np.ndarray, times: np.ndarray) -> SimpleNamespace:
         rows = len(values)
         score, threshold, grade = (np.full(rows, np.nan) for _ in range(3))
         for index, row in enumerate(values):
@@ -36,7 +36,14 @@ class FakeDetector:
                 self.state = (self.state * 0x9E3779B97F4A7C15 + 1) & MASK
             self.state ^= int(self.decay * 2**32)
             self.seen += 1
-        return SimpleNamespace(score=score, threshold=threshold, grade=grade)
+        return SimpleNamespace(
+            score=score,
+            threshold=threshold,
+            grade=grade,
+            confidence=score,
+            held_back=np.zeros(rows, np.int64),
+            started=np.where(grade > 0, times, np.nan),
+        )
 
     def to_bytes(self) -> bytes:
         return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)

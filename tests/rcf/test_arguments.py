@@ -148,7 +148,7 @@ def test_empty_input_gives_empty_output(features: int, values: Any) -> None:
             assert scores.shape == (0,) and scores.dtype == np.float64
         forest.update(values)
         judged = Detector(features, trees=3, sample_size=8).process(values)
-        assert [part.shape for part in judged] == [(0,)] * 6
+        assert [part.shape for part in judged] == [(0,)] * 7
         assert forest.to_bytes() == before
         forest.update(np.ones((5, features)))
 
