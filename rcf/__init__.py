@@ -29,6 +29,13 @@ One point's way through it; the file is where to change what it says:
     pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
+    field     what each tree would put in the place of missing coordinates
+    forecast  what a series is expected to do next, from its last values
+    regression, band  a forecast that learns; a band that holds the stated share of values
+    forecaster  both for one series
+    gaps      what stands in the place of missing values
+    series    all that is learnt of one series
+
     threshold the score's threshold and grade      flat      series that do not move
     detector  both, over a forest                  snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
@@ -46,27 +53,40 @@ from rcf.errors import InvalidParameter, RcfError, SnapshotError
 
 if TYPE_CHECKING:
     from rcf.detector import Detector, Judgements
-    from rcf.forest import Forest
+    from rcf.forecaster import Forecaster
+    from rcf.forest import Forecast, Forest
     from rcf.forests import Forests
+    from rcf.gaps import filled
+    from rcf.series import Series, Told
 
 __all__ = [
     "Detector",
+    "Forecast",
+    "Forecaster",
     "Forest",
     "Forests",
     "InvalidParameter",
     "Judgements",
     "RcfError",
+    "Series",
     "SnapshotError",
+    "Told",
     "__version__",
+    "filled",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Forecast": "rcf.forest",
+    "Forecaster": "rcf.forecaster",
     "Forest": "rcf.forest",
     "Forests": "rcf.forests",
     "Detector": "rcf.detector",
     "Judgements": "rcf.detector",
+    "filled": "rcf.gaps",
+    "Series": "rcf.series",
+    "Told": "rcf.series",
 }
 
 

@@ -104,18 +104,19 @@ class Detector:
         self._threshold = np.zeros(threshold.WORDS)
         self._flat = np.zeros(flat.WORDS * features)
 
-    def process(self, values: ArrayLike) -> Judgements:
+    def process(self, values: ArrayLike, *, learn: bool = True) -> Judgements:
         """Judge each record, then learn it.
 
         Args:
             values: (n, features) in the order of the series; (n,) does for one feature, (features,)
                 for one record of several.
+            learn: Whether the forest learns; the threshold follows the scores even so.
 
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
         rows = as_rows(values, self._forest.features)
-        scores = self._forest.process(rows)
+        scores = self._forest.process(rows, learn=learn)
         return self._judge(rows, scores, self._threshold, self._flat)
 
     def score(self, values: ArrayLike) -> Judgements:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import state, step
-from rcf.arguments import as_rows, real, refuse_value
-from rcf.block import grown, new_block
+from rcf import field, state, step
+from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
+from rcf.block import decay_of, grown, new_block
+from rcf.errors import InvalidParameter
 from rcf.special import for_one
 from rcf.state import F64, U8, Shape
+
+
+class Forecast(NamedTuple):
+    """What records are expected to be, each float64 (records, features).
+
+    Attributes:
+        expected: The value expected.
+        lower: Lower end of the band.
+        upper: Upper end of the band.
+    """
+
+    expected: F64
+    lower: F64
+    upper: F64
 
 
 class Forest:
@@ -27,6 +44,9 @@ class Forest:
         sample_size: Points a tree, 1 to 16383. What is rarer than 1 / sample_size is an anomaly.
         time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
             of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
+        half_life: The same, said as the number of points in which a weight halves, 1 or more.
+        window: The same, said as the number of points after which one is forgotten with
+            probability 0.95, 3 or more.
         score: "codisp" (expected collusive displacement), "disp" (expected displacement) or "depth"
             (AWS's expected inverse depth); `rcf.score` has the formulas.
         output_after: Points to learn before the first score; NaN until then. Default a quarter of
@@ -53,6 +73,8 @@ class Forest:
         trees: int = 50,
         sample_size: int = 256,
         time_decay: float | None = None,
+        half_life: float | None = None,
+        window: float | None = None,
         score: str = "codisp",
         output_after: int | None = None,
         initial_accept_fraction: float = 0.125,
@@ -65,7 +87,7 @@ class Forest:
                 shingle_size=shingle_size,
                 trees=trees,
                 sample_size=sample_size,
-                time_decay=time_decay,
+                time_decay=decay_of(time_decay, half_life, window),
                 score=score,
                 output_after=output_after,
                 initial_accept_fraction=initial_accept_fraction,
@@ -83,12 +105,14 @@ class Forest:
 
     # --- what it does ---------------------------------------------------------------------------
 
-    def process(self, values: ArrayLike) -> F64:
+    def process(self, values: ArrayLike, *, learn: bool = True) -> F64:
         """Score each record, then learn it.
 
         Args:
             values: (n, features) in the order of the stream; (n,) does for one feature, (features,)
                 for one record of several.
+            learn: Whether to learn; if not, the records become part of the shingles to come, and
+                the trees stay as they are.
 
         Returns:
             float64 (n,): scores, at least 0; NaN while warming.
@@ -96,7 +120,11 @@ class Forest:
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        return self._run(as_rows(values, self._features), True)
+        rows = as_rows(values, self._features)
+        scores = self._run(rows, learn)
+        if not learn:
+            self._follow(rows)
+        return scores
 
     def score(self, values: ArrayLike) -> F64:
         """Score records as `process` would if it did not learn; nothing changes."""
@@ -106,9 +134,84 @@ class Forest:
         """Learn records without looking at their scores. Arguments as for `process`."""
         self.process(values)
 
-    def set_time_decay(self, time_decay: float) -> None:
-        """Let the records to come lose weight at another rate; what is sampled keeps its weight."""
-        step.set_decay(self._block, real("time_decay", time_decay, 0.0, 1.0))
+    def set_time_decay(
+        self,
+        time_decay: float | None = None,
+        *,
+        half_life: float | None = None,
+        window: float | None = None,
+    ) -> None:
+        """Let the records to come lose weight at another rate; what is sampled keeps its weight.
+
+        One of the three, each as for the forest.
+        """
+        decay = decay_of(time_decay, half_life, window)
+        step.set_decay(self._block, real("time_decay", decay, 0.0, 1.0))
+
+    # --- what is missing, and what comes next ----------------------------------------------------
+
+    def impute(self, values: ArrayLike, *, centrality: float = 1.0) -> F64:
+        """Records with their missing values filled in from what is there; nothing changes.
+
+        Args:
+            values: As for `process`, NaN where a value is missing; a continuation of the stream, in
+                which a filled value takes part in filling what follows.
+            centrality: 1: the most ordinary completion of each tree; 0: a random one; between them,
+                between.
+
+        Returns:
+            float64 (n, features): the median of the trees' completions for a missing value; NaN
+            where no shingle has been learnt or the record ends none.
+
+        Raises:
+            InvalidParameter: A value is infinite or too large for float32, the shape is wrong, or
+                the centrality is outside its range.
+
+        Source: see `rcf.field`.
+        """
+        rows = as_rows_with_gaps(values, self._features)
+        return self._complete(rows, (0.5,), 0, real("centrality", centrality, 0.0, 1.0))[:, 0]
+
+    def extrapolate(self, horizon: int) -> Forecast:
+        """What the next records are expected to be, each filled in after those before it.
+
+        Bands are the 10th and 90th percentile of the trees' completions of a record, given those
+        before: they do not grow by the errors made on the way, and are not calibrated
+        (`rcf.Forecaster`'s are).
+
+        Args:
+            horizon: Records, 1 to 100000.
+
+        Raises:
+            InvalidParameter: The horizon is outside its range, or points are single records, which
+                say nothing of what comes next.
+        """
+        if state.shape_of(self._header()).shingle_size == 1:
+            raise InvalidParameter("shingle_size", 1, "at least 2, to tell what comes next")
+        rows = np.full((whole("horizon", horizon, 1, 100_000), self._features), np.nan)
+        lower, expected, upper = np.moveaxis(self._complete(rows, (0.1, 0.5, 0.9), 1, 1.0), 1, 0)
+        return Forecast(expected, lower, upper)
+
+    def completions(self, points: ArrayLike, *, centrality: float = 1.0) -> F64:
+        """Each tree's completion of points with missing coordinates; nothing changes.
+
+        Args:
+            points: (n, features x shingle_size), the oldest record first, NaN where missing.
+            centrality: As for `impute`.
+
+        Returns:
+            float64 (n, trees, features x shingle_size).
+
+        Raises:
+            InvalidParameter: As for `impute`; or the forest has learnt no point.
+        """
+        shape = self.shape
+        rows = as_rows_with_gaps(points, shape.dimensions)
+        if self._header()[state.POINTS] == 0:
+            raise InvalidParameter("points", "asked of an empty forest", "after a first point")
+        out = np.empty((len(rows), shape.trees, shape.dimensions))
+        field.complete_points(self._block, rows, real("centrality", centrality, 0.0, 1.0), out)
+        return out
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -168,6 +271,24 @@ class Forest:
         forest = cls.__new__(cls)
         forest._adopt(block)
         return forest
+
+    def _complete(
+        self, rows: F64, quantiles: tuple[float, ...], middle: int, centrality: float
+    ) -> F64:
+        """Quantiles of the trees' completions, float64 (n, quantiles, features)."""
+        ranks = np.maximum(np.ceil(np.array(quantiles) * self._trees).astype(np.int64) - 1, 0)
+        out = np.empty((len(rows), len(ranks), self._features))
+        field.complete_rows(self._block, rows, ranks, middle, centrality, out)
+        return out
+
+    def _follow(self, rows: F64) -> None:
+        """Make records part of the shingles to come."""
+        done = 0
+        while True:
+            done += step.follow_rows(self._block, rows[done:])
+            if done == len(rows):
+                return
+            self._block = grown(self._block)
 
     def _run(self, rows: F64, learn: bool) -> F64:
         scores = np.empty(len(rows), np.float64)

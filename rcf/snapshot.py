@@ -1,4 +1,4 @@
-"""Versioned, checksummed bytes <-> forests and detectors; no pickle.
+"""Versioned, checksummed bytes <-> forests, detectors, forecasters and series; no pickle.
 
     magic "RCFS" | version u16 | kind u16 | length u64 | BLAKE2b-128 of the payload | payload
 
@@ -18,11 +18,15 @@ import numpy as np
 from rcf import flat, many, state, step, threshold
 from rcf.detector import Detector
 from rcf.errors import SnapshotError
+from rcf.forecast import WORDS
+from rcf.forecaster import Forecaster
 from rcf.forest import Forest
+from rcf.gaps import METHODS
+from rcf.series import Series
 from rcf.state import U8, Shape
 
 VERSION = 1
-FOREST, DETECTOR = 1, 2
+FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 
 #: Sections that hold information; the rest follows from them (`rcf.step.rebuild`).
 SAVED = (
@@ -40,6 +44,8 @@ SAVED = (
 
 _HEAD = struct.Struct("<4sHHQ16s")
 _SHAPE = struct.Struct("<9q")
+#: Treatment of gaps, whether the forest learns, features, bytes of the forecaster (0: none).
+_SERIES = struct.Struct("<4q")
 _MAGIC = b"RCFS"
 
 
@@ -160,3 +166,47 @@ def detector_from_bytes(data: bytes) -> Detector:
     if forest.features != features:
         raise SnapshotError("snapshot inconsistent: guard and forest differ in features")
     return Detector.of_parts(forest, settings, level, still)
+
+
+def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
+    """Bytes of a forecaster: coverage, then its state."""
+    coverage, known = forecaster.parts()
+    return _seal(FORECASTER, struct.pack("<d", coverage) + known.tobytes())
+
+
+def forecaster_from_bytes(data: bytes) -> Forecaster:
+    """Forecaster of bytes; raises SnapshotError."""
+    payload = _open(FORECASTER, data)
+    words = (len(payload) - 8) // 8
+    if len(payload) % 8 or words < WORDS or words % WORDS:
+        raise SnapshotError(f"snapshot inconsistent: {len(payload)} bytes are no forecaster")
+    known = np.frombuffer(payload[8:], np.float64).reshape(-1, WORDS).copy()
+    return Forecaster.of_parts(struct.unpack_from("<d", payload)[0], known)
+
+
+def series_to_bytes(series: Series) -> bytes:
+    """Bytes of a series: treatment of gaps, last record, forecaster, detector, each sealed."""
+    fill, last = series.parts()
+    forecasts = b"" if series.forecaster is None else forecaster_to_bytes(series.forecaster)
+    missing = METHODS.index(series.missing)
+    head = _SERIES.pack(missing, series.learning, len(last), len(forecasts))
+    parts = (head, fill.tobytes(), last.tobytes(), forecasts, detector_to_bytes(series.detector))
+    return _seal(SERIES, b"".join(parts))
+
+
+def series_from_bytes(data: bytes) -> Series:
+    """Series of bytes; raises SnapshotError."""
+    payload = _open(SERIES, data)
+    try:
+        missing, learning, features, length = _SERIES.unpack_from(payload)
+        numbers = np.frombuffer(payload, np.float64, 2 * features, _SERIES.size)
+        method = METHODS[missing]
+    except (struct.error, ValueError, IndexError) as error:
+        raise SnapshotError(f"snapshot inconsistent: {error}") from error
+    at = _SERIES.size + numbers.nbytes
+    forecaster = forecaster_from_bytes(bytes(payload[at : at + length])) if length else None
+    detector = detector_from_bytes(bytes(payload[at + length :]))
+    if detector.forest.features != features:
+        raise SnapshotError("snapshot inconsistent: series and forest differ in features")
+    fill, last = numbers[:features].copy(), numbers[features:].copy()
+    return Series.of_parts(detector, forecaster, method, fill, last, learning != 0)

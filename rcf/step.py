@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.arguments import LARGEST
 from rcf.box import free_all_rows, short_of_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
@@ -61,9 +62,6 @@ from rcf.state import (
 )
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
-
-#: Largest magnitude a value may have: the largest finite float32.
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @kernel
@@ -336,6 +334,32 @@ def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
         where a value is no finite float32: -1 minus its flat index; nothing was done then.
     """
     return run(block, values, scores, learn, row_of(block), fixed_layout(False))
+
+
+@entry
+def follow_rows(block: U8, values: F64) -> Int:
+    """Let records become part of the shingles to come without learning them.
+
+    Args:
+        block: uint8, a forest's block; changed in place.
+        values: float64 (records, features), each a finite float32.
+
+    Returns:
+        Records done: fewer than given if there is no room to keep a point that one overwrites.
+    """
+    forest = open_forest(block, row_of(block), fixed_layout(False))
+    record = np.empty(forest.features, np.float32)
+    done = len(values)
+    for i in range(len(values)):
+        if not has_room(forest):
+            done = i
+            break
+        copy_values(record, 0, values[i])
+        write_record(forest, record, 0)
+        if is_wide(forest, record, 0, forest.features):
+            forest.header[WIDE] = 1
+    keep_alive(block)
+    return done
 
 
 @entry

@@ -55,26 +55,34 @@ CORE = [
     "errors jit constant",
     "pointer row layout",
     "state",
-    "rng vector flat arguments",
+    "rng vector flat arguments gaps",
     "cut points reservoir pair",
     "path",
     "box",
     "score",
     "tree block",
     "step",
-    "many",
-    "fixed",
+    "many field regression band",
+    "forecast fixed",
     "special",
     "threshold",
     "forest forests",
+    "forecaster",
     "detector",
+    "series",
     "snapshot",
     "archive",
 ]
 RANKS = {name: rank for rank, row in enumerate(CORE) for name in row.split()}
 
 #: `to_bytes` of these reach up to what writes them, when it is called.
-REACH_UP = {("forest", "snapshot"), ("detector", "snapshot"), ("forests", "archive")}
+REACH_UP = {
+    ("forest", "snapshot"),
+    ("detector", "snapshot"),
+    ("forecaster", "snapshot"),
+    ("series", "snapshot"),
+    ("forests", "archive"),
+}
 
 #: A library from elsewhere -> the only places that may import it.
 HOMES = {
