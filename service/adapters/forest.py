@@ -1,6 +1,8 @@
-"""`rcf.Detector` behind the engine's `DetectorFactory`."""
+"""`rcf.Series` behind the engine's `DetectorFactory`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import rcf
 from rcf.block import default_decay
@@ -8,13 +10,16 @@ from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
 from service.engine.ports import SeriesDetector
 
+COVERAGE = 0.9
+"""Share of values that the band of a forecast is to hold."""
+
 
 class ForestFactory:
-    """Makes detectors of the library `rcf`."""
+    """Makes series of the library `rcf`."""
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing; see the port."""
-        return rcf.Detector(
+        detector = rcf.Detector(
             features=len(config.features),
             shingle_size=config.shingle_size,
             trees=config.trees,
@@ -24,18 +29,29 @@ class ForestFactory:
             time_decay=config.time_decay,
             output_after=config.output_after,
         )
+        return rcf.Series(detector, **_settings(config))
 
     def restore(self, data: bytes) -> SeriesDetector:
         """Make the detector that wrote these bytes; see the port."""
         try:
-            return rcf.Detector.from_bytes(data)
+            return rcf.Series.from_bytes(data)
         except rcf.SnapshotError as error:
             raise CorruptSnapshot("detector", str(error)) from error
 
-    def adjust(self, detector: rcf.Detector, config: StreamConfig) -> None:
-        """Set the time decay; see the port."""
+    def adjust(self, series: rcf.Series, config: StreamConfig) -> None:
+        """Set time decay, forecast, gaps and learning; see the port."""
+        series.adjust(**_settings(config))
         wanted = config.time_decay
         if wanted is None:
             wanted = default_decay(config.sample_size)
-        if detector.forest.time_decay != wanted:
-            detector.forest.set_time_decay(wanted)
+        if series.detector.forest.time_decay != wanted:
+            series.detector.forest.set_time_decay(wanted)
+
+
+def _settings(config: StreamConfig) -> dict[str, Any]:
+    return {
+        "coverage": COVERAGE if config.forecast else None,
+        "missing": config.missing,
+        "fill": config.fill,
+        "learning": config.learning,
+    }

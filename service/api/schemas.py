@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
-from service.engine.config import CHANGES, DECODERS, SCORES, Change, StreamConfig
+from service.engine.config import CHANGES, DECODERS, MISSING, SCORES, Change, StreamConfig
 from service.messages import examples
 from service.messages.schemas import Schema, components
 
@@ -89,6 +89,32 @@ _SETTABLE: dict[str, Schema] = {
         "A partition halts after so many dead letters in a row; 0 never halts it.",
         "dead_letter_run",
     ),
+    "forecast": {
+        "type": "boolean",
+        "default": _DEFAULTS["forecast"],
+        "description": "Whether results say what each value was expected to be, with a band that "
+        "holds 90 of 100 values, and `…/forecast` tells what comes next.",
+    },
+    "missing": {
+        "type": "string",
+        "enum": list(MISSING),
+        "default": _DEFAULTS["missing"],
+        "description": "What stands in the place of a missing value (null, or a name left out): "
+        "nothing, so that the record is an error; the last known value; zero; the number in "
+        "`fill`; what the forest or the forecast expects there.",
+    },
+    "fill": {
+        "type": ["array", "null"],
+        "items": {"type": "number"},
+        "default": None,
+        "description": "One number for each feature where `missing` is `fixed`, else null.",
+    },
+    "learning": {
+        "type": "boolean",
+        "default": _DEFAULTS["learning"],
+        "description": "Whether forests learn. Where they do not, records are scored against "
+        "what was learnt before; thresholds and forecasts follow the records all the same.",
+    },
 }
 
 STREAM_FIELDS: dict[str, Schema] = {

@@ -18,7 +18,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_DIMENSIONS = 4096
 MAX_NUMBERS = 2**26
 """Numbers in the boxes of one forest: half a gigabyte. One series must not exhaust the machine."""
+LARGEST = 3.4e38
+"""Largest magnitude of a value: within float32, in which the forest holds points."""
 SCORES = ("codisp", "disp", "depth")
+MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -55,6 +58,18 @@ def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_numbers(value: object) -> bool:
+    numbers = isinstance(value, tuple) and all(
+        isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= LARGEST
+        for each in value
+    )
+    return value is None or numbers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """One stream's configuration; checked when made.
@@ -79,6 +94,14 @@ class StreamConfig:
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
+        forecast: whether results say what each value was expected to be, with a band that holds 90
+            of 100 values, and the series tells what comes next. Turned on while the stream runs, it
+            begins with each series' next record.
+        missing: what stands in the place of a missing value (see `rcf.gaps`); "refuse" makes an
+            error of the record. "forecast" needs `forecast`.
+        fill: one number for each feature, for `missing` "fixed"; else None.
+        learning: whether forests learn; thresholds and forecasts follow the records even where
+            they do not.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -112,6 +135,12 @@ class StreamConfig:
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
+    forecast: bool = _field("live", True, _is_flag, "true or false")
+    missing: str = _field("live", "refuse", MISSING.__contains__, ", ".join(MISSING))
+    fill: tuple[float, ...] | None = _field(
+        "live", None, _are_numbers, "a list of numbers, or null"
+    )
+    learning: bool = _field("live", True, _is_flag, "true or false")
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -119,6 +148,7 @@ class StreamConfig:
             value = getattr(self, item.name)
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
+        self._check_gaps()
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
@@ -132,6 +162,16 @@ class StreamConfig:
                 self.sample_size,
                 f"trees x sample_size x features x shingle_size of at most {MAX_NUMBERS:,}",
             )
+
+    def _check_gaps(self) -> None:
+        if self.missing == "forecast" and not self.forecast:
+            raise InvalidParameter("missing", self.missing, "another one where forecast is false")
+        wanted = len(self.features) if self.missing == "fixed" else 0
+        if len(self.fill or ()) != wanted:
+            allowed = (
+                f"{wanted} numbers, one for each feature" if wanted else 'null but for "fixed"'
+            )
+            raise InvalidParameter("fill", self.fill, allowed)
 
     def changed(self, other: StreamConfig) -> tuple[str, ...]:
         """Name the fields, apart from the generation, in which the other one differs."""
@@ -148,7 +188,7 @@ class StreamConfig:
 
 DECISIVE = (
     *("name", "features", "shingle_size", "trees", "sample_size", "time_decay", "score", "seed"),
-    *("output_after", "generation"),
+    *("output_after", "missing", "fill", "learning", "generation"),
 )
 """The fields that decide a series' scores, given its records."""
 

@@ -5,16 +5,17 @@ The published JSON Schema is made from these types, so what stands here is what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-VERSION = 2
+VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "warming", "error", "control"]
+Status = Literal["scored", "imputed", "warming", "error", "control"]
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -44,13 +45,17 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     values: Annotated[
-        list[float] | None,
-        Meta(description="What was scored, in the order of the features; null without a score."),
+        Sequence[float | None] | None,
+        Meta(
+            description="The record's values in the order of the features, null where one is "
+            "missing; null as a whole where the record could not be read."
+        ),
     ]
     status: Annotated[
         Status,
         Meta(
-            description="`warming`: too little seen. `error`: no valid record, see `error`. "
+            description="`imputed`: scored, with gaps that were filled, see `filled`. `warming`: "
+            "too little seen. `error`: no valid record, see `error`. "
             "`control`: the stream was changed here."
         ),
     ]
@@ -72,6 +77,24 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"pattern": "^[0-9a-f]{16}$"},
         ),
     ]
+    expected: Annotated[
+        list[float] | UnsetType | None,
+        Meta(
+            description="What each value was expected to be before it was seen, in the order of "
+            "the features; null for a series' first record. Only where the stream says `forecast`."
+        ),
+    ] = UNSET
+    lower: Annotated[
+        list[float] | UnsetType | None,
+        Meta(description="Lower end of the band that holds 90 of 100 values, as `expected`."),
+    ] = UNSET
+    upper: Annotated[
+        list[float] | UnsetType | None, Meta(description="Upper end of that band.")
+    ] = UNSET
+    filled: Annotated[
+        list[float] | UnsetType,
+        Meta(description="Only of a record with gaps: the values as they were judged."),
+    ] = UNSET
     error: Annotated[
         Reason | UnsetType, Meta(description="Only with the status `error`: why it has no score.")
     ] = UNSET

@@ -17,13 +17,13 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from service.engine.carried import Count, carried_fields, carried_headers
-from service.engine.config import StreamConfig, model_digest
+from service.engine.config import LARGEST, StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.outcome import Outcome, Reason, Status
-from service.engine.ports import Decoder, DecoderFactory, Numbers
+from service.engine.ports import Decoder, DecoderFactory, Numbers, Told
 from service.engine.records import (
     Batch,
     DeadLetter,
@@ -35,8 +35,6 @@ from service.engine.records import (
 from service.engine.series import MAX_KEY
 from service.engine.times import format_ms
 
-LARGEST = 3.4e38
-"""Largest magnitude of a value: within float32, in which the forest holds points."""
 VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 
@@ -45,6 +43,11 @@ NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
 
 Judged = tuple[float | None, float | None, float | None]
 """Score, threshold and grade of a row; None where there is none."""
+_Side = list[float] | UnsetType | None
+Band = tuple[_Side, _Side, _Side]
+"""Expected value, lower and upper end of the band, each a list by feature."""
+NO_BAND: Band = (UNSET, UNSET, UNSET)
+NO_BAND_YET: Band = (None, None, None)
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +57,32 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
     values: list[float]
     others: dict[str, msgspec.Raw] | None
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What is said of a block's rows, by row number.
+
+    Attributes:
+        judged: one for each row.
+        bands: of rows whose stream forecasts.
+        filled: the values as judged, of rows with gaps.
+    """
+
+    judged: list[Judged]
+    bands: dict[int, Band] = field(default_factory=dict)
+    filled: dict[int, list[float]] = field(default_factory=dict)
+
+    def add(self, numbers: list[int], told: Told) -> None:
+        """Note what a series says of these rows besides its judgements."""
+        if told.forecast is not None:
+            said = (told.forecast.expected, told.forecast.lower, told.forecast.upper)
+            known = np.isfinite(said[0][:, 0]).tolist()
+            lists = zip(*(each.tolist() for each in said), strict=True)
+            for number, is_known, band in zip(numbers, known, lists, strict=True):
+                self.bands[number] = band if is_known else NO_BAND_YET
+        for row in np.flatnonzero(told.imputed).tolist():
+            self.filled[numbers[row]] = told.values[row].tolist()
 
 
 @dataclass(slots=True)
@@ -148,8 +177,8 @@ class Pipeline:
         rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(block, rows)
-        judged = self._judge(block, matrix, series)
-        self._emit(output, block, rows, judged)
+        verdicts = self._judge(block, matrix, series)
+        self._emit(output, block, rows, verdicts)
         halt = self.halt
         if halt is None:
             self.limit.advance(len(block))
@@ -175,13 +204,16 @@ class Pipeline:
         return rows
 
     def _check_range(self, rows: list[Row | Reason]) -> Numbers:
-        """Return the rows as (n, features), NaN where there is none; refuse those out of range."""
+        """Return the rows as (n, features), NaN where there is none; refuse those out of range.
+
+        A missing value is NaN too: the decoder has refused it where the stream does.
+        """
         nothing = [np.nan] * len(self.config.features)
         matrix = np.array(
             [nothing if isinstance(row, Reason) else row.values for row in rows],
             dtype=np.float64,
         )
-        fits = (np.abs(matrix) <= LARGEST).all(axis=1)  # false for NaN too
+        fits = ~(np.abs(matrix) > LARGEST).any(axis=1)
         for index in np.flatnonzero(~fits).tolist():
             row = rows[index]
             if isinstance(row, Row):
@@ -214,41 +246,44 @@ class Pipeline:
 
     def _judge(
         self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
-    ) -> list[Judged]:
-        """Return score, threshold and grade of every row; None where there is none."""
+    ) -> Verdicts:
+        """Judge and learn the rows of every series."""
         order = list(chain.from_iterable(series.values()))
         by_series = matrix[order]  # once, so that each detector gets a plain slice
         found = np.empty((3, len(order)))
+        verdicts = Verdicts([])
         end = 0
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
-                judgement = self.detectors.for_update(key, self.config).process(
-                    by_series[start:end]
-                )
+                told = self.detectors.for_update(key, self.config).process(by_series[start:end])
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
-            found[0, start:end] = judgement.score
-            found[1, start:end] = judgement.threshold
-            found[2, start:end] = judgement.grade
+            found[0, start:end] = told.judgements.score
+            found[1, start:end] = told.judgements.threshold
+            found[2, start:end] = told.judgements.grade
+            verdicts.add(numbers, told)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((3, len(block)), None)
         judged[:, order] = known
-        return list(zip(*judged.tolist(), strict=True))
+        verdicts.judged = list(zip(*judged.tolist(), strict=True))
+        return verdicts
 
     def _emit(
         self,
         output: Output,
         block: list[Record],
         rows: list[Row | Reason],
-        judged: list[Judged],
+        verdicts: Verdicts,
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
         model = self._model
         encode, add = self._encode, output.results.append
-        for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
+        bands, filled = verdicts.bands, verdicts.filled
+        for number, (record, row) in enumerate(zip(block, rows, strict=True)):
+            score, threshold, grade = verdicts.judged[number]
             if isinstance(row, Reason):
                 self._reject(output, record, row)
                 continue
@@ -263,12 +298,14 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                "warming" if score is None else "scored",
+                _status(score, number in filled),
                 score,
                 threshold,
                 grade,
                 anomaly,
                 model,
+                *bands.get(number, NO_BAND),
+                filled.get(number, UNSET),
                 UNSET,
                 fields,
                 fields_out,
@@ -324,6 +361,12 @@ class Pipeline:
         return InvariantError(*self.partition, offset, reason)
 
 
+def _status(score: float | None, imputed: bool) -> Status:
+    if score is None:
+        return "warming"
+    return "imputed" if imputed else "scored"
+
+
 def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
     """Say which of the values is not allowed."""
     try:
@@ -334,11 +377,11 @@ def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
 
 
 def check_values(config: StreamConfig, values: Sequence[float]) -> None:
-    """Refuse values outside float32's range.
+    """Refuse values outside float32's range; NaN stands for one that is missing.
 
     Raises:
         InvalidRecord: names the first such value.
     """
     for name, value in zip(config.features, values, strict=True):
-        if not abs(value) <= LARGEST:
+        if abs(value) > LARGEST:
             raise InvalidRecord(f"values.{name}", repr(value), f"allowed: {VALUES_ALLOWED}")

@@ -245,6 +245,42 @@ class Judgement(Protocol):
         """How anomalous, [0, 1]."""
 
 
+class Expectation(Protocol):
+    """What n records were expected to be: float64 (n, features), NaN for a first record."""
+
+    @property
+    def expected(self) -> Numbers:
+        """The values expected."""
+
+    @property
+    def lower(self) -> Numbers:
+        """Lower ends of the bands."""
+
+    @property
+    def upper(self) -> Numbers:
+        """Upper ends of the bands."""
+
+
+class Told(Protocol):
+    """What a series says of n records."""
+
+    @property
+    def judgements(self) -> Judgement:
+        """What its detector says."""
+
+    @property
+    def forecast(self) -> Expectation | None:
+        """What was expected, if anything was."""
+
+    @property
+    def values(self) -> Numbers:
+        """The records as they were judged, float64 (n, features), gaps filled."""
+
+    @property
+    def imputed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether a record had a gap, (n,)."""
+
+
 class Storable(Protocol):
     """Something that a snapshot can hold."""
 
@@ -253,10 +289,13 @@ class Storable(Protocol):
 
 
 class SeriesDetector(Storable, Protocol):
-    """Judges one series; `rcf.Detector` is one."""
+    """Judges one series; `rcf.Series` is one."""
 
     def process(self, values: Numbers, /) -> Any:
-        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+        """Judge, then learn, each row of float64 (n, features) in order; `Told`.
+
+        NaN where a value is missing, which the stream's configuration must allow.
+        """
 
 
 class DetectorFactory(Protocol):

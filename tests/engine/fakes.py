@@ -36,7 +36,9 @@ class FakeDetector:
                 self.state = (self.state * 0x9E3779B97F4A7C15 + 1) & MASK
             self.state ^= int(self.decay * 2**32)
             self.seen += 1
-        return SimpleNamespace(score=score, threshold=threshold, grade=grade)
+        judged = SimpleNamespace(score=score, threshold=threshold, grade=grade)
+        imputed = np.isnan(values).any(axis=1)
+        return SimpleNamespace(judgements=judged, forecast=None, values=values, imputed=imputed)
 
     def to_bytes(self) -> bytes:
         return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)
