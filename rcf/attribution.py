@@ -132,7 +132,7 @@ def attribute_unseen(
             ratio = ratio_of(forest, node)
             if ratio > largest:
                 part_group(forest, query, walk, tree, lane, group, waiting, shares, at)
-                group, largest, waiting = level, ratio, 0.0
+                group, largest, waiting = np.int64(level), ratio, 0.0
         if level < top:
             continue
         box, place = find_box(forest, walk, tree, node, walk.row)
@@ -190,7 +190,7 @@ def attribute_seen(
     own: F64,
 ) -> None:
     """`attribute` where the leaf's point equals the query."""
-    value = walk.values[lane] * scale
+    value = np.float64(walk.values[lane]) * scale
     if score == DEPTH:
         for face in range(2 * forest.dimensions):
             own[face] = value / (2 * forest.dimensions)
@@ -201,19 +201,17 @@ def attribute_seen(
         for face in range(2 * forest.dimensions):
             shares[at + face] += own[face] * (value / total)
         return
-    group, largest = walk.depths[lane], np.float32(0.0)
+    group, largest = np.int64(walk.depths[lane]), np.float32(0.0)
     if score == CODISP:
         for level in range(1, walk.depths[lane] + 1):
             ratio = ratio_of(forest, node_at(walk, lane, level))
             if ratio > largest:
-                group, largest = level, ratio
+                group, largest = np.int64(level), ratio
     part_group(forest, query, walk, tree, lane, group, value, shares, at)
 
 
 @kernel
-def fold_shadow(
-    forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int, own: F64
-) -> None:
+def fold_shadow(forest: Forest, query: Query, walk: Walk, tree: Int, lane: Int, own: F64) -> None:
     """Fold depth shares upwards from the leaf's parent over boxes without the leaf."""
     for level in range(walk.depths[lane] - 1, -1, -1):
         chance = grow_shadow(forest, query, walk, tree, lane, level)

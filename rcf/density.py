@@ -1,19 +1,19 @@
 """Density and distance: a path folded into how crowded it is around a point, and which way.
 
 A face h of a box (a dimension, from above or below) has the gap d_h by which the query lies beyond
-it, the length ``d_h + l_h`` with the box's side l_h, and the chance ``c_h = d_h / (R + sum d)`` that
-a cut isolates the query there (R is the sum of sides). Folded from the leaf up, each tree gives
+it, the length ``d_h + l_h`` with the box's side l_h, and the chance ``c_h = d_h / (R + sum d)``
+that a cut isolates the query there (R is the sum of sides). Folded from the leaf up, a tree gives
 
     P_h = c_h              + (1 - sum c) P_h      chance to be isolated at h
     F_h = c_h (M + 1)      + (1 - sum c) F_h      mass it is isolated from, with the query's own 1
     L_h = c_h (d_h + l_h)  + (1 - sum c) L_h      length of what it is isolated in
 
 and the forest their means over trees. The distance is the sum of L. With n the mean mass of a tree
-the density is ``S / (eps S + G)``, where ``S = sum F / n`` and ``G = sum_i P_i (L_i / P_i)^D`` over the D
-dimensions: mass over volume, at most 1 / eps = 1000.
+the density is ``S / (eps S + G)``, where ``S = sum F / n`` and ``G = sum_i P_i (L_i / P_i)^D`` over
+the D dimensions: mass over volume, at most 1 / eps = 1000.
 
-A query equal to a leaf's point (mass m) has ``P_h = 1 / 2D, F_h = (m + 1) / 2D, L_h = 0`` there, the
-own mass m + 1, and boxes without that leaf above, as in `rcf.attribution`.
+A query equal to a leaf's point (mass m) has ``P_h = 1 / 2D``, ``F_h = (m + 1) / 2D``, ``L_h = 0``
+there, the own mass m + 1, and boxes without that leaf above, as in `rcf.attribution`.
 
 Source: AWS random-cut-forest-by-aws, SimpleInterpolationVisitor and DensityOutput.
 """
@@ -117,8 +117,8 @@ def spread_lengths(
     for i in range(dimensions):
         low, high = face_places(i, forest.row)
         side = -np.float64(boxes[at + low]) - np.float64(boxes[at + high])
-        above = beyond(boxes[at + high], query.row[high])
-        below = beyond(boxes[at + low], query.row[low])
+        above = beyond(boxes, at + high, query.row, high)
+        below = beyond(boxes, at + low, query.row, low)
         for face, gap in ((i, above), (dimensions + i, below)):
             shares[to + face] += each * gap
             shares[to + faces + face] += each * gap * mass

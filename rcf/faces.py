@@ -25,9 +25,15 @@ def face_places(dimension: Int, row: RowShape) -> tuple[Int, Int]:
 
 
 @kernel
-def beyond(a: np.float32, b: np.float32) -> float:
-    """How far a lies above b; 0 below it."""
-    return max(0.0, np.float64(a) - np.float64(b))
+def beyond(a: F32, at_a: Int, b: F32, at_b: Int) -> float:
+    """How far ``a[at_a]`` lies above ``b[at_b]``; 0 below it."""
+    return max(0.0, np.float64(a[at_a]) - np.float64(b[at_b]))
+
+
+@kernel
+def apart(low: F32, at_low: Int, minus_high: F32, at_high: Int) -> float:
+    """How far a low side lies above a high one, whose sign is turned; 0 below it."""
+    return max(0.0, np.float64(low[at_low]) + np.float64(minus_high[at_high]))
 
 
 @kernel
@@ -35,7 +41,7 @@ def box_gap_wide(boxes: F32, at: Int, query: F32, width: Int) -> float:
     """How far the query's row lies beyond the faces of the box at `boxes[at:]`, summed."""
     gap = 0.0
     for i in range(width):
-        gap += beyond(boxes[at + i], query[i])
+        gap += beyond(boxes, at + i, query, i)
     return gap
 
 
@@ -74,8 +80,8 @@ def spread_gaps(
     each = weight / box_gap_wide(boxes, at, query, row.width)
     for i in range(dimensions):
         low, high = face_places(i, row)
-        shares[to + i] += each * beyond(boxes[at + high], query[high])
-        shares[to + dimensions + i] += each * beyond(boxes[at + low], query[low])
+        shares[to + i] += each * beyond(boxes, at + high, query, high)
+        shares[to + dimensions + i] += each * beyond(boxes, at + low, query, low)
 
 
 @kernel
@@ -104,9 +110,9 @@ def spread_parting(
     total = 0.0
     for i in range(dimensions):
         low, high = face_places(i, row)
-        total += beyond(group[low], -boxes[at + high]) + beyond(boxes[at + low], -group[high])
+        total += apart(group, low, boxes, at + high) + apart(boxes, at + low, group, high)
     each = weight / total
     for i in range(dimensions):
         low, high = face_places(i, row)
-        shares[to + i] += each * beyond(group[low], -boxes[at + high])
-        shares[to + dimensions + i] += each * beyond(boxes[at + low], -group[high])
+        shares[to + i] += each * apart(group, low, boxes, at + high)
+        shares[to + dimensions + i] += each * apart(boxes, at + low, group, high)

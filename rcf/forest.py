@@ -16,6 +16,8 @@ from rcf.shares import Shares
 from rcf.special import for_one
 from rcf.state import F64, I64, U8, Shape
 
+_NO_BENCH = np.empty(0)
+
 
 class Forest:
     """A streaming random cut forest: scores each record, then learns it.
@@ -139,7 +141,9 @@ class Forest:
         Raises:
             InvalidParameter: A parameter is outside what the service allows.
         """
-        return cls(**of_sagemaker(feature_dim, num_trees, num_samples_per_tree)._asdict(), seed=seed)
+        return cls(
+            **of_sagemaker(feature_dim, num_trees, num_samples_per_tree)._asdict(), seed=seed
+        )
 
     # --- what it does ---------------------------------------------------------------------------
 
@@ -170,6 +174,31 @@ class Forest:
         """Let the records to come lose weight at another rate; what is sampled keeps its weight."""
         step.set_decay(self._block, real("time_decay", time_decay, 0.0, 1.0))
 
+    def process_judged(self, rows: F64, bench: F64) -> F64:
+        """Learn records as `process` does, each judged before the next one is taken.
+
+        Args:
+            rows: float64 (n, features), at least one.
+            bench: What `rcf.threshold.bench_for` makes; its state changes, and it says after which
+                records to stop.
+
+        Returns:
+            float64 (3, done): scores, thresholds and grades of the records done, all of them or up
+            to the one to stop at.
+
+        Raises:
+            InvalidParameter: A value is no finite float32; nothing is learnt.
+        """
+        while True:
+            judged = np.empty((3, len(rows)))
+            done = self._specialist.kernel(self._block, rows, judged.reshape(-1), bench, True)
+            if done < 0:
+                refuse_value(rows, -1 - done)
+            if done > 0:
+                self._specialist.note(done, self._trees)
+                return judged[:, :done]
+            self._block = grown(self._block)
+
     # --- what it says of records besides; nothing changes -----------------------------------------
 
     def attribution(self, values: ArrayLike) -> Shares:
@@ -179,6 +208,23 @@ class Forest:
         """
         scores, shares, _ = self._ask(values, ask.WHY, 1)
         return Shares(scores, *self._faces(shares[:, 0]))
+
+    def attribution_of_newest(self, score: float) -> Shares:
+        """Why the record learnt last got its score.
+
+        Told by the trees that did not take it, nine in ten as a rule, and scaled to its score: they
+        are what they were when it was scored, which those that took it are not.
+
+        Args:
+            score: The score that the record was given, at least 0.
+        """
+        shape = self.shape
+        own, shares = np.empty(1), np.zeros((1, 2, shape.dimensions))
+        kind = int(self._header()[state.SCORE])
+        slots, nothing = np.empty(0, np.int64), np.empty((0, shape.features))
+        ask.ask_rows(self._block, nothing, ask.WHY, kind, own, shares.reshape(-1), slots)
+        scaled = shares * (score / own.item()) if own.item() > 0.0 else shares * 0.0
+        return Shares(np.array([score]), *self._faces(scaled))
 
     def density(self, values: ArrayLike) -> Shares:
         """How crowded it is around each record's point: mass over volume, 0 to 1000.
@@ -200,9 +246,7 @@ class Forest:
         lengths = parts[:, 2]
         return Shares(lengths.sum(axis=(1, 2)), *self._faces(lengths))
 
-    def near_neighbours(
-        self, values: ArrayLike, distance: float = np.inf
-    ) -> list[list[Neighbour]]:
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
         """Sampled points near each record's point, the nearest first; none while warming.
 
         Args:
@@ -320,8 +364,11 @@ class Forest:
         scores = np.empty(len(rows))
         shares = np.zeros((len(rows), parts, 2, shape.dimensions))
         slots = np.empty((len(rows), 0 if parts else shape.trees), np.int64)
+        if len(rows) == 0:
+            return scores, shares, slots
+        kind = int(self._header()[state.SCORE])
         done = ask.ask_rows(
-            self._block, rows, question, scores, shares.reshape(-1), slots.reshape(-1)
+            self._block, rows, question, kind, scores, shares.reshape(-1), slots.reshape(-1)
         )
         if done < 0:
             refuse_value(rows, -1 - done)
@@ -336,11 +383,11 @@ class Forest:
     def _run(self, rows: F64, learn: bool) -> F64:
         scores = np.empty(len(rows), np.float64)
         run = self._specialist.kernel
-        done = run(self._block, rows, scores, learn)
+        done = run(self._block, rows, scores, _NO_BENCH, learn)
         if done < 0:
             refuse_value(rows, -1 - done)
         while done < len(rows):
             self._block = grown(self._block)
-            done += run(self._block, rows[done:], scores[done:], learn)
+            done += run(self._block, rows[done:], scores[done:], _NO_BENCH, learn)
         self._specialist.note(len(rows), self._trees)
         return scores

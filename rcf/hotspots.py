@@ -68,7 +68,9 @@ def find_hotspots(
     radius = real("radius", radius, np.nextafter(0.0, 1.0), 1e300)
     least = whole("least", least, 2, max(2, len(rows)))
     labels = cluster(rows, radius, least)
-    found = [_measured(rows[labels == label], radius) for label in range(labels.max(initial=-1) + 1)]
+    found = [
+        _measured(rows[labels == label], radius) for label in range(labels.max(initial=-1) + 1)
+    ]
     return sorted(found, key=lambda each: -each.density)
 
 

@@ -35,9 +35,7 @@ class Neighbour(NamedTuple):
     ago: tuple[int | None, ...]
 
 
-def neighbours_of(
-    forest: state.Forest, query: F32, slots: I64, distance: float
-) -> list[Neighbour]:
+def neighbours_of(forest: state.Forest, query: F32, slots: I64, distance: float) -> list[Neighbour]:
     """The distinct points of reservoir slots, those nearer than `distance`, nearest first.
 
     Args:
