@@ -6,6 +6,8 @@
     detector = rcf.Detector(features=2)      # a forest with a dynamic threshold
     judgements = detector.process(values)    # .score, .threshold, .grade
 
+    shares = forest.attribution(values)      # why: .high and .low sum to the score
+
     forests = rcf.Forests(1_000_000, shingle_size=8)      # small ones, 22 KB each
     scores = forests.process(series, values)              # records of series in any order
 
@@ -29,6 +31,18 @@ One point's way through it; the file is where to change what it says:
     pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
+What else it says of a record, by the same walk:
+
+    ask          the border; nothing is learnt
+    attribution  the score's shares per dimension, above and below
+    density      how crowded it is around a point, and how far that is from it
+    neighbours   the sampled points that its paths end at
+    hotspots     where the last records crowd; no walk, DBSCAN
+    faces        how far a point lies beyond each side of a box      shares   what comes back
+    dialects     parameters of Amazon's services in our words
+
+Around it:
+
     threshold the score's threshold and grade      flat      series that do not move
     detector  both, over a forest                  snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
@@ -48,14 +62,20 @@ if TYPE_CHECKING:
     from rcf.detector import Detector, Judgements
     from rcf.forest import Forest
     from rcf.forests import Forests
+    from rcf.hotspots import Hotspot
+    from rcf.neighbours import Neighbour
+    from rcf.shares import Shares
 
 __all__ = [
     "Detector",
     "Forest",
     "Forests",
+    "Hotspot",
     "InvalidParameter",
     "Judgements",
+    "Neighbour",
     "RcfError",
+    "Shares",
     "SnapshotError",
     "__version__",
 ]
@@ -66,7 +86,10 @@ _HOMES = {
     "Forest": "rcf.forest",
     "Forests": "rcf.forests",
     "Detector": "rcf.detector",
+    "Hotspot": "rcf.hotspots",
     "Judgements": "rcf.detector",
+    "Neighbour": "rcf.neighbours",
+    "Shares": "rcf.shares",
 }
 
 

@@ -11,6 +11,8 @@ from rcf import flat, state, threshold
 from rcf.arguments import as_rows, real
 from rcf.flat import Tolerance, guard_rows
 from rcf.forest import Forest
+from rcf.hotspots import Hotspot
+from rcf.neighbours import Neighbour
 from rcf.score import NAMES
 from rcf.shares import Shares
 from rcf.state import F64
@@ -165,6 +167,35 @@ class Detector:
         rows = as_rows(values, self._forest.features)
         scores = self._forest.score(rows)
         return self._judge(rows, scores, self._threshold.copy(), self._flat.copy())
+
+    # --- what it says of records besides; nothing changes -----------------------------------------
+
+    def attribution(self, values: ArrayLike) -> Shares:
+        """See `Forest.attribution`."""
+        return self._forest.attribution(values)
+
+    def density(self, values: ArrayLike) -> Shares:
+        """See `Forest.density`."""
+        return self._forest.density(values)
+
+    def distance(self, values: ArrayLike) -> Shares:
+        """See `Forest.distance`."""
+        return self._forest.distance(values)
+
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
+        """See `Forest.near_neighbours`."""
+        return self._forest.near_neighbours(values, distance)
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
+        """See `Forest.hotspots`."""
+        return self._forest.hotspots(window, radius, least)
+
+    def newest(self) -> F64 | None:
+        """The record learnt last, float64 (features,); None before the first."""
+        rows = self._forest.recent(1)
+        return rows[0] if len(rows) else None
+
+    # --- what it is -----------------------------------------------------------------------------
 
     def _judge(self, rows: F64, scores: F64, level: F64, still: F64) -> Judgements:
         thresholds, grades = np.empty_like(scores), np.empty_like(scores)

@@ -19,6 +19,7 @@ MAX_DIMENSIONS = 4096
 MAX_NUMBERS = 2**26
 """Numbers in the boxes of one forest: half a gigabyte. One series must not exhaust the machine."""
 SCORES = ("codisp", "disp", "depth")
+EXPLAIN = ("anomalies", "all", "none")
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -76,6 +77,7 @@ class StreamConfig:
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
             "number" one number, "csv" one line of numbers with commas, "auto" any of the first
             three. All of them read flat JSON too, for that is what HTTP appends.
+        explain: which results say why: those of "anomalies", "all", "none".
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
@@ -108,6 +110,7 @@ class StreamConfig:
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
     )
     decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
+    explain: str = _field("live", "anomalies", EXPLAIN.__contains__, ", ".join(EXPLAIN))
     dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"

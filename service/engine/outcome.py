@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-VERSION = 2
+VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
@@ -23,6 +23,43 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     field: Annotated[str, Meta(description='The field to mend; "" is the record as a whole.')]
     value: Annotated[str | None, Meta(description="What stood there, shortened.")]
     reason: Annotated[str, Meta(description="What is wrong with it.")]
+
+
+class FeatureReason(msgspec.Struct, frozen=True, gc=False):
+    """What one feature contributes to a score."""
+
+    feature: Annotated[str, Meta(description="The feature's name.")]
+    high: Annotated[
+        float,
+        Meta(
+            description="Share of the score that is due to values above what is usual.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    low: Annotated[
+        float,
+        Meta(
+            description="The same of values below.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    direction: Annotated[
+        Literal["high", "low"], Meta(description="`high` where that share is the larger one.")
+    ]
+    strength: Annotated[
+        float,
+        Meta(
+            description="How far the two shares differ: 0 says nothing of the direction.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    lag: Annotated[
+        int,
+        Meta(
+            description="How many records ago the value came that contributes most.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +109,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"pattern": "^[0-9a-f]{16}$"},
         ),
     ]
+    attribution: Annotated[
+        list[FeatureReason] | UnsetType,
+        Meta(
+            description="Why: what each feature contributes to the score, those that contribute "
+            "most first, 32 at most. All features' `high` and `low` sum to the score. Of "
+            "anomalies, or of all records, as the stream's `explain` says."
+        ),
+    ] = UNSET
     error: Annotated[
         Reason | UnsetType, Meta(description="Only with the status `error`: why it has no score.")
     ] = UNSET

@@ -8,9 +8,10 @@ timestamp is scored like any other, where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,8 +23,9 @@ from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import Outcome, Reason, Status
-from service.engine.ports import Decoder, DecoderFactory, Numbers
+from service.engine.outcome import FeatureReason, Outcome, Reason, Status
+from service.engine.ports import Decoder, DecoderFactory, Numbers, Reasons
+from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
     Batch,
     DeadLetter,
@@ -148,8 +150,8 @@ class Pipeline:
         rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(block, rows)
-        judged = self._judge(block, matrix, series)
-        self._emit(output, block, rows, judged)
+        judged, reasons = self._judge(block, matrix, series)
+        self._emit(output, block, rows, judged, reasons)
         halt = self.halt
         if halt is None:
             self.limit.advance(len(block))
@@ -214,28 +216,38 @@ class Pipeline:
 
     def _judge(
         self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
-    ) -> list[Judged]:
-        """Return score, threshold and grade of every row; None where there is none."""
+    ) -> tuple[list[Judged], dict[int, list[FeatureReason]]]:
+        """Return score, threshold and grade of every row, None where there is none; and why."""
         order = list(chain.from_iterable(series.values()))
         by_series = matrix[order]  # once, so that each detector gets a plain slice
         found = np.empty((3, len(order)))
+        reasons: dict[int, list[FeatureReason]] = {}
         end = 0
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
-                judgement = self.detectors.for_update(key, self.config).process(
-                    by_series[start:end]
-                )
+                judgement, why = self._process(key, by_series[start:end])
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
             found[0, start:end] = judgement.score
             found[1, start:end] = judgement.threshold
             found[2, start:end] = judgement.grade
+            reasons |= {numbers[row]: self._reasons(shares) for row, shares in why.items()}
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((3, len(block)), None)
         judged[:, order] = known
-        return list(zip(*judged.tolist(), strict=True))
+        return list(zip(*judged.tolist(), strict=True)), reasons
+
+    def _process(self, key: str, values: Numbers) -> tuple[Any, Mapping[int, Reasons]]:
+        """Let a series judge and learn rows, and say why where the stream wants that."""
+        detector, explain = self.detectors.for_update(key, self.config), self.config.explain
+        if explain == "none":
+            return detector.process(values), {}
+        return detector.process_explained(values, every=explain == "all")
+
+    def _reasons(self, shares: Reasons) -> list[FeatureReason]:
+        return reasons_of(self.config.features, shares, MOST_FEATURES)
 
     def _emit(
         self,
@@ -243,12 +255,14 @@ class Pipeline:
         block: list[Record],
         rows: list[Row | Reason],
         judged: list[Judged],
+        reasons: dict[int, list[FeatureReason]],
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
         model = self._model
         encode, add = self._encode, output.results.append
-        for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
+        for number, (record, row) in enumerate(zip(block, rows, strict=True)):
+            score, threshold, grade = judged[number]
             if isinstance(row, Reason):
                 self._reject(output, record, row)
                 continue
@@ -269,6 +283,7 @@ class Pipeline:
                 grade,
                 anomaly,
                 model,
+                reasons.get(number, UNSET),
                 UNSET,
                 fields,
                 fields_out,

@@ -6,7 +6,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -245,6 +245,18 @@ class Judgement(Protocol):
         """How anomalous, [0, 1]."""
 
 
+class Reasons(Protocol):
+    """Shares of one record's score, which sum to it: float64 (1, lags, features), oldest first."""
+
+    @property
+    def high(self) -> Numbers:
+        """What is due to values above what is usual."""
+
+    @property
+    def low(self) -> Numbers:
+        """What is due to values below."""
+
+
 class Storable(Protocol):
     """Something that a snapshot can hold."""
 
@@ -257,6 +269,12 @@ class SeriesDetector(Storable, Protocol):
 
     def process(self, values: Numbers, /) -> Any:
         """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`."""
+
+    def process_explained(self, values: Numbers, *, every: bool) -> tuple[Any, Mapping[int, Any]]:
+        """Do the same, and say why of anomalies, or of all with a score: `Reasons` by row.
+
+        How rows are cut into calls changes nothing.
+        """
 
 
 class DetectorFactory(Protocol):

@@ -38,6 +38,44 @@ class FakeDetector:
             self.seen += 1
         return SimpleNamespace(score=score, threshold=threshold, grade=grade)
 
+    def process_explained(
+        self, values: np.ndarray, *, every: bool
+    ) -> tuple[SimpleNamespace, dict[int, SimpleNamespace]]:
+        judged = self.process(values)
+        named = ~np.isnan(judged.score) if every else judged.grade > 0
+        why = {
+            row: SimpleNamespace(
+                high=np.abs(values[row]).reshape(1, 1, -1), low=np.zeros((1, 1, values.shape[1]))
+            )
+            for row in np.flatnonzero(named).tolist()
+        }
+        return judged, why
+
+    def attribution(self, values: np.ndarray) -> SimpleNamespace:
+        """Half above, half below, over one lag."""
+        half = np.abs(values).reshape(len(values), 1, -1) / 2
+        total = (
+            np.abs(values).sum(axis=1) if self.seen >= self.warm else np.full(len(values), np.nan)
+        )
+        return SimpleNamespace(total=total, high=half, low=half)
+
+    density = distance = attribution
+
+    def near_neighbours(self, values: np.ndarray, distance: float) -> list[list[SimpleNamespace]]:
+        near = SimpleNamespace(distance=0.5, trees=3, point=values, ago=(self.seen, None))
+        return [[near] if near.distance < distance else []]
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[SimpleNamespace]:
+        edge = np.array([float(self.seen)])
+        return [
+            SimpleNamespace(
+                density=radius, low=-edge, high=edge, records=least, holds=lambda _v, _r: True
+            )
+        ]
+
+    def newest(self) -> np.ndarray:
+        return np.zeros(1)
+
     def to_bytes(self) -> bytes:
         return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)
 
