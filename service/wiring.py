@@ -215,7 +215,9 @@ def load_kernels() -> None:
     Those for a restore and for a change of the decay too: they would keep records waiting later.
     """
     detector = rcf.Detector(features=1, shingle_size=2, trees=2, sample_size=16, seed=1)
-    detector.process(np.sin(np.arange(64.0)).reshape(-1, 1))
+    values = np.sin(np.arange(64.0)).reshape(-1, 1)
+    detector.process(values)
+    detector.process_explained(values, every=True)
     detector = rcf.Detector.from_bytes(detector.to_bytes())
     detector.forest.set_time_decay(0.01)
 

@@ -36,6 +36,7 @@ ARROWS = {
         "service.engine.checks",
         "service.engine.errors",
         "service.engine.ports",
+        "service.engine.reasons",
         "service.engine.records",
         "service.engine.replay",
         "service.engine.times",
