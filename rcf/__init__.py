@@ -6,6 +6,8 @@
     detector = rcf.Detector(features=2)      # a forest with a dynamic threshold
     judgements = detector.process(values)    # .score, .threshold, .grade
 
+    shares = forest.attribution(values)      # why: .high and .low sum to the score
+
     forests = rcf.Forests(1_000_000, shingle_size=8)      # small ones, 22 KB each
     scores = forests.process(series, values)              # records of series in any order
 
@@ -29,6 +31,15 @@ One point's way through it; the file is where to change what it says:
     pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
+What else it says of a record, by the same walk:
+
+    ask          the border; nothing is learnt
+    attribution  the score's shares per dimension, above and below
+    density      how crowded it is around a point, and how far that is from it
+    neighbours   the sampled points that its paths end at
+    hotspots     where the last records crowd; no walk, DBSCAN
+    faces        how far a point lies beyond each side of a box      shares   what comes back
+    dialects     parameters of Amazon's services in our words
     field     what each tree would put in the place of missing coordinates
     forecast  what a series is expected to do next, from its last values
     regression, band  a forecast that learns; a band that holds the stated share of values
@@ -36,13 +47,15 @@ One point's way through it; the file is where to change what it says:
     gaps      what stands in the place of missing values
     series    all that is learnt of one series
 
+Around it:
+
     threshold the score's threshold and grade      flat      series that do not move
     detector  both, over a forest                  snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
     many      their records, forest by forest      block     makes a forest's block, and larger ones
     fixed     kernels for one shape of rows        special   when they take over
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
-    jit       how all are compiled and kept
+    jit       how all are compiled and kept        callee    … those that only kernels call
 """
 
 from __future__ import annotations
@@ -57,7 +70,10 @@ if TYPE_CHECKING:
     from rcf.forest import Forecast, Forest
     from rcf.forests import Forests
     from rcf.gaps import filled
+    from rcf.hotspots import Hotspot
+    from rcf.neighbours import Neighbour
     from rcf.series import Series, Told
+    from rcf.shares import Shares
 
 __all__ = [
     "Detector",
@@ -65,10 +81,13 @@ __all__ = [
     "Forecaster",
     "Forest",
     "Forests",
+    "Hotspot",
     "InvalidParameter",
     "Judgements",
+    "Neighbour",
     "RcfError",
     "Series",
+    "Shares",
     "SnapshotError",
     "Told",
     "__version__",
@@ -83,10 +102,13 @@ _HOMES = {
     "Forest": "rcf.forest",
     "Forests": "rcf.forests",
     "Detector": "rcf.detector",
+    "Hotspot": "rcf.hotspots",
     "Judgements": "rcf.detector",
     "filled": "rcf.gaps",
     "Series": "rcf.series",
     "Told": "rcf.series",
+    "Neighbour": "rcf.neighbours",
+    "Shares": "rcf.shares",
 }
 
 

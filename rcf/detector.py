@@ -11,9 +11,20 @@ from rcf import flat, state, threshold
 from rcf.arguments import as_rows, real
 from rcf.flat import Tolerance, guard_rows
 from rcf.forest import Forest
+from rcf.hotspots import Hotspot
+from rcf.neighbours import Neighbour
 from rcf.score import NAMES
+from rcf.shares import Shares
 from rcf.state import F64
-from rcf.threshold import Rule, judge_rows, scale_for
+from rcf.threshold import (
+    AT_ANOMALIES,
+    AT_SCORES,
+    RULE,
+    Rule,
+    bench_for,
+    judge_rows,
+    scale_for,
+)
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
@@ -119,17 +130,82 @@ class Detector:
         scores = self._forest.process(rows, learn=learn)
         return self._judge(rows, scores, self._threshold, self._flat)
 
+    def process_explained(
+        self, values: ArrayLike, *, every: bool = False
+    ) -> tuple[Judgements, dict[int, Shares]]:
+        """Judge each record, then learn it, and say why of anomalies.
+
+        How records are cut into calls changes nothing.
+
+        Args:
+            values: As for `process`.
+            every: Whether to say why of all that have a score.
+
+        Returns:
+            The judgements of `process`, bit for bit, and by the row of a record its attribution:
+            see `Forest.attribution_of_newest`.
+
+        Raises:
+            InvalidParameter: As `process`; nothing is learnt.
+        """
+        rows = as_rows(values, self._forest.features)
+        found, why, done = np.empty((3, len(rows))), {}, 0
+        bench = bench_for(self._rule(), self._threshold, AT_SCORES if every else AT_ANOMALIES)
+        while done < len(rows):
+            judged = self._forest.process_judged(rows[done:], bench)
+            end = done + judged.shape[1]
+            guard_rows(self._flat, self._tolerance(), rows[done:end], judged[2])
+            found[:, done:end] = judged
+            score, grade = judged[0, -1], judged[2, -1]
+            if grade > 0.0 or (every and score >= 0.0):
+                why[end - 1] = self._forest.attribution_of_newest(float(score))
+            done = end
+            self._threshold = bench[RULE:].copy()
+        return Judgements(*found), why
+
     def score(self, values: ArrayLike) -> Judgements:
         """Judge records as `process` would, were nothing learnt; nothing changes."""
         rows = as_rows(values, self._forest.features)
         scores = self._forest.score(rows)
         return self._judge(rows, scores, self._threshold.copy(), self._flat.copy())
 
+    # --- what it says of records besides; nothing changes -----------------------------------------
+
+    def attribution(self, values: ArrayLike) -> Shares:
+        """See `Forest.attribution`."""
+        return self._forest.attribution(values)
+
+    def density(self, values: ArrayLike) -> Shares:
+        """See `Forest.density`."""
+        return self._forest.density(values)
+
+    def distance(self, values: ArrayLike) -> Shares:
+        """See `Forest.distance`."""
+        return self._forest.distance(values)
+
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
+        """See `Forest.near_neighbours`."""
+        return self._forest.near_neighbours(values, distance)
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
+        """See `Forest.hotspots`."""
+        return self._forest.hotspots(window, radius, least)
+
+    def newest(self) -> F64 | None:
+        """The record learnt last, float64 (features,); None before the first."""
+        rows = self._forest.recent(1)
+        return rows[0] if len(rows) else None
+
+    # --- what it is -----------------------------------------------------------------------------
+
     def _judge(self, rows: F64, scores: F64, level: F64, still: F64) -> Judgements:
         thresholds, grades = np.empty_like(scores), np.empty_like(scores)
         judge_rows(level, self._rule(), scores, thresholds, grades)
-        guard_rows(still, Tolerance(*self._settings[3:5].tolist()), rows, grades)
+        guard_rows(still, self._tolerance(), rows, grades)
         return Judgements(scores, thresholds, grades)
+
+    def _tolerance(self) -> Tolerance:
+        return Tolerance(*self._settings[3:5].tolist())
 
     def _rule(self) -> Rule:
         header = state.open_block(self._forest.block).header

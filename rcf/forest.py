@@ -7,12 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import field, state, step
+from rcf import ask, field, state, step
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
 from rcf.block import decay_of, grown, new_block
+from rcf.density import PARTS, density_of
+from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter
+from rcf.hotspots import LARGEST_WINDOW, SMALLEST_WINDOW, Hotspot, find_hotspots
+from rcf.neighbours import Neighbour, neighbours_of
+from rcf.shares import Shares
 from rcf.special import for_one
-from rcf.state import F64, U8, Shape
+from rcf.state import F64, I64, U8, Shape
+
+_NO_BENCH = np.empty(0)
 
 
 class Forecast(NamedTuple):
@@ -102,6 +109,63 @@ class Forest:
         self._features = shape.features
         self._trees = shape.trees
         self._specialist = for_one(shape.row)
+
+    @classmethod
+    def from_kinesis(
+        cls,
+        numberOfTrees: int = 100,  # noqa: N803  (the service's names)
+        subSampleSize: int = 256,  # noqa: N803
+        timeDecay: int = 100_000,  # noqa: N803
+        shingleSize: int = 1,  # noqa: N803
+        *,
+        features: int = 1,
+        seed: int = 0,
+    ) -> Forest:
+        """A forest with the parameters of Kinesis Data Analytics' RANDOM_CUT_FOREST.
+
+        Scores are inverse depths. Where the service says 0 while it learns the first
+        `subSampleSize` records, this says NaN.
+
+        Args:
+            numberOfTrees: 1 to 1000.
+            subSampleSize: Points a tree, 10 to 1000, fewer than `timeDecay`.
+            timeDecay: Mean age of sampled points, in records, 1 to 2^31 - 1.
+            shingleSize: Records a point, 1 to 30.
+            features: Numeric columns of the cursor, 1 to 30.
+            seed: 0 to 2^64 - 1; the service has none.
+
+        Raises:
+            InvalidParameter: A parameter is outside what the service allows.
+        """
+        sizes = of_kinesis(numberOfTrees, subSampleSize, timeDecay, shingleSize, features)
+        return cls(**sizes._asdict(), seed=seed)
+
+    @classmethod
+    def from_sagemaker(
+        cls,
+        feature_dim: int,
+        num_trees: int = 100,
+        num_samples_per_tree: int = 256,
+        *,
+        seed: int = 0,
+    ) -> Forest:
+        """A forest with the hyperparameters of SageMaker's Random Cut Forest.
+
+        Its samples are uniform over all that it has learnt, and its scores inverse depths, from the
+        first point on: train with `update`, then ask with `score`.
+
+        Args:
+            feature_dim: Values a record, 1 to 10000.
+            num_trees: 50 to 1000.
+            num_samples_per_tree: 1 to 2048.
+            seed: 0 to 2^64 - 1; the service has none.
+
+        Raises:
+            InvalidParameter: A parameter is outside what the service allows.
+        """
+        return cls(
+            **of_sagemaker(feature_dim, num_trees, num_samples_per_tree)._asdict(), seed=seed
+        )
 
     # --- what it does ---------------------------------------------------------------------------
 
@@ -213,6 +277,130 @@ class Forest:
         field.complete_points(self._block, rows, real("centrality", centrality, 0.0, 1.0), out)
         return out
 
+    def process_judged(self, rows: F64, bench: F64) -> F64:
+        """Learn records as `process` does, each judged before the next one is taken.
+
+        Args:
+            rows: float64 (n, features), at least one.
+            bench: What `rcf.threshold.bench_for` makes; its state changes, and it says after which
+                records to stop.
+
+        Returns:
+            float64 (3, done): scores, thresholds and grades of the records done, all of them or up
+            to the one to stop at.
+
+        Raises:
+            InvalidParameter: A value is no finite float32; nothing is learnt.
+        """
+        while True:
+            judged = np.empty((3, len(rows)))
+            done = self._specialist.kernel(self._block, rows, judged.reshape(-1), bench, True)
+            if done < 0:
+                refuse_value(rows, -1 - done)
+            if done > 0:
+                self._specialist.note(done, self._trees)
+                return judged[:, :done]
+            self._block = grown(self._block)
+
+    # --- what it says of records besides; nothing changes -----------------------------------------
+
+    def attribution(self, values: ArrayLike) -> Shares:
+        """What each value of a point, above or below the usual, contributes to its score.
+
+        Records and errors as for `score`, and so is `total`; `rcf.attribution` has the law.
+        """
+        scores, shares, _ = self._ask(values, ask.WHY, 1)
+        return Shares(scores, *self._faces(shares[:, 0]))
+
+    def attribution_of_newest(self, score: float) -> Shares:
+        """Why the record learnt last got its score.
+
+        Told by the trees that did not take it, nine in ten as a rule, and scaled to its score: they
+        are what they were when it was scored, which those that took it are not.
+
+        Args:
+            score: The score that the record was given, at least 0.
+        """
+        shape = self.shape
+        own, shares = np.empty(1), np.zeros((1, 2, shape.dimensions))
+        kind = int(self._header()[state.SCORE])
+        slots, nothing = np.empty(0, np.int64), np.empty((0, shape.features))
+        ask.ask_rows(self._block, nothing, ask.WHY, kind, own, shares.reshape(-1), slots)
+        scaled = shares * (score / own.item()) if own.item() > 0.0 else shares * 0.0
+        return Shares(np.array([score]), *self._faces(scaled))
+
+    def density(self, values: ArrayLike) -> Shares:
+        """How crowded it is around each record's point: mass over volume, 0 to 1000.
+
+        Shares say on which side of the point the mass lies that it is told apart from: high where
+        the point lies above it. Records and errors as for `score`; `rcf.density` has the law.
+        """
+        _, parts, _ = self._ask(values, ask.HOW_CROWDED, PARTS)
+        total, shares = density_of(parts, float(state.open_block(self._block).sizes.mean()))
+        return Shares(total, *self._faces(shares))
+
+    def distance(self, values: ArrayLike) -> Shares:
+        """AWS's DISTANCE score: expected length of what each record's point is isolated in.
+
+        In the unit of the values, at least 0. Shares of values above and below. Records and errors
+        as for `score`.
+        """
+        _, parts, _ = self._ask(values, ask.HOW_CROWDED, PARTS)
+        lengths = parts[:, 2]
+        return Shares(lengths.sum(axis=(1, 2)), *self._faces(lengths))
+
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
+        """Sampled points near each record's point, the nearest first; none while warming.
+
+        Args:
+            values: Records as for `score`.
+            distance: Only points nearer than this, above 0; Euclidean, over the whole point.
+
+        Raises:
+            InvalidParameter: As for `score`, or `distance` is not above 0.
+        """
+        limit = real("distance", distance, np.nextafter(0.0, 1.0), np.inf)
+        rows = as_rows(values, self._features)
+        _, _, slots = self._ask(rows, ask.WHAT_IS_NEAR, 0)
+        forest = state.open_block(self._block)
+        stream = np.vstack([self.recent(forest.shingle_size - 1), rows.astype(np.float32)])
+        points = stream[len(stream) - len(rows) - forest.shingle_size + 1 :]
+        return [
+            neighbours_of(forest, points[i : i + forest.shingle_size].ravel(), own, limit)
+            if own[0] >= 0
+            else []
+            for i, own in enumerate(slots)
+        ]
+
+    def recent(self, records: int) -> F64:
+        """The last records learnt, oldest first, as float64 (n, features).
+
+        Args:
+            records: How many, at least 0; fewer come where fewer were learnt or are still held
+                (`shape.ring`).
+        """
+        forest, header = state.open_block(self._block), self._header()
+        held = min(whole("records", records, 0, 2**31), forest.ring, int(header[state.RECORDS]))
+        places = (int(header[state.RECORDS]) - held + np.arange(held)) % forest.ring
+        ring = forest.store[: forest.ring * forest.features].reshape(-1, forest.features)
+        return ring[places].astype(np.float64)
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
+        """Where the last records crowd; `rcf.hotspots` has the law.
+
+        Args:
+            window: How many records, 100 to 1000; fewer are looked at where fewer were learnt.
+            radius: How far neighbours may lie apart, above 0, in the unit of the values.
+            least: Records that make a hotspot, 2 to `window`.
+
+        Raises:
+            InvalidParameter: A parameter is outside what is allowed.
+        """
+        window = whole("window", window, SMALLEST_WINDOW, LARGEST_WINDOW)
+        least = whole("least", least, 2, window)
+        rows = self.recent(window)
+        return find_hotspots(rows, radius, least) if len(rows) >= least else []
+
     # --- what it is -----------------------------------------------------------------------------
 
     def _header(self) -> state.I64:
@@ -290,14 +478,37 @@ class Forest:
                 return
             self._block = grown(self._block)
 
+    def _ask(self, values: ArrayLike, question: int, parts: int) -> tuple[F64, F64, I64]:
+        """Scores (n,), shares (n, parts, 2, dimensions) and slots (n, trees); see `rcf.ask`."""
+        rows = as_rows(values, self._features)
+        shape = self.shape
+        scores = np.empty(len(rows))
+        shares = np.zeros((len(rows), parts, 2, shape.dimensions))
+        slots = np.empty((len(rows), 0 if parts else shape.trees), np.int64)
+        if len(rows) == 0:
+            return scores, shares, slots
+        kind = int(self._header()[state.SCORE])
+        done = ask.ask_rows(
+            self._block, rows, question, kind, scores, shares.reshape(-1), slots.reshape(-1)
+        )
+        if done < 0:
+            refuse_value(rows, -1 - done)
+        return scores, shares, slots
+
+    def _faces(self, shares: F64) -> tuple[F64, F64]:
+        """Shares (n, 2, dimensions) as high and low, (n, shingle_size, features) each."""
+        shape = self.shape
+        both = shares.reshape(len(shares), 2, shape.shingle_size, shape.features)
+        return both[:, 0], both[:, 1]
+
     def _run(self, rows: F64, learn: bool) -> F64:
         scores = np.empty(len(rows), np.float64)
         run = self._specialist.kernel
-        done = run(self._block, rows, scores, learn)
+        done = run(self._block, rows, scores, _NO_BENCH, learn)
         if done < 0:
             refuse_value(rows, -1 - done)
         while done < len(rows):
             self._block = grown(self._block)
-            done += run(self._block, rows[done:], scores[done:], learn)
+            done += run(self._block, rows[done:], scores[done:], _NO_BENCH, learn)
         self._specialist.note(len(rows), self._trees)
         return scores

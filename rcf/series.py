@@ -14,7 +14,11 @@ from rcf.errors import InvalidParameter
 from rcf.forecaster import Forecaster
 from rcf.forest import Forecast
 from rcf.gaps import METHODS, fixed_values
+from rcf.shares import Shares
 from rcf.state import F64
+
+#: Of which records a series may say why.
+EXPLAIN = ("none", "anomalies", "all")
 
 
 class Told(NamedTuple):
@@ -25,12 +29,14 @@ class Told(NamedTuple):
         forecast: What was expected before each record was seen; None without a forecaster.
         values: float64 (n, features), the records as they were judged, gaps filled.
         imputed: bool (n,), whether a record had a gap.
+        reasons: Why, by row, of those of which it is said: attributions that sum to the score.
     """
 
     judgements: Judgements
     forecast: Forecast | None
     values: F64
     imputed: NDArray[np.bool_]
+    reasons: dict[int, Shares]
 
 
 class Series:
@@ -95,30 +101,33 @@ class Series:
 
     # --- what it does ---------------------------------------------------------------------------
 
-    def process(self, values: ArrayLike) -> Told:
+    def process(self, values: ArrayLike, *, explain: str = "none") -> Told:
         """Judge each record, then learn it.
 
         Args:
             values: (n, features) in the order of the series; NaN where a value is missing.
+            explain: Of which records to say why: "none", "anomalies", or "all" that have a score.
 
         Raises:
             InvalidParameter: A value is infinite or too large, one is missing where that is
                 refused, or the shape is wrong; nothing is learnt.
         """
+        if explain not in EXPLAIN:
+            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
         rows = as_rows_with_gaps(values, len(self._last))
         gaps = np.isnan(rows)
         imputed: NDArray[np.bool_] = np.any(gaps, axis=1)
         if self._missing == "refuse" and imputed.any():
             refuse_value(rows, int(np.flatnonzero(gaps)[0]))
         if not imputed.any():
-            return self._process(rows, gaps, imputed)
+            return self._process(rows, gaps, imputed, explain)
         rows = rows.copy()
         parts = []
         for start, stop in _runs(imputed):
             part = slice(start, stop)
             if imputed[start]:
                 rows[part] = self._complete(rows[part], gaps[part])
-            parts.append(self._process(rows[part], gaps[part], imputed[part]))
+            parts.append(self._process(rows[part], gaps[part], imputed[part], explain))
         return _joined(parts)
 
     def forecast(self, horizon: int) -> Forecast:
@@ -131,15 +140,31 @@ class Series:
             raise InvalidParameter("horizon", horizon, "asked of a series with a coverage")
         return self._forecaster.forecast(horizon)
 
-    def _process(self, rows: F64, gaps: NDArray[np.bool_], imputed: NDArray[np.bool_]) -> Told:
+    def _process(
+        self, rows: F64, gaps: NDArray[np.bool_], imputed: NDArray[np.bool_], explain: str
+    ) -> Told:
         learn = self._learning and not (gaps.size and gaps.all())
-        judgements = self._detector.process(rows, learn=learn)
+        judgements, reasons = self._judge(rows, learn, explain)
         forecast = None
         if self._forecaster is not None:
             forecast = self._forecaster.process(rows, known=~gaps)
         if len(rows):
             self._last = rows[-1].copy()
-        return Told(judgements, forecast, rows, imputed)
+        return Told(judgements, forecast, rows, imputed, reasons)
+
+    def _judge(self, rows: F64, learn: bool, explain: str) -> tuple[Judgements, dict[int, Shares]]:
+        if explain == "none":
+            return self._detector.process(rows, learn=learn), {}
+        if learn:
+            return self._detector.process_explained(rows, every=explain == "all")
+        shares = self._detector.attribution(rows)  # the trees stay: asked before is asked after
+        judgements = self._detector.process(rows, learn=False)
+        said = judgements.grade > 0.0 if explain == "anomalies" else ~np.isnan(judgements.score)
+        each = (
+            (row, Shares(*(part[row : row + 1] for part in shares)))
+            for row in np.flatnonzero(said).tolist()
+        )
+        return judgements, dict(each)
 
     def _complete(self, row: F64, gaps: NDArray[np.bool_]) -> F64:
         """One record with its gaps filled, float64 (1, features)."""
@@ -235,9 +260,15 @@ def _joined(parts: list[Told]) -> Told:
     forecast = None
     if forecasts:
         forecast = Forecast(*(np.concatenate(each) for each in zip(*forecasts, strict=True)))
+    reasons: dict[int, Shares] = {}
+    start = 0
+    for part in parts:
+        reasons |= {start + row: shares for row, shares in part.reasons.items()}
+        start += len(part.values)
     return Told(
         judgements,
         forecast,
         np.concatenate([part.values for part in parts]),
         np.concatenate([part.imputed for part in parts]),
+        reasons,
     )

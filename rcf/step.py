@@ -60,6 +60,7 @@ from rcf.state import (
     Forest,
     Int,
 )
+from rcf.threshold import RULE, WORDS, judge_one, rule_of
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
 
@@ -298,7 +299,15 @@ def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bo
 
 
 @kernel
-def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout: PairLayout) -> Int:
+def run(
+    block: U8,
+    values: F64,
+    scores: F64,
+    bench: F64,
+    learn: bool,
+    row: RowShape,
+    layout: PairLayout,
+) -> Int:
     """`run_rows` for one shape of box rows and one layout, known while compiling or not."""
     bad = first_invalid(values)
     if bad >= 0:
@@ -307,33 +316,42 @@ def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout:
     window = make_window(forest, values)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done, seen = len(scores), forest.header[RECORDS]
-    for i in range(len(scores)):
+    done, seen = len(values), forest.header[RECORDS]
+    judging = len(bench) > 0
+    rule = rule_of(bench if judging else np.zeros(RULE + WORDS))
+    for i in range(len(values)):
         if learn and (short_of_rows(forest) or not has_room(forest)):
             done = i
             break
         scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
+        if judging and judge_one(bench, rule, scores, i, len(values)):
+            done = i + 1
+            break
     keep_alive(window)
     keep_alive(room)
     return done
 
 
 @entry
-def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_rows(block: U8, values: F64, scores: F64, bench: F64, learn: bool) -> Int:
     """Score each record and, if `learn`, learn it.
 
     Args:
         block: uint8, a forest's block; changed in place if `learn`.
         values: float64 (records, features), C order.
-        scores: float64 (records,), out; NaN while warming.
+        scores: float64 (records,), out; NaN while warming. With a bench (3 records,): behind the
+            scores their thresholds, then their grades.
+        bench: float64, empty or what `rcf.threshold.bench_for` makes: each score is then judged
+            before the next record is taken.
         learn: Whether to learn; if not, records are scored as a continuation of the stream, and
-            nothing changes.
+            nothing of the block changes.
 
     Returns:
-        Records done: fewer than given if there is no room to keep one more point or box. Below 0
-        where a value is no finite float32: -1 minus its flat index; nothing was done then.
+        Records done: fewer than given if there is no room to keep one more point or box, or where
+        the bench says to stop, the record being done. Below 0 where a value is no finite float32:
+        -1 minus its flat index; nothing was done then.
     """
-    return run(block, values, scores, learn, row_of(block), fixed_layout(False))
+    return run(block, values, scores, bench, learn, row_of(block), fixed_layout(False))
 
 
 @entry

@@ -59,6 +59,11 @@ LEVEL, STEP, BELOW = 0, 3, 6
 COUNT, LAST, TAIL, ECHO, BROAD, EXCESS, EXCEEDED = range(9, 16)
 WORDS = 16
 
+#: Numbers that a `Rule` makes, and when `rcf.step.run` is to stop: they precede the state where
+#: scores are judged one by one.
+RULE = 11
+NEVER, AT_ANOMALIES, AT_SCORES = range(3)
+
 _CAP = 2.0
 _FEW, _ENOUGH = 10.0, 20.0
 _FLOOR = 0.9
@@ -81,6 +86,34 @@ def scale_for(score: str, sample_size: int) -> tuple[float, float]:
     if score == "depth":
         return 0.0, 1.0
     return 0.5, (math.log2(sample_size + 1) - 0.5) / sample_size
+
+
+def bench_for(rule: Rule, state: F64, stop: int) -> F64:
+    """What `rcf.step.run` judges with: float64 (RULE + WORDS,), the state at ``[RULE:]``.
+
+    Args:
+        rule: The rule.
+        state: float64 (WORDS,), copied.
+        stop: NEVER, AT_ANOMALIES (grades above 0) or AT_SCORES (all that are not NaN).
+    """
+    return np.concatenate([[*rule, stop], state])
+
+
+@kernel
+def rule_of(bench: F64) -> Rule:
+    """The rule that `bench_for` has written."""
+    return Rule(
+        bench[0],
+        bench[1],
+        bench[2],
+        bench[3],
+        bench[4],
+        bench[5],
+        int(bench[6]),
+        bench[7] != 0.0,
+        bench[8],
+        bench[9],
+    )
 
 
 @kernel
@@ -213,6 +246,27 @@ def judge(state: F64, rule: Rule, score: float) -> tuple[float, float]:
     state[LAST] = value
     state[COUNT] += 1.0
     return (threshold - rule.offset) / rule.scale, grade
+
+
+@kernel
+def judge_one(bench: F64, rule: Rule, judged: F64, row: int, rows: int) -> bool:
+    """Judge the score ``judged[row]``; tell whether to stop behind it.
+
+    Args:
+        bench: See `bench_for`; its state changes.
+        rule: `rule_of` the same.
+        judged: float64 (3 rows,): scores, then room for thresholds, then for grades; all three NaN
+            while warming.
+        row: Which score.
+        rows: How many there are.
+    """
+    threshold, grade = np.nan, np.nan
+    score = judged[row]
+    if not np.isnan(score):
+        threshold, grade = judge(bench[RULE:], rule, score)
+    judged[rows + row], judged[2 * rows + row] = threshold, grade
+    stop = bench[RULE - 1]
+    return grade > 0.0 if stop == AT_ANOMALIES else grade >= 0.0 and stop == AT_SCORES
 
 
 @entry

@@ -36,6 +36,7 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     max_series: int | Optional = msgspec.UNSET
     retention: int | Optional = msgspec.UNSET
     decoder: str | Optional = msgspec.UNSET
+    explain: str | Optional = msgspec.UNSET
     dead_letter_share: float | Optional = msgspec.UNSET
     dead_letter_run: int | Optional = msgspec.UNSET
     forecast: bool | Optional = msgspec.UNSET

@@ -22,6 +22,7 @@ LARGEST = 3.4e38
 """Largest magnitude of a value: within float32, in which the forest holds points."""
 SCORES = ("codisp", "disp", "depth")
 MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
+EXPLAIN = ("anomalies", "all", "none")
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -91,6 +92,7 @@ class StreamConfig:
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
             "number" one number, "csv" one line of numbers with commas, "auto" any of the first
             three. All of them read flat JSON too, for that is what HTTP appends.
+        explain: which results say why: those of "anomalies", "all", "none".
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
@@ -131,6 +133,7 @@ class StreamConfig:
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
     )
     decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
+    explain: str = _field("live", "anomalies", EXPLAIN.__contains__, ", ".join(EXPLAIN))
     dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"

@@ -26,6 +26,43 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     reason: Annotated[str, Meta(description="What is wrong with it.")]
 
 
+class FeatureReason(msgspec.Struct, frozen=True, gc=False):
+    """What one feature contributes to a score."""
+
+    feature: Annotated[str, Meta(description="The feature's name.")]
+    high: Annotated[
+        float,
+        Meta(
+            description="Share of the score that is due to values above what is usual.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    low: Annotated[
+        float,
+        Meta(
+            description="The same of values below.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    direction: Annotated[
+        Literal["high", "low"], Meta(description="`high` where that share is the larger one.")
+    ]
+    strength: Annotated[
+        float,
+        Meta(
+            description="How far the two shares differ: 0 says nothing of the direction.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    lag: Annotated[
+        int,
+        Meta(
+            description="How many records ago the value came that contributes most.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The one result of one record."""
 
@@ -77,6 +114,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"pattern": "^[0-9a-f]{16}$"},
         ),
     ]
+    attribution: Annotated[
+        list[FeatureReason] | UnsetType,
+        Meta(
+            description="Why: what each feature contributes to the score, those that contribute "
+            "most first, 32 at most. All features' `high` and `low` sum to the score. Of "
+            "anomalies, or of all records, as the stream's `explain` says."
+        ),
+    ] = UNSET
     expected: Annotated[
         list[float] | UnsetType | None,
         Meta(

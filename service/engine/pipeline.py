@@ -22,8 +22,9 @@ from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import Outcome, Reason, Status
+from service.engine.outcome import FeatureReason, Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers, Told
+from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
     Batch,
     DeadLetter,
@@ -67,13 +68,15 @@ class Verdicts:
         judged: one for each row.
         bands: of rows whose stream forecasts.
         filled: the values as judged, of rows with gaps.
+        reasons: why, of rows of which the stream wants it said.
     """
 
     judged: list[Judged]
     bands: dict[int, Band] = field(default_factory=dict)
     filled: dict[int, list[float]] = field(default_factory=dict)
+    reasons: dict[int, list[FeatureReason]] = field(default_factory=dict)
 
-    def add(self, numbers: list[int], told: Told) -> None:
+    def add(self, numbers: list[int], told: Told, features: tuple[str, ...]) -> None:
         """Note what a series says of these rows besides its judgements."""
         if told.forecast is not None:
             said = (told.forecast.expected, told.forecast.lower, told.forecast.upper)
@@ -83,6 +86,8 @@ class Verdicts:
                 self.bands[number] = band if is_known else NO_BAND_YET
         for row in np.flatnonzero(told.imputed).tolist():
             self.filled[numbers[row]] = told.values[row].tolist()
+        for row, shares in told.reasons.items():
+            self.reasons[numbers[row]] = reasons_of(features, shares, MOST_FEATURES)
 
 
 @dataclass(slots=True)
@@ -256,13 +261,14 @@ class Pipeline:
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
-                told = self.detectors.for_update(key, self.config).process(by_series[start:end])
+                series_of_key = self.detectors.for_update(key, self.config)
+                told = series_of_key.process(by_series[start:end], explain=self.config.explain)
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
             found[0, start:end] = told.judgements.score
             found[1, start:end] = told.judgements.threshold
             found[2, start:end] = told.judgements.grade
-            verdicts.add(numbers, told)
+            verdicts.add(numbers, told, self.config.features)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((3, len(block)), None)
@@ -304,6 +310,7 @@ class Pipeline:
                 grade,
                 anomaly,
                 model,
+                verdicts.reasons.get(number, UNSET),
                 *bands.get(number, NO_BAND),
                 filled.get(number, UNSET),
                 UNSET,

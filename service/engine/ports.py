@@ -6,7 +6,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -280,6 +280,22 @@ class Told(Protocol):
     def imputed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Whether a record had a gap, (n,)."""
 
+    @property
+    def reasons(self) -> Mapping[int, Reasons]:
+        """Why, by row, of those of which it is said."""
+
+
+class Reasons(Protocol):
+    """Shares of one record's score, which sum to it: float64 (1, lags, features), oldest first."""
+
+    @property
+    def high(self) -> Numbers:
+        """What is due to values above what is usual."""
+
+    @property
+    def low(self) -> Numbers:
+        """What is due to values below."""
+
 
 class Storable(Protocol):
     """Something that a snapshot can hold."""
@@ -291,10 +307,17 @@ class Storable(Protocol):
 class SeriesDetector(Storable, Protocol):
     """Judges one series; `rcf.Series` is one."""
 
-    def process(self, values: Numbers, /) -> Any:
+    @property
+    def detector(self) -> Any:
+        """What questions are asked of; `service.engine.asking.Answering`."""
+
+    def process(self, values: Numbers, /, *, explain: str) -> Any:
         """Judge, then learn, each row of float64 (n, features) in order; `Told`.
 
-        NaN where a value is missing, which the stream's configuration must allow.
+        Args:
+            values: NaN where a value is missing, which the stream's configuration must allow.
+            explain: of which records to say why, as the stream's `explain`. Like the way rows are
+                cut into calls, it changes nothing else.
         """
 
 
