@@ -105,3 +105,39 @@ def test_a_stream_chooses_which_results_say_why(client, stream):
             assert sum(said) == wanted
     body = problem(client.put(address, json={"explain": "some"}), 422, "invalid-parameter")
     assert body["field"] == "explain"
+
+
+def test_what_comes_next(client, asked):
+    answer = client.get(f"{asked}/forecast", params={"key": "a", "horizon": 2}).json()
+    assert answer["key"] == "a"
+    assert answer["forecast"] == [
+        {"lead": 1, "expected": [1.0], "lower": [0.5], "upper": [1.5]},
+        {"lead": 2, "expected": [2.0], "lower": [1.5], "upper": [2.5]},
+    ]
+    problem(client.get(f"{asked}/forecast", params={"horizon": 0}), 400, "invalid-parameter")
+    client.put(asked, json={"forecast": False})
+    refused = client.get(f"{asked}/forecast", params={"key": "a"})
+    assert problem(refused, 400, "invalid-parameter")["field"] == "forecast"
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_about_a_record_with_a_gap(client, asked, question):
+    client.put(asked, json={"missing": "previous"})
+    answer = client.post(f"{asked}/{question}", json={"key": "a", "values": [1.0, None]})
+    assert answer.status_code == 400, answer.text
+    assert "values.y" in answer.text
+
+
+def test_gaps_come_as_null_as_an_empty_cell_and_as_a_name_left_out(client, stream):
+    client.put(f"/v1/streams/{stream}", json={"features": ["x", "y"], "missing": "previous"})
+    bodies = (
+        ("application/json", '{"values": [1, null]}'),
+        ("application/json", '{"values": {"x": 1}}'),
+        ("text/csv", "x,y\n1,\n"),
+    )
+    for kind, body in bodies:
+        answer = client.post(
+            f"/v1/streams/{stream}/records", content=body, headers={"Content-Type": kind}
+        )
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["results"][0]["values"] == [1.0, None]
