@@ -12,7 +12,9 @@ from collections.abc import Callable
 from load import (
     calls,
     compact,
+    forecast,
     http,
+    imputation,
     kafka,
     kernels,
     memory,
@@ -37,8 +39,13 @@ REPORTS: dict[str, Callable[[], None]] = {
     "kafka": kafka.main,
 }
 
-#: Run only when they are named: one needs most of a machine's memory, the other labelled data.
-ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million, "compact": compact.main}
+#: Run only when they are named: one needs most of a machine's memory, the others labelled data.
+ON_REQUEST: dict[str, Callable[[], None]] = {
+    "million": series.million,
+    "compact": compact.main,
+    "forecast": forecast.main,
+    "imputation": imputation.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -87,6 +87,13 @@ def labelled(folder: Path) -> Iterator[Labelled]:
         yield Labelled(folder.name, values, np.maximum(labels, 0), int((labels < 0).sum()))
 
 
+def streams_of(folder: Path) -> Iterator[list[Labelled]]:
+    """The streams of each collection of a folder; tables, which have no order, are left out."""
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if place.name != "tabular":
+            yield list(nab(place) if (place / "windows.json").exists() else labelled(place))
+
+
 def quality(stream: Labelled, name: str) -> float:
     """Mean AUC of a forest over the seeds; shingles of 8 where there are few features."""
     features = stream.values.shape[1]
@@ -109,14 +116,12 @@ def main() -> None:
     if folder is None:
         raise SystemExit("set RCF_DATA to the folder of the labelled streams")
     rows: list[Row] = []
-    for place in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
-        if place.name == "tabular":  # no streams
-            continue
-        streams = list(nab(place) if (place / "windows.json").exists() else labelled(place))
-        streams = [one for one in streams if 0 < one.labels[one.start :].mean() < 1]
-        row: dict[str, str | float | int] = {"collection": place.name, "files": len(streams)}
+    for every in streams_of(Path(folder)):
+        streams = [one for one in every if 0 < one.labels[one.start :].mean() < 1]
+        collection = streams[0].collection
+        row: dict[str, str | float | int] = {"collection": collection, "files": len(streams)}
         for name in FORESTS:
-            sys.stderr.write(f"\r{place.name}, {name:40}")
+            sys.stderr.write(f"\r{collection}, {name:40}")
             row[name] = statistics.mean(quality(stream, name) for stream in streams)
         rows.append(row)
     sys.stderr.write("\n")

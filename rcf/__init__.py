@@ -6,6 +6,8 @@
     detector = rcf.Detector(features=2)      # forests, a threshold, and what to say when
     judgements = detector.process(values)    # .score, .threshold, .grade, .confidence, …
 
+    shares = forest.attribution(values)      # why: .high and .low sum to the score
+
     forests = rcf.Forests(1_000_000, shingle_size=8)      # small ones, 22 KB each
     scores = forests.process(series, values)              # records of series in any order
 
@@ -29,9 +31,28 @@ One point's way through it; the file is where to change what it says:
     pair      what is written in a pair of nodes, whichever its layout
     vector    the few loops of the above that are written for the machine, beside plain twins
 
-    smooth    trailing means, where changes began  usual     which scores are usual in a series
-    threshold from which score on                  flat      series that do not move
-    alert     what is said, and what held back     detector  all of it, over two forests
+What else it says of a record, by the same walk:
+
+    ask          the border; nothing is learnt
+    attribution  the score's shares per dimension, above and below
+    density      how crowded it is around a point, and how far that is from it
+    neighbours   the sampled points that its paths end at
+    field        what each tree would put in the place of missing coordinates
+    hotspots     where the last records crowd; no walk, DBSCAN
+    faces        how far a point lies beyond each side of a box      shares   what comes back
+    dialects     parameters of Amazon's services in our words
+
+What is decided, and what is expected:
+
+    smooth    trailing means, where changes began  usual      which scores are usual in a series
+    threshold from which score on                  flat       series that do not move
+    alert     what is said, and what held back     detector   all of it, over two forests
+    forecast  what a series will do next           regression a forecast that learns
+    band      one that holds a stated share        forecaster all three for one series
+    gaps      what stands for missing values       series     all that is learnt of one series
+
+Around it:
+
     snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
     many      their records, forest by forest      block     makes a forest's block, and larger ones
@@ -48,27 +69,49 @@ from rcf.errors import InvalidParameter, RcfError, SnapshotError
 
 if TYPE_CHECKING:
     from rcf.detector import Detector, Judgements
-    from rcf.forest import Forest
+    from rcf.forecaster import Forecaster
+    from rcf.forest import Forecast, Forest
     from rcf.forests import Forests
+    from rcf.gaps import filled
+    from rcf.hotspots import Hotspot
+    from rcf.neighbours import Neighbour
+    from rcf.series import Series, Told
+    from rcf.shares import Shares
 
 __all__ = [
     "Detector",
+    "Forecast",
+    "Forecaster",
     "Forest",
     "Forests",
+    "Hotspot",
     "InvalidParameter",
     "Judgements",
+    "Neighbour",
     "RcfError",
+    "Series",
+    "Shares",
     "SnapshotError",
+    "Told",
     "__version__",
+    "filled",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Forecast": "rcf.forest",
+    "Forecaster": "rcf.forecaster",
     "Forest": "rcf.forest",
     "Forests": "rcf.forests",
     "Detector": "rcf.detector",
+    "Hotspot": "rcf.hotspots",
     "Judgements": "rcf.detector",
+    "filled": "rcf.gaps",
+    "Series": "rcf.series",
+    "Told": "rcf.series",
+    "Neighbour": "rcf.neighbours",
+    "Shares": "rcf.shares",
 }
 
 

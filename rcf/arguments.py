@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 from rcf.errors import InvalidParameter
 from rcf.state import F64
 
+#: Largest magnitude a value may have: the largest finite float32.
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def whole(field: str, value: object, low: int, high: int) -> int:
     """`value` as int; InvalidParameter unless it is a whole number from `low` to `high`."""
@@ -77,6 +80,15 @@ def as_times(times: ArrayLike, count: int) -> F64:
     if not np.isfinite(found).all():
         raise InvalidParameter("times", "not all finite", allowed)
     return found
+
+
+def as_rows_with_gaps(values: ArrayLike, features: int) -> F64:
+    """`as_rows`, of values that are finite float32 numbers, or NaN where they are missing."""
+    rows = as_rows(values, features)
+    bad = np.flatnonzero(np.abs(rows) > LARGEST)
+    if len(bad):
+        refuse_value(rows, int(bad[0]))
+    return rows
 
 
 def refuse_value(rows: F64, place: int) -> NoReturn:

@@ -6,6 +6,7 @@ changes of level and of rate that no single record shows. The larger of the two 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,14 @@ from rcf.errors import InvalidParameter
 from rcf.flat import Tolerance
 from rcf.forest import Forest
 from rcf.score import NAMES
+from rcf.shares import Shares
 from rcf.smooth import smoothed
 from rcf.state import F64, I64, U8
-from rcf.threshold import MODES, Bar, scale_for
+from rcf.threshold import MODES, Bar, lowest_threshold, scale_for
 
 _SCORES = {number: name for name, number in NAMES.items()}
+
+_ROUNDING = 1e-9  # what a score may lose on its way to the scale of the threshold and back
 
 #: Trees and sample of the forest over trailing means: its points are smooth, and fewer tell them.
 MEAN_TREES, MEAN_SAMPLE = 20, 512
@@ -215,10 +219,13 @@ class Detector:
             settings.budget,
             settings.window,
         )
+        self._lowest = lowest_threshold(self._policy.bar) * (1.0 - _ROUNDING)
 
     # --- what it does ---------------------------------------------------------------------------
 
-    def process(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
+    def process(
+        self, values: ArrayLike, times: ArrayLike | None = None, *, learn: bool = True
+    ) -> Judgements:
         """Judge each record, then learn it.
 
         Args:
@@ -226,33 +233,80 @@ class Detector:
                 for one record of several.
             times: (n,), when the records were, in any unit; the window of the budget is in the
                 same. None: a record's number is its time.
+            learn: Whether the forests learn; the threshold follows the scores even so.
 
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        rows, when = self._checked(values, times)
-        seen, window = self.values_seen, np.concatenate([self._recent.rows, rows])
-        scores = np.empty((len(self._views), len(rows)))
-        scores[0] = self._views[0].process(rows)
-        for view, forest in enumerate(self._views[1:], 1):
-            scores[view] = forest.process(self._smooth(window, seen))
-        clock = np.concatenate([self._recent.times, when])
-        judgements = self._judge(self._memory, window, clock, seen, scores)
-        first = len(rows)
-        self._recent = Recent(window[first:].copy(), clock[first:].copy())
-        return judgements
+        return self._process(values, times, learn, math.inf)[0]
+
+    def process_explained(
+        self,
+        values: ArrayLike,
+        times: ArrayLike | None = None,
+        *,
+        learn: bool = True,
+        every: bool = False,
+    ) -> tuple[Judgements, dict[int, Shares]]:
+        """Judge each record, then learn it, and say why of anomalies.
+
+        How records are cut into calls changes nothing. Where the threshold has a lowest value
+        (modes "automatic", "budget" and "fixed"), only what reaches it is looked into; in the other
+        modes all records are, which takes several times as long.
+
+        Args:
+            values: As for `process`.
+            times: As for `process`.
+            learn: As for `process`.
+            every: Whether to say why of all that have a score.
+
+        Returns:
+            The judgements of `process`, bit for bit, and by the row of a record the attribution of
+            its score: that of the forest whose score it is.
+
+        Raises:
+            InvalidParameter: As `process`; nothing is learnt.
+        """
+        lowest = -math.inf if every else self._lowest
+        judgements, scores, reasons = self._process(values, times, learn, lowest)
+        said = ~np.isnan(judgements.score) if every else judgements.grade > 0.0
+        return judgements, {
+            row: reasons[int(np.nanargmax(scores[:, row]))][row]
+            for row in np.flatnonzero(said).tolist()
+        }
 
     def score(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
         """Judge records as `process` would, were nothing learnt by the forests; nothing changes."""
         rows, when = self._checked(values, times)
         seen, window = self.values_seen, np.concatenate([self._recent.rows, rows])
-        scores = np.empty((len(self._views), len(rows)))
-        scores[0] = self._views[0].score(rows)
-        for view, forest in enumerate(self._views[1:], 1):
-            scores[view] = forest.score(self._smooth(window, seen))
+        scores = np.array([forest.score(each) for forest, each in self._seen_by(rows, window)])
         memory = Memory(*(part.copy() for part in self._memory))
         clock = np.concatenate([self._recent.times, when])
         return self._judge(memory, window, clock, seen, scores)
+
+    # --- what it says of records besides; nothing changes -----------------------------------------
+
+    def attribution(self, values: ArrayLike) -> list[Shares]:
+        """Of each record, what contributes to its score: see `Forest.attribution`.
+
+        The first forest's points are shingles; the other one's are trailing means of single
+        records.
+        """
+        rows = as_rows(values, self.forest.features)
+        window = np.concatenate([self._recent.rows, rows])
+        views = [forest.attribution(each) for forest, each in self._seen_by(rows, window)]
+        totals = np.nan_to_num(np.array([shares.total for shares in views]), nan=-1.0)
+        return [
+            Shares(*(part[row : row + 1] for part in views[view]))
+            for row, view in enumerate(totals.argmax(axis=0).tolist())
+        ]
+
+    def newest(self) -> F64 | None:
+        """The record learnt last, float64 (features,); None before the first."""
+        rows = self.forest.recent(1)
+        return rows[0] if len(rows) else None
+
+    # --- what may change while it runs ------------------------------------------------------------
 
     def set_threshold(
         self,
@@ -296,9 +350,30 @@ class Detector:
             return rows, np.arange(self.values_seen, self.values_seen + len(rows), dtype=np.float64)
         return rows, as_times(times, len(rows))
 
-    def _smooth(self, window: F64, seen: int) -> F64:
-        means: F64 = smoothed(window, len(self._recent.rows), self._width, seen)
-        return means
+    def _process(
+        self, values: ArrayLike, times: ArrayLike | None, learn: bool, lowest: float
+    ) -> tuple[Judgements, F64, list[dict[int, Shares]]]:
+        """Judgements, scores (forests, n), and of each forest why it scored `lowest` or more."""
+        rows, when = self._checked(values, times)
+        seen, window = self.values_seen, np.concatenate([self._recent.rows, rows])
+        found = [
+            forest.process_explained(each, lowest, learn=learn)
+            for forest, each in self._seen_by(rows, window)
+        ]
+        scores = np.array([each for each, _ in found])
+        clock = np.concatenate([self._recent.times, when])
+        judgements = self._judge(self._memory, window, clock, seen, scores)
+        first = len(rows)
+        self._recent = Recent(window[first:].copy(), clock[first:].copy())
+        return judgements, scores, [why for _, why in found]
+
+    def _seen_by(self, rows: F64, window: F64) -> list[tuple[Forest, F64]]:
+        """The forests, and what each sees of records: these themselves, or their trailing means."""
+        views = [(self._views[0], rows)]
+        for forest in self._views[1:]:
+            before = len(self._recent.rows)
+            views.append((forest, smoothed(window, before, self._width, self.values_seen)))
+        return views
 
     def _judge(self, memory: Memory, window: F64, clock: F64, seen: int, views: F64) -> Judgements:
         count = views.shape[1]

@@ -11,92 +11,92 @@ from rcf.row import fixed_row
 from rcf.state import F64, I64, U8, Int
 from rcf.step import run
 
-Kernel = Callable[[U8, F64, F64, bool], int]
+Kernel = Callable[[U8, F64, F64, float, bool], int]
 ManyKernel = Callable[[I64, I64, F64, F64, bool], int]
 
 
 @entry
-def run_0_1(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_0_1(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 1 dimension."""
-    return run(block, values, scores, learn, fixed_row(0, 1), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(0, 1), fixed_layout(False))
 
 
 @entry
-def run_0_2(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_0_2(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 2 dimensions."""
-    return run(block, values, scores, learn, fixed_row(0, 2), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(0, 2), fixed_layout(False))
 
 
 @entry
-def run_0_4(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_0_4(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 3 or 4 dimensions."""
-    return run(block, values, scores, learn, fixed_row(0, 4), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(0, 4), fixed_layout(False))
 
 
 @entry
-def run_1_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_1_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 5 to 8 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(1, 0), fixed_layout(False))
 
 
 @entry
-def run_1_1(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_1_1(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 9 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 1), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(1, 1), fixed_layout(False))
 
 
 @entry
-def run_1_2(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_1_2(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 10 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 2), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(1, 2), fixed_layout(False))
 
 
 @entry
-def run_1_4(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_1_4(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 11 or 12 dimensions."""
-    return run(block, values, scores, learn, fixed_row(1, 4), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(1, 4), fixed_layout(False))
 
 
 @entry
-def run_2_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_2_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 13 to 16 dimensions."""
-    return run(block, values, scores, learn, fixed_row(2, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(2, 0), fixed_layout(False))
 
 
 @entry
-def run_3_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_3_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 21 to 24 dimensions."""
-    return run(block, values, scores, learn, fixed_row(3, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(3, 0), fixed_layout(False))
 
 
 @entry
-def run_4_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_4_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 29 to 32 dimensions."""
-    return run(block, values, scores, learn, fixed_row(4, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(4, 0), fixed_layout(False))
 
 
 @entry
-def run_5_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_5_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 37 to 40 dimensions."""
-    return run(block, values, scores, learn, fixed_row(5, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(5, 0), fixed_layout(False))
 
 
 @entry
-def run_6_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_6_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 45 to 48 dimensions."""
-    return run(block, values, scores, learn, fixed_row(6, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(6, 0), fixed_layout(False))
 
 
 @entry
-def run_8_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_8_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 61 to 64 dimensions."""
-    return run(block, values, scores, learn, fixed_row(8, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(8, 0), fixed_layout(False))
 
 
 @entry
-def run_12_0(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_12_0(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """`run_rows` for 93 to 96 dimensions."""
-    return run(block, values, scores, learn, fixed_row(12, 0), fixed_layout(False))
+    return run(block, values, scores, stop, learn, fixed_row(12, 0), fixed_layout(False))
 
 
 #: Row (groups, tail) -> kernel of its own.

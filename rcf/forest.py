@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import state, step
-from rcf.arguments import as_rows, real, refuse_value
-from rcf.block import grown, new_block
+from rcf import ask, field, state, step
+from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
+from rcf.block import decay_of, grown, new_block
+from rcf.density import PARTS, density_of
+from rcf.dialects import of_kinesis, of_sagemaker
+from rcf.errors import InvalidParameter
+from rcf.hotspots import LARGEST_WINDOW, SMALLEST_WINDOW, Hotspot, find_hotspots
+from rcf.neighbours import Neighbour, neighbours_of
+from rcf.score import BLEND, CODISP, DEPTH, blend_exponent
+from rcf.shares import Shares
 from rcf.special import for_one
-from rcf.state import F64, U8, Shape
+from rcf.state import F64, I64, U8, Shape
+
+_NEVER = math.inf  # no score is as high
+
+
+class Forecast(NamedTuple):
+    """What records are expected to be, each float64 (records, features).
+
+    Attributes:
+        expected: The value expected.
+        lower: Lower end of the band.
+        upper: Upper end of the band.
+    """
+
+    expected: F64
+    lower: F64
+    upper: F64
 
 
 class Forest:
@@ -27,6 +53,9 @@ class Forest:
         sample_size: Points a tree, 1 to 16383. What is rarer than 1 / sample_size is an anomaly.
         time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
             of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
+        half_life: The same, said as the number of points in which a weight halves, 1 or more.
+        window: The same, said as the number of points after which one is forgotten with
+            probability 0.95, 3 or more.
         score: "codisp" (expected collusive displacement), "disp" (expected displacement), "depth"
             (AWS's expected inverse depth) or "blend" (of codisp and depth); `rcf.score` has the
             formulas.
@@ -54,6 +83,8 @@ class Forest:
         trees: int = 50,
         sample_size: int = 256,
         time_decay: float | None = None,
+        half_life: float | None = None,
+        window: float | None = None,
         score: str = "codisp",
         output_after: int | None = None,
         initial_accept_fraction: float = 0.125,
@@ -66,7 +97,7 @@ class Forest:
                 shingle_size=shingle_size,
                 trees=trees,
                 sample_size=sample_size,
-                time_decay=time_decay,
+                time_decay=decay_of(time_decay, half_life, window),
                 score=score,
                 output_after=output_after,
                 initial_accept_fraction=initial_accept_fraction,
@@ -82,14 +113,73 @@ class Forest:
         self._trees = shape.trees
         self._specialist = for_one(shape.row)
 
+    @classmethod
+    def from_kinesis(
+        cls,
+        numberOfTrees: int = 100,  # noqa: N803  (the service's names)
+        subSampleSize: int = 256,  # noqa: N803
+        timeDecay: int = 100_000,  # noqa: N803
+        shingleSize: int = 1,  # noqa: N803
+        *,
+        features: int = 1,
+        seed: int = 0,
+    ) -> Forest:
+        """A forest with the parameters of Kinesis Data Analytics' RANDOM_CUT_FOREST.
+
+        Scores are inverse depths. Where the service says 0 while it learns the first
+        `subSampleSize` records, this says NaN.
+
+        Args:
+            numberOfTrees: 1 to 1000.
+            subSampleSize: Points a tree, 10 to 1000, fewer than `timeDecay`.
+            timeDecay: Mean age of sampled points, in records, 1 to 2^31 - 1.
+            shingleSize: Records a point, 1 to 30.
+            features: Numeric columns of the cursor, 1 to 30.
+            seed: 0 to 2^64 - 1; the service has none.
+
+        Raises:
+            InvalidParameter: A parameter is outside what the service allows.
+        """
+        sizes = of_kinesis(numberOfTrees, subSampleSize, timeDecay, shingleSize, features)
+        return cls(**sizes._asdict(), seed=seed)
+
+    @classmethod
+    def from_sagemaker(
+        cls,
+        feature_dim: int,
+        num_trees: int = 100,
+        num_samples_per_tree: int = 256,
+        *,
+        seed: int = 0,
+    ) -> Forest:
+        """A forest with the hyperparameters of SageMaker's Random Cut Forest.
+
+        Its samples are uniform over all that it has learnt, and its scores inverse depths, from the
+        first point on: train with `update`, then ask with `score`.
+
+        Args:
+            feature_dim: Values a record, 1 to 10000.
+            num_trees: 50 to 1000.
+            num_samples_per_tree: 1 to 2048.
+            seed: 0 to 2^64 - 1; the service has none.
+
+        Raises:
+            InvalidParameter: A parameter is outside what the service allows.
+        """
+        return cls(
+            **of_sagemaker(feature_dim, num_trees, num_samples_per_tree)._asdict(), seed=seed
+        )
+
     # --- what it does ---------------------------------------------------------------------------
 
-    def process(self, values: ArrayLike) -> F64:
+    def process(self, values: ArrayLike, *, learn: bool = True) -> F64:
         """Score each record, then learn it.
 
         Args:
             values: (n, features) in the order of the stream; (n,) does for one feature, (features,)
                 for one record of several.
+            learn: Whether to learn; if not, the records become part of the shingles to come, and
+                the trees stay as they are.
 
         Returns:
             float64 (n,): scores, at least 0; NaN while warming.
@@ -97,19 +187,219 @@ class Forest:
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        return self._run(as_rows(values, self._features), True)
+        return self.process_explained(values, _NEVER, learn=learn)[0]
+
+    def process_explained(
+        self, values: ArrayLike, at_least: float, *, learn: bool = True
+    ) -> tuple[F64, dict[int, Shares]]:
+        """Score each record, say why the score is high, then learn the record.
+
+        How records are cut into calls changes nothing. Where trees have learnt a record, those that
+        did not take it tell why, nine in ten as a rule: they are what they were when it was scored.
+
+        Args:
+            values: As for `process`.
+            at_least: Of which scores to say why; -inf: of all that are not NaN.
+            learn: As for `process`.
+
+        Returns:
+            The scores of `process`, bit for bit, and by the row of a record its attribution, which
+            sums to the score.
+
+        Raises:
+            InvalidParameter: As `process`; nothing is learnt.
+        """
+        rows = as_rows(values, self._features)
+        scores, why = np.empty(len(rows)), {}
+        if not learn:
+            self._run(rows, scores, False)
+            found = np.flatnonzero(scores >= at_least).tolist()
+            if found:
+                shares = self._explained(rows, scores)
+                why = {row: Shares(*(part[row : row + 1] for part in shares)) for row in found}
+            self._follow(rows)
+            return scores, why
+        none = np.empty((0, self._features))
+        done = 0
+        while done < len(rows):
+            done += self._run(rows[done:], scores[done:], True, at_least)
+            if scores[done - 1] >= at_least:
+                why[done - 1] = self._explained(none, scores[done - 1 : done])
+        return scores, why
 
     def score(self, values: ArrayLike) -> F64:
         """Score records as `process` would if it did not learn; nothing changes."""
-        return self._run(as_rows(values, self._features), False)
+        rows = as_rows(values, self._features)
+        scores = np.empty(len(rows))
+        self._run(rows, scores, False)
+        return scores
 
     def update(self, values: ArrayLike) -> None:
         """Learn records without looking at their scores. Arguments as for `process`."""
         self.process(values)
 
-    def set_time_decay(self, time_decay: float) -> None:
-        """Let the records to come lose weight at another rate; what is sampled keeps its weight."""
-        step.set_decay(self._block, real("time_decay", time_decay, 0.0, 1.0))
+    def set_time_decay(
+        self,
+        time_decay: float | None = None,
+        *,
+        half_life: float | None = None,
+        window: float | None = None,
+    ) -> None:
+        """Let the records to come lose weight at another rate; what is sampled keeps its weight.
+
+        One of the three, each as for the forest.
+        """
+        decay = decay_of(time_decay, half_life, window)
+        step.set_decay(self._block, real("time_decay", decay, 0.0, 1.0))
+
+    # --- what is missing, and what comes next ----------------------------------------------------
+
+    def impute(self, values: ArrayLike, *, centrality: float = 1.0) -> F64:
+        """Records with their missing values filled in from what is there; nothing changes.
+
+        Args:
+            values: As for `process`, NaN where a value is missing; a continuation of the stream, in
+                which a filled value takes part in filling what follows.
+            centrality: 1: the most ordinary completion of each tree; 0: a random one; between them,
+                between.
+
+        Returns:
+            float64 (n, features): the median of the trees' completions for a missing value; NaN
+            where no shingle has been learnt or the record ends none.
+
+        Raises:
+            InvalidParameter: A value is infinite or too large for float32, the shape is wrong, or
+                the centrality is outside its range.
+
+        Source: see `rcf.field`.
+        """
+        rows = as_rows_with_gaps(values, self._features)
+        return self._complete(rows, (0.5,), 0, real("centrality", centrality, 0.0, 1.0))[:, 0]
+
+    def extrapolate(self, horizon: int) -> Forecast:
+        """What the next records are expected to be, each filled in after those before it.
+
+        Bands are the 10th and 90th percentile of the trees' completions of a record, given those
+        before: they do not grow by the errors made on the way, and are not calibrated
+        (`rcf.Forecaster`'s are).
+
+        Args:
+            horizon: Records, 1 to 100000.
+
+        Raises:
+            InvalidParameter: The horizon is outside its range, or points are single records, which
+                say nothing of what comes next.
+        """
+        if state.shape_of(self._header()).shingle_size == 1:
+            raise InvalidParameter("shingle_size", 1, "at least 2, to tell what comes next")
+        rows = np.full((whole("horizon", horizon, 1, 100_000), self._features), np.nan)
+        lower, expected, upper = np.moveaxis(self._complete(rows, (0.1, 0.5, 0.9), 1, 1.0), 1, 0)
+        return Forecast(expected, lower, upper)
+
+    def completions(self, points: ArrayLike, *, centrality: float = 1.0) -> F64:
+        """Each tree's completion of points with missing coordinates; nothing changes.
+
+        Args:
+            points: (n, features x shingle_size), the oldest record first, NaN where missing.
+            centrality: As for `impute`.
+
+        Returns:
+            float64 (n, trees, features x shingle_size).
+
+        Raises:
+            InvalidParameter: As for `impute`; or the forest has learnt no point.
+        """
+        shape = self.shape
+        rows = as_rows_with_gaps(points, shape.dimensions)
+        if self._header()[state.POINTS] == 0:
+            raise InvalidParameter("points", "asked of an empty forest", "after a first point")
+        out = np.empty((len(rows), shape.trees, shape.dimensions))
+        field.complete_points(self._block, rows, real("centrality", centrality, 0.0, 1.0), out)
+        return out
+
+    # --- what it says of records besides; nothing changes -----------------------------------------
+
+    def attribution(self, values: ArrayLike) -> Shares:
+        """What each value of a point, above or below the usual, contributes to its score.
+
+        Records and errors as for `score`, and so is `total`; `rcf.attribution` has the law. The
+        blend is a product of powers, and each of its factors gets a part of it in proportion to its
+        exponent: what a percent more of it would add.
+        """
+        rows = as_rows(values, self._features)
+        return self._explained(rows, self.score(rows))
+
+    def density(self, values: ArrayLike) -> Shares:
+        """How crowded it is around each record's point: mass over volume, 0 to 1000.
+
+        Shares say on which side of the point the mass lies that it is told apart from: high where
+        the point lies above it. Records and errors as for `score`; `rcf.density` has the law.
+        """
+        _, parts, _ = self._ask(as_rows(values, self._features), ask.HOW_CROWDED, PARTS)
+        total, shares = density_of(parts, float(state.open_block(self._block).sizes.mean()))
+        return Shares(total, *self._faces(shares))
+
+    def distance(self, values: ArrayLike) -> Shares:
+        """AWS's DISTANCE score: expected length of what each record's point is isolated in.
+
+        In the unit of the values, at least 0. Shares of values above and below. Records and errors
+        as for `score`.
+        """
+        _, parts, _ = self._ask(as_rows(values, self._features), ask.HOW_CROWDED, PARTS)
+        lengths = parts[:, 2]
+        return Shares(lengths.sum(axis=(1, 2)), *self._faces(lengths))
+
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
+        """Sampled points near each record's point, the nearest first; none while warming.
+
+        Args:
+            values: Records as for `score`.
+            distance: Only points nearer than this, above 0; Euclidean, over the whole point.
+
+        Raises:
+            InvalidParameter: As for `score`, or `distance` is not above 0.
+        """
+        limit = real("distance", distance, np.nextafter(0.0, 1.0), np.inf)
+        rows = as_rows(values, self._features)
+        _, _, slots = self._ask(rows, ask.WHAT_IS_NEAR, 0)
+        forest = state.open_block(self._block)
+        stream = np.vstack([self.recent(forest.shingle_size - 1), rows.astype(np.float32)])
+        points = stream[len(stream) - len(rows) - forest.shingle_size + 1 :]
+        return [
+            neighbours_of(forest, points[i : i + forest.shingle_size].ravel(), own, limit)
+            if own[0] >= 0
+            else []
+            for i, own in enumerate(slots)
+        ]
+
+    def recent(self, records: int) -> F64:
+        """The last records learnt, oldest first, as float64 (n, features).
+
+        Args:
+            records: How many, at least 0; fewer come where fewer were learnt or are still held
+                (`shape.ring`).
+        """
+        forest, header = state.open_block(self._block), self._header()
+        held = min(whole("records", records, 0, 2**31), forest.ring, int(header[state.RECORDS]))
+        places = (int(header[state.RECORDS]) - held + np.arange(held)) % forest.ring
+        ring = forest.store[: forest.ring * forest.features].reshape(-1, forest.features)
+        return ring[places].astype(np.float64)
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
+        """Where the last records crowd; `rcf.hotspots` has the law.
+
+        Args:
+            window: How many records, 100 to 1000; fewer are looked at where fewer were learnt.
+            radius: How far neighbours may lie apart, above 0, in the unit of the values.
+            least: Records that make a hotspot, 2 to `window`.
+
+        Raises:
+            InvalidParameter: A parameter is outside what is allowed.
+        """
+        window = whole("window", window, SMALLEST_WINDOW, LARGEST_WINDOW)
+        least = whole("least", least, 2, window)
+        rows = self.recent(window)
+        return find_hotspots(rows, radius, least) if len(rows) >= least else []
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -170,14 +460,71 @@ class Forest:
         forest._adopt(block)
         return forest
 
-    def _run(self, rows: F64, learn: bool) -> F64:
-        scores = np.empty(len(rows), np.float64)
-        run = self._specialist.kernel
-        done = run(self._block, rows, scores, learn)
+    def _complete(
+        self, rows: F64, quantiles: tuple[float, ...], middle: int, centrality: float
+    ) -> F64:
+        """Quantiles of the trees' completions, float64 (n, quantiles, features)."""
+        ranks = np.maximum(np.ceil(np.array(quantiles) * self._trees).astype(np.int64) - 1, 0)
+        out = np.empty((len(rows), len(ranks), self._features))
+        field.complete_rows(self._block, rows, ranks, middle, centrality, out)
+        return out
+
+    def _follow(self, rows: F64) -> None:
+        """Make records part of the shingles to come."""
+        done = 0
+        while True:
+            done += step.follow_rows(self._block, rows[done:])
+            if done == len(rows):
+                return
+            self._block = grown(self._block)
+
+    def _explained(self, rows: F64, scores: F64) -> Shares:
+        """Attribution of records that were given scores; without records of the one learnt last."""
+        shape = self.shape
+        kind = int(self._header()[state.SCORE])
+        shares = np.zeros((len(scores), 2, shape.dimensions))
+        exponents = {kind: 1.0}
+        if kind == BLEND:
+            exponents = {DEPTH: 1.0, CODISP: blend_exponent(shape.features)}
+        for fold, exponent in exponents.items():
+            own, parts, _ = self._ask(rows, ask.WHY, 1, fold)
+            part = scores * (exponent / sum(exponents.values()))
+            weight = np.divide(part, own, out=0.0 * own, where=own > 0.0)
+            shares += parts[:, 0] * weight[:, None, None]
+        return Shares(scores.copy(), *self._faces(shares))
+
+    def _ask(
+        self, rows: F64, question: int, parts: int, score: int = DEPTH
+    ) -> tuple[F64, F64, I64]:
+        """Scores (n,), shares (n, parts, 2, dimensions) and slots (n, trees); see `rcf.ask`.
+
+        Without records n is 1: the one learnt last is asked about.
+        """
+        shape, count = self.shape, max(len(rows), 1)
+        scores = np.empty(count)
+        shares = np.zeros((count, parts, 2, shape.dimensions))
+        slots = np.empty((count, 0 if parts else shape.trees), np.int64)
+        done = ask.ask_rows(
+            self._block, rows, question, score, scores, shares.reshape(-1), slots.reshape(-1)
+        )
         if done < 0:
             refuse_value(rows, -1 - done)
-        while done < len(rows):
+        return scores, shares, slots
+
+    def _faces(self, shares: F64) -> tuple[F64, F64]:
+        """Shares (n, 2, dimensions) as high and low, (n, shingle_size, features) each."""
+        shape = self.shape
+        both = shares.reshape(len(shares), 2, shape.shingle_size, shape.features)
+        return both[:, 0], both[:, 1]
+
+    def _run(self, rows: F64, scores: F64, learn: bool, stop: float = _NEVER) -> int:
+        """Score records, and learn them if told to; records done, the last of which may stop it."""
+        run = self._specialist.kernel
+        done = run(self._block, rows, scores, stop, learn)
+        if done < 0:
+            refuse_value(rows, -1 - done)
+        while done < len(rows) and not (done > 0 and scores[done - 1] >= stop):
             self._block = grown(self._block)
-            done += run(self._block, rows[done:], scores[done:], learn)
-        self._specialist.note(len(rows), self._trees)
-        return scores
+            done += run(self._block, rows[done:], scores[done:], stop, learn)
+        self._specialist.note(done, self._trees)
+        return done

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core import config as _config
+from numba.extending import register_jitable
 
 from rcf.callee import CalleeCompiler
 
@@ -96,6 +97,12 @@ def kernel(function: _Function) -> _Function:
         "pipeline_class": CalleeCompiler,
     }
     compiled: _Function = numba.njit(function, nogil=True, error_model="numpy", **callee)
+    return compiled
+
+
+def formula(function: _Function) -> _Function:
+    """Let kernels call `function`, which stays plain Python for Python."""
+    compiled: _Function = register_jitable(function)
     return compiled
 
 

@@ -40,6 +40,17 @@ def uniform(states: U64, tree: Int) -> float:
     return np.float64(next_u64(states, tree) >> np.uint64(11)) * _DOUBLE
 
 
+@kernel
+def hashed(states: U64, tree: Int, salt: Int) -> float:
+    """Uniform on [0, 1), a function of `states[tree]` and `salt`; no state changes."""
+    z = states[tree] ^ (np.uint64(salt) * _GAMMA)
+    for _ in range(2):
+        z = (z ^ (z >> np.uint64(30))) * _MIX_1
+        z = (z ^ (z >> np.uint64(27))) * _MIX_2
+        z = z ^ (z >> np.uint64(31))
+    return np.float64(z >> np.uint64(11)) * _DOUBLE
+
+
 def seed_states(seed: int, count: int, first: int = 0) -> U64:
     """Independent states for trees `first` … from one seed in [0, 2^64). uint64 (count,)."""
     steps = np.arange(first + 1, first + count + 1, dtype=np.uint64)

@@ -31,7 +31,7 @@ import numpy as np
 
 from rcf.box import hold_points
 from rcf.cut import leaf_slot, separation_wide
-from rcf.jit import kernel
+from rcf.jit import formula, kernel
 from rcf.pair import base_of, mass_of, row_of
 from rcf.path import Query, Walk
 from rcf.points import same_point
@@ -233,5 +233,10 @@ def blended(forest: Forest, depth: float, displacement: float) -> float:
     for tree in range(forest.trees):
         mass += forest.sizes[tree]
     ordinary = _ANOMALOUS_SHARE * mass / forest.trees
-    exponent = 0.5 - 0.5 / forest.features
-    return depth * (displacement / ordinary) ** exponent
+    return float(depth * (displacement / ordinary) ** blend_exponent(forest.features))
+
+
+@formula
+def blend_exponent(features: Int) -> float:
+    """The exponent of displacement in the blend; that of depth is 1."""
+    return 0.5 - 0.5 / features

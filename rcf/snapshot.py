@@ -1,4 +1,4 @@
-"""Versioned, checksummed bytes <-> forests and detectors; no pickle.
+"""Versioned, checksummed bytes <-> forests, detectors, forecasters and series; no pickle.
 
     magic "RCFS" | version u16 | kind u16 | length u64 | BLAKE2b-128 of the payload | payload
 
@@ -18,15 +18,19 @@ import numpy as np
 from rcf import alert, many, state, step
 from rcf.detector import Detector, Recent, Settings
 from rcf.errors import SnapshotError
+from rcf.forecast import WORDS
+from rcf.forecaster import Forecaster
+from rcf.gaps import METHODS
+from rcf.series import Series
 from rcf.state import U8, Shape
 from rcf.threshold import MODES
 
 VERSION = 2
-FOREST, DETECTOR = 1, 2
+FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 
 #: The oldest version of each kind that can be read. A detector of version 1 had one forest and
 #: another threshold, whose state means nothing to this one.
-OLDEST = {FOREST: 1, DETECTOR: 2}
+OLDEST = {FOREST: 1, DETECTOR: 2, FORECASTER: 2, SERIES: 2}
 
 #: Sections that hold information; the rest follows from them (`rcf.step.rebuild`).
 SAVED = (
@@ -48,6 +52,8 @@ _SHAPE = struct.Struct("<9q")
 _DETECTOR = struct.Struct("<5qd2q3d")
 _LENGTH = struct.Struct("<q")
 _MODES = {number: name for name, number in MODES.items()}
+#: Treatment of gaps, whether the forest learns, features, bytes of the forecaster (0: none).
+_SERIES = struct.Struct("<4q")
 _MAGIC = b"RCFS"
 
 
@@ -185,3 +191,47 @@ def detector_from_bytes(data: bytes) -> Detector:
     if any(forest.features != features for forest in detector.views):
         raise SnapshotError("snapshot inconsistent: its forests differ in features")
     return detector
+
+
+def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
+    """Bytes of a forecaster: coverage, then its state."""
+    coverage, known = forecaster.parts()
+    return _seal(FORECASTER, struct.pack("<d", coverage) + known.tobytes())
+
+
+def forecaster_from_bytes(data: bytes) -> Forecaster:
+    """Forecaster of bytes; raises SnapshotError."""
+    payload = _open(FORECASTER, data)
+    words = (len(payload) - 8) // 8
+    if len(payload) % 8 or words < WORDS or words % WORDS:
+        raise SnapshotError(f"snapshot inconsistent: {len(payload)} bytes are no forecaster")
+    known = np.frombuffer(payload[8:], np.float64).reshape(-1, WORDS).copy()
+    return Forecaster.of_parts(struct.unpack_from("<d", payload)[0], known)
+
+
+def series_to_bytes(series: Series) -> bytes:
+    """Bytes of a series: treatment of gaps, last record, forecaster, detector, each sealed."""
+    fill, last = series.parts()
+    forecasts = b"" if series.forecaster is None else forecaster_to_bytes(series.forecaster)
+    missing = METHODS.index(series.missing)
+    head = _SERIES.pack(missing, series.learning, len(last), len(forecasts))
+    parts = (head, fill.tobytes(), last.tobytes(), forecasts, detector_to_bytes(series.detector))
+    return _seal(SERIES, b"".join(parts))
+
+
+def series_from_bytes(data: bytes) -> Series:
+    """Series of bytes; raises SnapshotError."""
+    payload = _open(SERIES, data)
+    try:
+        missing, learning, features, length = _SERIES.unpack_from(payload)
+        numbers = np.frombuffer(payload, np.float64, 2 * features, _SERIES.size)
+        method = METHODS[missing]
+    except (struct.error, ValueError, IndexError) as error:
+        raise SnapshotError(f"snapshot inconsistent: {error}") from error
+    at = _SERIES.size + numbers.nbytes
+    forecaster = forecaster_from_bytes(bytes(payload[at : at + length])) if length else None
+    detector = detector_from_bytes(bytes(payload[at + length :]))
+    if detector.forest.features != features:
+        raise SnapshotError("snapshot inconsistent: series and forest differ in features")
+    fill, last = numbers[:features].copy(), numbers[features:].copy()
+    return Series.of_parts(detector, forecaster, method, fill, last, learning != 0)

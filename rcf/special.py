@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from rcf import state
+from rcf.ask import ask_rows
 from rcf.fixed import KERNELS, MANY, Kernel, ManyKernel
 from rcf.jit import CACHE_DIRECTORY, INTERPRETED, config
 from rcf.many import run_narrow
@@ -116,18 +117,21 @@ def for_many(row: RowShape) -> Specialist[ManyKernel]:
 
 
 def warm(rows: Iterable[tuple[int, int]] = (), many: Iterable[tuple[int, int]] = ()) -> None:
-    """Compile kernels into the cache: the one of any shape, and those of the given rows.
+    """Compile kernels into the cache: those of any shape, and those of the given rows.
 
     Args:
         rows: (groups, tail) of box rows, keys of `KERNELS`.
         many: The same for many forests, keys of `MANY`.
     """
-    values, scores = np.zeros((1, 1)), np.empty(1)
-    run_rows(state.allocate(_smallest(1, 0)), values, scores, False)
+    values, scores, stop = np.zeros((1, 1)), np.empty(1), np.inf
+    run_rows(state.allocate(_smallest(1, 0)), values, scores, stop, False)
+    ask_rows(
+        state.allocate(_smallest(1, 0)), values, 0, 0, scores, np.zeros(2), np.empty(0, np.int64)
+    )
     for groups, tail in rows:
         dimensions = 8 * groups + tail
         block = state.allocate(_smallest(dimensions, 0))
-        KERNELS[groups, tail](block, np.zeros((1, dimensions)), scores, False)
+        KERNELS[groups, tail](block, np.zeros((1, dimensions)), scores, stop, False)
         _mark_ready(_ONE, (groups, tail))
     for groups, tail in many:
         dimensions = 8 * groups + tail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.arguments import LARGEST
 from rcf.box import free_all_rows, short_of_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
@@ -61,9 +62,6 @@ from rcf.state import (
 )
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
-
-#: Largest magnitude a value may have: the largest finite float32.
-LARGEST = float(np.finfo(np.float32).max)
 
 
 @kernel
@@ -307,7 +305,15 @@ def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bo
 
 
 @kernel
-def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout: PairLayout) -> Int:
+def run(
+    block: U8,
+    values: F64,
+    scores: F64,
+    stop: float,
+    learn: bool,
+    row: RowShape,
+    layout: PairLayout,
+) -> Int:
     """`run_rows` for one shape of box rows and one layout, known while compiling or not."""
     bad = first_invalid(values)
     if bad >= 0:
@@ -316,33 +322,64 @@ def run(block: U8, values: F64, scores: F64, learn: bool, row: RowShape, layout:
     window = make_window(forest, values)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done, seen = len(scores), forest.header[RECORDS]
-    for i in range(len(scores)):
+    done, seen = len(values), forest.header[RECORDS]
+    for i in range(len(values)):
         if learn and (short_of_rows(forest) or not has_room(forest)):
             done = i
             break
         scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
+        if scores[i] >= stop:
+            done = i + 1
+            break
     keep_alive(window)
     keep_alive(room)
     return done
 
 
 @entry
-def run_rows(block: U8, values: F64, scores: F64, learn: bool) -> Int:
+def run_rows(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
     """Score each record and, if `learn`, learn it.
 
     Args:
         block: uint8, a forest's block; changed in place if `learn`.
         values: float64 (records, features), C order.
         scores: float64 (records,), out; NaN while warming.
+        stop: The record with a score as high as this is the last that is taken; infinite: all are.
         learn: Whether to learn; if not, records are scored as a continuation of the stream, and
             nothing changes.
 
     Returns:
-        Records done: fewer than given if there is no room to keep one more point or box. Below 0
-        where a value is no finite float32: -1 minus its flat index; nothing was done then.
+        Records done: fewer than given if there is no room to keep one more point or box, or up to
+        the one that stops it. Below 0 where a value is no finite float32: -1 minus its flat index;
+        nothing was done then.
     """
-    return run(block, values, scores, learn, row_of(block), fixed_layout(False))
+    return run(block, values, scores, stop, learn, row_of(block), fixed_layout(False))
+
+
+@entry
+def follow_rows(block: U8, values: F64) -> Int:
+    """Let records become part of the shingles to come without learning them.
+
+    Args:
+        block: uint8, a forest's block; changed in place.
+        values: float64 (records, features), each a finite float32.
+
+    Returns:
+        Records done: fewer than given if there is no room to keep a point that one overwrites.
+    """
+    forest = open_forest(block, row_of(block), fixed_layout(False))
+    record = np.empty(forest.features, np.float32)
+    done = len(values)
+    for i in range(len(values)):
+        if not has_room(forest):
+            done = i
+            break
+        copy_values(record, 0, values[i])
+        write_record(forest, record, 0)
+        if is_wide(forest, record, 0, forest.features):
+            forest.header[WIDE] = 1
+    keep_alive(block)
+    return done
 
 
 @entry

@@ -74,6 +74,16 @@ def scale_for(score: str, sample_size: int) -> tuple[float, float]:
     return 0.5, (math.log2(sample_size + 1) - 0.5) / sample_size
 
 
+def lowest_threshold(bar: Bar) -> float:
+    """The raw score below which no record can be an anomaly; minus infinity where there is none."""
+    lowest = {AUTOMATIC: _ORDINARY, BUDGET: _CALM}
+    if bar.mode == FIXED:
+        return bar.level
+    if bar.mode in lowest:
+        return (lowest[bar.mode] - bar.offset) / bar.scale
+    return -math.inf
+
+
 @kernel
 def observe(state: F64, value: float) -> None:
     """Count a score, on the scale of inverse depth, for mean and deviation."""

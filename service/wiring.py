@@ -215,9 +215,14 @@ def load_kernels() -> None:
     Those for a restore and for a change of the decay too: they would keep records waiting later.
     """
     detector = rcf.Detector(features=1, shingle_size=2, trees=2, sample_size=16, seed=1)
-    detector.process(np.sin(np.arange(64.0)).reshape(-1, 1))
-    detector = rcf.Detector.from_bytes(detector.to_bytes())
-    detector.forest.set_time_decay(0.01)
+    values = np.sin(np.arange(64.0)).reshape(-1, 1)
+    series = rcf.Series(detector, coverage=0.9, missing="forest")
+    series.process(values)
+    values[-1] = np.nan
+    series.process(values, explain="all")
+    series = rcf.Series.from_bytes(series.to_bytes())
+    series.forecast(1)
+    series.detector.forest.set_time_decay(0.01)
 
 
 def spare_the_collector() -> None:

@@ -36,6 +36,7 @@ ARROWS = {
         "service.engine.checks",
         "service.engine.errors",
         "service.engine.ports",
+        "service.engine.reasons",
         "service.engine.records",
         "service.engine.replay",
         "service.engine.times",
@@ -56,27 +57,32 @@ CORE = [
     "jit",
     "pointer row layout",
     "state",
-    "rng vector flat smooth usual arguments",
-    "cut points reservoir pair",
+    "rng vector flat smooth usual arguments gaps shares",
+    "cut points reservoir pair faces dialects hotspots threshold",
     "path",
     "box",
     "score",
-    "tree block",
-    "step",
-    "many",
-    "fixed",
+    "tree block attribution neighbours alert",
+    "step density",
+    "many ask field regression band",
+    "forecast fixed",
     "special",
-    "threshold",
-    "alert",
     "forest forests",
-    "detector",
+    "forecaster detector",
+    "series",
     "snapshot",
     "archive",
 ]
 RANKS = {name: rank for rank, row in enumerate(CORE) for name in row.split()}
 
 #: `to_bytes` of these reach up to what writes them, when it is called.
-REACH_UP = {("forest", "snapshot"), ("detector", "snapshot"), ("forests", "archive")}
+REACH_UP = {
+    ("forest", "snapshot"),
+    ("detector", "snapshot"),
+    ("forecaster", "snapshot"),
+    ("series", "snapshot"),
+    ("forests", "archive"),
+}
 
 #: A library from elsewhere -> the only places that may import it.
 HOMES = {

@@ -1,19 +1,24 @@
-"""`rcf.Detector` behind the engine's `DetectorFactory`."""
+"""`rcf.Series` behind the engine's `DetectorFactory`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import rcf
 from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
 from service.engine.ports import SeriesDetector
 
+COVERAGE = 0.9
+"""Share of values that the band of a forecast is to hold."""
+
 
 class ForestFactory:
-    """Makes detectors of the library `rcf`."""
+    """Makes series of the library `rcf`."""
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing; see the port."""
-        return rcf.Detector(
+        detector = rcf.Detector(
             features=len(config.features),
             shingle_size=config.shingle_size,
             smoothing=config.smoothing,
@@ -29,21 +34,32 @@ class ForestFactory:
             budget=config.alert_budget,
             window=config.alert_budget_s,
         )
+        return rcf.Series(detector, **_settings(config))
 
     def restore(self, data: bytes) -> SeriesDetector:
         """Make the detector that wrote these bytes; see the port."""
         try:
-            return rcf.Detector.from_bytes(data)
+            return rcf.Series.from_bytes(data)
         except rcf.SnapshotError as error:
             raise CorruptSnapshot("detector", str(error)) from error
 
-    def adjust(self, detector: rcf.Detector, config: StreamConfig) -> None:
-        """Set the time decay and all that sets thresholds; see the port."""
-        detector.set_time_decay(config.time_decay)
-        detector.set_threshold(
+    def adjust(self, series: rcf.Series, config: StreamConfig) -> None:
+        """Set time decay, forecast, gaps, learning and all that sets thresholds; see the port."""
+        series.adjust(**_settings(config))
+        series.detector.set_time_decay(config.time_decay)
+        series.detector.set_threshold(
             config.threshold,
             level=config.threshold_level,
             cool_down=config.cool_down,
             budget=config.alert_budget,
             window=config.alert_budget_s,
         )
+
+
+def _settings(config: StreamConfig) -> dict[str, Any]:
+    return {
+        "coverage": COVERAGE if config.forecast else None,
+        "missing": config.missing,
+        "fill": config.fill,
+        "learning": config.learning,
+    }

@@ -17,6 +17,7 @@ from service.api import (
     partitions,
     records,
     results,
+    series,
     streams,
 )
 from service.api.context import Context
@@ -53,6 +54,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         records,
         results,
         events,
+        series,
         partitions,
         messages,
         operations,

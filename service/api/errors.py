@@ -12,6 +12,7 @@ from starlette.responses import Response
 from service.api.problems import Problem, shorten
 from service.engine.errors import (
     Backpressure,
+    Elsewhere,
     EngineError,
     Halted,
     InvalidParameter,
@@ -19,6 +20,7 @@ from service.engine.errors import (
     NeedsNewModel,
     StreamExists,
     TransientError,
+    UnknownSeries,
     UnknownStream,
 )
 
@@ -57,6 +59,10 @@ def as_problem(error: EngineError) -> Problem:  # noqa: PLR0911  (one line per e
             )
         case UnknownStream():
             return Problem("stream-not-found", str(error), field="stream", value=error.stream)
+        case UnknownSeries():
+            return Problem("series-not-found", str(error), field="key", value=error.key)
+        case Elsewhere():
+            return Problem("served-elsewhere", str(error), partition=error.partition)
         case NeedsNewModel():
             return Problem("needs-new-model", str(error), fields=list(error.changed))
         case StreamExists():

@@ -132,12 +132,12 @@ def _header(cells: list[str]) -> list[str]:
 
 def _row_encoder(names: list[str]) -> Callable[[list[str]], bytes]:
     def bare(cells: list[str]) -> bytes:
-        return _encode({"values": [_cell(cell) for cell in cells]})
+        return _encode({"values": [_value(cell) for cell in cells]})
 
     def named(cells: list[str]) -> bytes:
         if len(cells) != len(names):
             return bare(cells)  # the decoder then says how many values there are and should be
-        values: dict[str, float | str] = {}
+        values: dict[str, float | str | None] = {}
         record: dict[str, object] = {"values": values}
         for name, cell in zip(names, cells, strict=True):
             if name == KEY_COLUMN:
@@ -145,10 +145,15 @@ def _row_encoder(names: list[str]) -> Callable[[list[str]], bytes]:
             elif name == TIME_COLUMN:
                 record["timestamp"] = _cell(cell)
             else:
-                values[name] = _cell(cell)
+                values[name] = _value(cell)
         return _encode(record)
 
     return named if names else bare
+
+
+def _value(cell: str) -> float | str | None:
+    """What a cell says of a value: nothing where it is empty."""
+    return _cell(cell) if cell.strip() else None
 
 
 def _cell(cell: str) -> float | str:

@@ -36,6 +36,12 @@ KINDS = {
         Kind("not-found", 404, "No such address", "See /docs for the addresses there are."),
         Kind("stream-not-found", 404, "No such stream", "Create it with PUT /v1/streams/{stream}."),
         Kind(
+            "series-not-found",
+            404,
+            "No such series",
+            "Its first record makes it; the `key` must be that of its records.",
+        ),
+        Kind(
             "method-not-allowed",
             405,
             "The address does not know this method",
@@ -59,6 +65,12 @@ KINDS = {
             415,
             "The content type is not supported",
             "Send one of `allowed`.",
+        ),
+        Kind(
+            "served-elsewhere",
+            421,
+            "Another process runs the series' partition",
+            "Ask the one whose GET /v1/streams/{stream}/partitions says `live` of it.",
         ),
         Kind(
             "invalid-parameter",

@@ -13,6 +13,8 @@ from service.api.problems import KINDS, MEDIA_TYPE
 from service.engine.config import (
     CHANGES,
     DECODERS,
+    EXPLAIN,
+    MISSING,
     SCORES,
     THRESHOLDS,
     Change,
@@ -122,6 +124,13 @@ _SETTABLE: dict[str, Schema] = {
         "JSON array, `number` one number, `csv` one line of numbers with commas, `auto` any of "
         "the first three. All of them read flat JSON too.",
     },
+    "explain": {
+        "type": "string",
+        "enum": list(EXPLAIN),
+        "default": _DEFAULTS["explain"],
+        "description": "Which results have an `attribution`. Of each record it costs several times "
+        "its score.",
+    },
     "dead_letter_share": {
         "type": "number",
         "minimum": 0,
@@ -136,6 +145,32 @@ _SETTABLE: dict[str, Schema] = {
         "A partition halts after so many dead letters in a row; 0 never halts it.",
         "dead_letter_run",
     ),
+    "forecast": {
+        "type": "boolean",
+        "default": _DEFAULTS["forecast"],
+        "description": "Whether results say what each value was expected to be, with a band that "
+        "holds 90 of 100 values, and `…/forecast` tells what comes next.",
+    },
+    "missing": {
+        "type": "string",
+        "enum": list(MISSING),
+        "default": _DEFAULTS["missing"],
+        "description": "What stands in the place of a missing value (null, or a name left out): "
+        "nothing, so that the record is an error; the last known value; zero; the number in "
+        "`fill`; what the forest or the forecast expects there.",
+    },
+    "fill": {
+        "type": ["array", "null"],
+        "items": {"type": "number"},
+        "default": None,
+        "description": "One number for each feature where `missing` is `fixed`, else null.",
+    },
+    "learning": {
+        "type": "boolean",
+        "default": _DEFAULTS["learning"],
+        "description": "Whether forests learn. Where they do not, records are scored against "
+        "what was learnt before; thresholds and forecasts follow the records all the same.",
+    },
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -152,7 +187,25 @@ _NAMES: Schema = {
     "description": "Names of a record's values, in order.",
 }
 
+
+def _object(properties: dict[str, Schema]) -> Schema:
+    """An object that has all of these members."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _about_record(answer: dict[str, Schema]) -> Schema:
+    """An answer about one record."""
+    asked: dict[str, Schema] = {
+        "stream": {"type": "string"},
+        "key": {"type": "string"},
+        "values": {"type": "array", "items": {"type": "number"}},
+    }
+    return _object(asked | answer)
+
+
 _PUBLISHED = components("#/components/schemas/{name}")
+
+_NUMBERS: Schema = {"type": "array", "items": {"type": "number"}}
 
 COMPONENTS: dict[str, Schema] = {
     "Record": _PUBLISHED["Record"],
@@ -169,6 +222,7 @@ COMPONENTS: dict[str, Schema] = {
     },
     "Result": _PUBLISHED["Result"],
     "Reason": _PUBLISHED["Reason"],
+    "FeatureReason": _PUBLISHED["FeatureReason"],
     "Results": {
         "type": "object",
         "required": ["results"],
@@ -235,6 +289,131 @@ COMPONENTS: dict[str, Schema] = {
             }
         },
     },
+    "Explanation": _about_record(
+        {
+            "score": {"type": ["number", "null"], "description": "Null while warming."},
+            "attribution": {
+                "type": "array",
+                "items": {"$ref": "#/components/schemas/FeatureReason"},
+                "description": "What each feature contributes, most first; `high` and `low` of all "
+                "sum to the score.",
+            },
+        }
+    ),
+    "Density": _about_record(
+        {
+            "density": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": 1000,
+                "description": "Mass over volume around the point; null while warming.",
+            },
+            "distance": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "description": "How far the point lies from what is around it, in the unit of the "
+                "values; null while warming.",
+            },
+            "features": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "feature": {"type": "string"},
+                        **{
+                            name: {"type": "number", "minimum": 0}
+                            for name in (
+                                "density_high",
+                                "density_low",
+                                "distance_high",
+                                "distance_low",
+                            )
+                        },
+                    }
+                ),
+                "description": "Shares by the side on which the value lies; they sum to the two.",
+            },
+        }
+    ),
+    "Neighbours": _about_record(
+        {
+            "neighbours": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "distance": {
+                            "type": "number",
+                            "minimum": 0,
+                            "description": "Euclidean, over all records of the point.",
+                        },
+                        "trees": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "description": "How many trees find it nearest.",
+                        },
+                        "records": {
+                            "type": "array",
+                            "items": {"type": "array", "items": {"type": "number"}},
+                            "description": "Its records, oldest first.",
+                        },
+                        "ago": {
+                            "type": "array",
+                            "items": {"type": ["integer", "null"], "minimum": 0},
+                            "description": "How many records before the series' newest one it "
+                            "ended, for each time it came; null: longer ago than is known.",
+                        },
+                    }
+                ),
+                "description": "Nearest first; none while warming.",
+            }
+        }
+    ),
+    "Forecast": _object(
+        {
+            "stream": {"type": "string"},
+            "key": {"type": "string"},
+            "forecast": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "lead": {"type": "integer", "minimum": 1, "description": "Records ahead."},
+                        "expected": _NUMBERS,
+                        "lower": _NUMBERS,
+                        "upper": _NUMBERS,
+                    }
+                ),
+                "description": "The records to come, in order; empty before a series' first. Bands "
+                "are calibrated to hold 90 of 100 values up to lead 16; further on they grow with "
+                "the square root of the lead.",
+            },
+        }
+    ),
+    "Hotspots": _object(
+        {
+            "stream": {"type": "string"},
+            "key": {"type": "string"},
+            "hotspots": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "density": {
+                            "type": "number",
+                            "minimum": 0,
+                            "description": "Records over size: the product of the extents, each "
+                            "counted as the radius at least.",
+                        },
+                        "low": {"type": "array", "items": {"type": "number"}},
+                        "high": {"type": "array", "items": {"type": "number"}},
+                        "records": {"type": "integer", "minimum": 1},
+                        "holds_newest": {
+                            "type": "boolean",
+                            "description": "Whether the newest record lies in it or within the "
+                            "radius of its box.",
+                        },
+                    }
+                ),
+            },
+        }
+    ),
     "StreamFields": {
         "type": "object",
         "additionalProperties": False,
@@ -370,6 +549,26 @@ APPEND = _operation(
     "result-timeout",
     requestBody=_APPEND_BODY,
 )
+_SERIES = (*_STREAM, "series-not-found", "served-elsewhere")
+_ONE_RECORD: Schema = {
+    "required": True,
+    "content": {
+        JSON: {"schema": {"$ref": "#/components/schemas/Record"}, "example": examples.RECORD}
+    },
+}
+
+
+def _about(schema: str, description: str) -> Schema:
+    """An operation that answers a question about one record."""
+    responses: dict[int | str, Schema] = {200: _json(schema, description)}
+    return _operation(responses, *_BODY, *_SERIES, "invalid-records", requestBody=_ONE_RECORD)
+
+
+EXPLAIN_RECORD = _about("Explanation", "The score, and why.")
+DENSITY = _about("Density", "How crowded it is.")
+NEIGHBOURS = _about("Neighbours", "What resembles it.")
+HOTSPOTS = _operation({200: _json("Hotspots", "The crowds.")}, *_SERIES)
+FORECAST = _operation({200: _json("Forecast", "What comes next.")}, *_SERIES)
 PUT_STREAM = _operation(
     {
         200: _json("Stream", "Changed, or as it was."),

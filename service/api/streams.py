@@ -42,8 +42,13 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     max_series: int | Optional = msgspec.UNSET
     retention: int | Optional = msgspec.UNSET
     decoder: str | Optional = msgspec.UNSET
+    explain: str | Optional = msgspec.UNSET
     dead_letter_share: float | Optional = msgspec.UNSET
     dead_letter_run: int | Optional = msgspec.UNSET
+    forecast: bool | Optional = msgspec.UNSET
+    missing: str | Optional = msgspec.UNSET
+    fill: list[float] | Optional | None = msgspec.UNSET
+    learning: bool | Optional = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(StreamBody).decode
@@ -113,6 +118,8 @@ def _read(body: bytes) -> dict[str, Any]:
     given = {name: value for name, value in pairs if value is not msgspec.UNSET}
     if "features" in given:
         given["features"] = _names(given["features"])
+    if given.get("fill") is not None:
+        given["fill"] = tuple(given["fill"])
     return given
 
 

@@ -178,6 +178,9 @@ def score(
     score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.BLEND,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say what each column contributes to anomalies.")
+    ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Also draw everything into this HTML file.")
     ] = None,
@@ -198,6 +201,7 @@ def score(
         score=score.value,
         seed=seed,
         format="csv" if format is Format.CSV else "jsonl",
+        explain=explain,
         plot=plot,
     )
     with _reader_may_leave():

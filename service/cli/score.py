@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -18,6 +19,7 @@ import rcf
 from service.cli.errors import CommandError
 from service.cli.plot import Series, write_html
 from service.cli.table import Chunk, Columns, Table, open_text
+from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
 
@@ -38,12 +40,16 @@ class Options:
     score: str = "blend"
     seed: int = 0
     format: Format = "csv"
+    explain: bool = False
     plot: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Rows of one chunk with their judgement; score, threshold NaN while warming."""
+    """Rows of one chunk with their judgement; score, threshold NaN while warming.
+
+    `why` has the attributions of anomalies by their place in the chunk, where they were asked for.
+    """
 
     first_row: int
     times: list[str]
@@ -51,6 +57,7 @@ class Judged:
     score: NDArray[np.float64]
     threshold: NDArray[np.float64]
     grade: NDArray[np.float64]
+    why: dict[int, rcf.Shares]
 
 
 @dataclass(slots=True)
@@ -120,7 +127,7 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
         table = Table(text, time=options.time, columns=options.columns)
         detector = _detector(options, table.columns)
         say(_what_is_used(table.columns, detector))
-        writer = _writer(options.format, out, table.columns)
+        writer = _writer(options, out, table.columns)
         for judged in _judge(table, detector, options):
             writer(judged)
             summary.add(judged)
@@ -172,16 +179,18 @@ def _judge(table: Table, detector: rcf.Detector, options: Options) -> Iterator[J
     chunk_rows = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
     with _progress() as advance:
         for chunk in table.chunks(chunk_rows):
-            yield _judge_chunk(chunk, first_row, detector)
+            yield _judge_chunk(chunk, first_row, detector, explain=options.explain)
             first_row += len(chunk.values)
             advance(len(chunk.values))
 
 
-def _judge_chunk(chunk: Chunk, first_row: int, detector: rcf.Detector) -> Judged:
+def _judge_chunk(chunk: Chunk, first_row: int, detector: rcf.Detector, *, explain: bool) -> Judged:
     values = np.array(chunk.values, dtype=np.float64)
-    judgement = detector.process(values)
+    judgement, why = (
+        detector.process_explained(values) if explain else (detector.process(values), {})
+    )
     return Judged(
-        first_row, chunk.times, values, judgement.score, judgement.threshold, judgement.grade
+        first_row, chunk.times, values, judgement.score, judgement.threshold, judgement.grade, why
     )
 
 
@@ -197,19 +206,24 @@ def _progress() -> Iterator[Callable[[int], None]]:
         yield lambda rows: progress.advance(task, rows)
 
 
-def _writer(form: Format, out: IO[str], columns: Columns) -> Callable[[Judged], None]:
-    return _csv_writer(out, columns) if form == "csv" else _jsonl_writer(out, columns)
+def _writer(options: Options, out: IO[str], columns: Columns) -> Callable[[Judged], None]:
+    if options.format == "csv":
+        return _csv_writer(out, columns, explain=options.explain)
+    return _jsonl_writer(out, columns)
 
 
-def _csv_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
+def _csv_writer(out: IO[str], columns: Columns, *, explain: bool) -> Callable[[Judged], None]:
     rows = csv.writer(out, lineterminator="\n")
     time = [] if columns.time is None else [columns.names[columns.time]]
-    rows.writerow([*time, *columns.feature_names, "score", "threshold", "grade", "anomaly"])
+    shares = [f"{name} {side}" for side in ("high", "low") for name in columns.feature_names]
+    head = [*time, *columns.feature_names, "score", "threshold", "grade", "anomaly"]
+    rows.writerow([*head, *(shares if explain else [])])
 
     def write(judged: Judged) -> None:
         for index, line in enumerate(judged.values.tolist()):
             time = judged.times[index : index + 1]
-            rows.writerow([*time, *line, *_judgement(judged, index, missing="").values()])
+            judgement = _judgement(judged, index, missing="").values()
+            rows.writerow([*time, *line, *judgement, *_shares(judged, index, len(line), explain)])
         out.flush()
 
     return write
@@ -223,10 +237,21 @@ def _jsonl_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
                 row["time"] = judged.times[index]
             row["values"] = dict(zip(columns.feature_names, line, strict=True))
             row |= _judgement(judged, index, missing=None)
+            if index in judged.why:
+                reasons = reasons_of(columns.feature_names, judged.why[index], len(line))
+                row["attribution"] = msgspec.to_builtins(reasons)
             out.write(json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n")
         out.flush()
 
     return write
+
+
+def _shares(judged: Judged, index: int, features: int, explain: bool) -> list[float | str]:
+    """What each feature contributes, above and then below; empty cells where nobody asked why."""
+    if index not in judged.why:
+        return [""] * (2 * features if explain else 0)
+    shares = judged.why[index].by_feature()
+    return [*shares.high[0].tolist(), *shares.low[0].tolist()]
 
 
 def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]:

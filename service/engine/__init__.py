@@ -6,8 +6,10 @@ Map, in the order a record meets them:
 - `records`     the facts that travel: records, batches, results, transactions
 - `ports`       what the engine asks of the world: log, snapshot store, decoder, metrics, clock
 - `outcome`     a result as readers get it
+- `reasons`     what each feature contributes to a score
 - `carried`     what of a record travels on with its result
 - `pipeline`    one partition: a batch in, results out; sync and pure
+- `asking`      questions to a series that change nothing of it
 - `detectors`   one detector per series: create, count, mark as changed
 - `control`     configuration changes as records of the log
 - `halting`     where too many dead letters stop a partition

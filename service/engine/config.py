@@ -22,6 +22,10 @@ SCORES = ("blend", "codisp", "disp", "depth")
 THRESHOLDS = ("automatic", "budget", "percentile", "sigma", "fixed")
 LEVELS = {"percentile": (50.0, 99.99), "sigma": (1.0, 100.0), "fixed": (0.0, 1e9)}
 """The thresholds that take a level, and from where to where."""
+LARGEST = 3.4e38
+"""Largest magnitude of a value: within float32, in which the forest holds points."""
+MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
+EXPLAIN = ("anomalies", "all", "none")
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -64,6 +68,18 @@ def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_numbers(value: object) -> bool:
+    numbers = isinstance(value, tuple) and all(
+        isinstance(each, int | float) and not isinstance(each, bool) and abs(each) <= LARGEST
+        for each in value
+    )
+    return value is None or numbers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """One stream's configuration; checked when made.
@@ -93,9 +109,18 @@ class StreamConfig:
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
             "number" one number, "csv" one line of numbers with commas, "auto" any of the first
             three. All of them read flat JSON too, for that is what HTTP appends.
+        explain: which results say why: those of "anomalies", "all", "none".
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
+        forecast: whether results say what each value was expected to be, with a band that holds 90
+            of 100 values, and the series tells what comes next. Turned on while the stream runs, it
+            begins with each series' next record.
+        missing: what stands in the place of a missing value (see `rcf.gaps`); "refuse" makes an
+            error of the record. "forecast" needs `forecast`.
+        fill: one number for each feature, for `missing` "fixed"; else None.
+        learning: whether forests learn; thresholds and forecasts follow the records even where
+            they do not.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -137,10 +162,17 @@ class StreamConfig:
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
     )
     decoder: str = _field("live", "auto", DECODERS.__contains__, ", ".join(DECODERS))
+    explain: str = _field("live", "anomalies", EXPLAIN.__contains__, ", ".join(EXPLAIN))
     dead_letter_share: float = _field("live", 0.2, _is_share, "a number from 0 to 1; 0 for never")
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
+    forecast: bool = _field("live", True, _is_flag, "true or false")
+    missing: str = _field("live", "refuse", MISSING.__contains__, ", ".join(MISSING))
+    fill: tuple[float, ...] | None = _field(
+        "live", None, _are_numbers, "a list of numbers, or null"
+    )
+    learning: bool = _field("live", True, _is_flag, "true or false")
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -149,6 +181,7 @@ class StreamConfig:
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
         self._check_threshold()
+        self._check_gaps()
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
@@ -187,6 +220,16 @@ class StreamConfig:
                 f"a number from {low:g} to {high:g} where threshold is {self.threshold!r}",
             )
 
+    def _check_gaps(self) -> None:
+        if self.missing == "forecast" and not self.forecast:
+            raise InvalidParameter("missing", self.missing, "another one where forecast is false")
+        wanted = len(self.features) if self.missing == "fixed" else 0
+        if len(self.fill or ()) != wanted:
+            allowed = (
+                f"{wanted} numbers, one for each feature" if wanted else 'null but for "fixed"'
+            )
+            raise InvalidParameter("fill", self.fill, allowed)
+
     def changed(self, other: StreamConfig) -> tuple[str, ...]:
         """Name the fields, apart from the generation, in which the other one differs."""
         return tuple(
@@ -203,7 +246,7 @@ class StreamConfig:
 DECISIVE = (
     *("name", "features", "shingle_size", "smoothing", "trees", "sample_size", "time_decay"),
     *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
-    *("seed", "output_after", "generation"),
+    *("seed", "output_after", "missing", "fill", "learning", "generation"),
 )
 """The fields that decide what is said of a series, given its records."""
 

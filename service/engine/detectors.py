@@ -67,6 +67,17 @@ class SeriesDetectors:
             self._outdated.discard(key)
         return held
 
+    def look_at(self, key: str) -> SeriesDetector | None:
+        """Return a series' detector to be asked, not to be changed; None when there is none.
+
+        One that sleeps goes on sleeping: a copy is made of it.
+
+        Raises:
+            CorruptSnapshot: no detector wrote the bytes of a series that slept.
+        """
+        held = self._held.get(key)
+        return self._factory.restore(held.to_bytes()) if isinstance(held, _Asleep) else held
+
     def restore(self, key: str, data: bytes) -> None:
         """Take a series over from its bytes; it counts as unchanged.
 

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from service.engine.asking import Question
 from service.engine.config import StreamConfig, that_mean
 from service.engine.control import encode_config
 from service.engine.cursor import decode_cursor
 from service.engine.errors import (
     Backpressure,
     CallerError,
+    Elsewhere,
     EngineError,
     Halted,
     InvalidParameter,
@@ -292,6 +294,25 @@ class Engine:
         check_values(held.entry.config, decoded.values)
         _check_key(decoded.key)
         return decoded
+
+    async def ask(self, stream: str, key: str, question: Question[T]) -> T:
+        """Ask a series' detector, as it is between two batches; nothing is learnt.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            UnknownSeries: it has no series of this key.
+            Elsewhere: another process runs the series' partition.
+            NotReady: the partition does not serve at the moment.
+        """
+        held = self._held(stream)
+        _check_key(key)
+        number = partition_of(key, len(held.tails))
+        runner = self._runners.get(StreamPartition(stream, number))
+        if runner is None and self._ports.foreign is not None:
+            raise Elsewhere(stream, number)
+        if runner is None or runner.state not in ("live", "halted"):
+            raise NotReady(f"{stream}/{number} is not served at the moment")
+        return await runner.ask(key, question)
 
     async def append(self, stream: str, records: Sequence[NewRecord]) -> list[Position]:
         """Take records in, all or none; durable on return, in the order given.

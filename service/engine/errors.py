@@ -63,6 +63,28 @@ class UnknownStream(CallerError):
         super().__init__(f"no stream is named {_short(stream)}")
 
 
+class UnknownSeries(CallerError):
+    """A stream has no series of this key."""
+
+    def __init__(self, stream: str, key: str) -> None:
+        self.stream = stream
+        self.key = key
+        super().__init__(f"stream {stream!r} holds no series with the key {_short(key)}")
+
+
+class Elsewhere(CallerError):
+    """Another process runs the partition, and holds what it has learnt.
+
+    Attributes:
+        stream, partition: which.
+    """
+
+    def __init__(self, stream: str, partition: int) -> None:
+        self.stream = stream
+        self.partition = partition
+        super().__init__(f"{stream}/{partition} is run by another process; ask that one")
+
+
 class StreamExists(CallerError):
     """A stream of this name exists with another configuration.
 

@@ -5,6 +5,7 @@ The published JSON Schema is made from these types, so what stands here is what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "suppressed", "warming", "error", "control"]
+Status = Literal["scored", "imputed", "suppressed", "warming", "error", "control"]
 
 HeldBack = Literal["cool_down", "flat", "budget", "drift"]
 HELD_BACK: dict[int, HeldBack] = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift"}
@@ -27,6 +28,43 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     field: Annotated[str, Meta(description='The field to mend; "" is the record as a whole.')]
     value: Annotated[str | None, Meta(description="What stood there, shortened.")]
     reason: Annotated[str, Meta(description="What is wrong with it.")]
+
+
+class FeatureReason(msgspec.Struct, frozen=True, gc=False):
+    """What one feature contributes to a score."""
+
+    feature: Annotated[str, Meta(description="The feature's name.")]
+    high: Annotated[
+        float,
+        Meta(
+            description="Share of the score that is due to values above what is usual.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    low: Annotated[
+        float,
+        Meta(
+            description="The same of values below.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    direction: Annotated[
+        Literal["high", "low"], Meta(description="`high` where that share is the larger one.")
+    ]
+    strength: Annotated[
+        float,
+        Meta(
+            description="How far the two shares differ: 0 says nothing of the direction.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    lag: Annotated[
+        int,
+        Meta(
+            description="How many records ago the value came that contributes most.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -48,14 +86,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     values: Annotated[
-        list[float] | None,
-        Meta(description="What was scored, in the order of the features; null without a score."),
+        Sequence[float | None] | None,
+        Meta(
+            description="The record's values in the order of the features, null where one is "
+            "missing; null as a whole where the record could not be read."
+        ),
     ]
     status: Annotated[
         Status,
         Meta(
-            description="`warming`: too little seen. `suppressed`: the score reaches the threshold "
-            "and the record is no anomaly, see `held_back`. `error`: no valid record, see `error`. "
+            description="`imputed`: scored, with gaps that were filled, see `filled`. "
+            "`suppressed`: the score reaches the threshold and the record is no anomaly, see "
+            "`held_back`. `warming`: too little seen. `error`: no valid record, see `error`. "
             "`control`: the stream was changed here."
         ),
     ]
@@ -77,6 +119,32 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"pattern": "^[0-9a-f]{16}$"},
         ),
     ]
+    attribution: Annotated[
+        list[FeatureReason] | UnsetType,
+        Meta(
+            description="Why: what each feature contributes to the score, those that contribute "
+            "most first, 32 at most. All features' `high` and `low` sum to the score. Of "
+            "anomalies, or of all records, as the stream's `explain` says."
+        ),
+    ] = UNSET
+    expected: Annotated[
+        list[float] | UnsetType | None,
+        Meta(
+            description="What each value was expected to be before it was seen, in the order of "
+            "the features; null for a series' first record. Only where the stream says `forecast`."
+        ),
+    ] = UNSET
+    lower: Annotated[
+        list[float] | UnsetType | None,
+        Meta(description="Lower end of the band that holds 90 of 100 values, as `expected`."),
+    ] = UNSET
+    upper: Annotated[
+        list[float] | UnsetType | None, Meta(description="Upper end of that band.")
+    ] = UNSET
+    filled: Annotated[
+        list[float] | UnsetType,
+        Meta(description="Only of a record with gaps: the values as they were judged."),
+    ] = UNSET
     error: Annotated[
         Reason | UnsetType, Meta(description="Only with the status `error`: why it has no score.")
     ] = UNSET

@@ -17,13 +17,14 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from service.engine.carried import Count, carried_fields, carried_headers
-from service.engine.config import StreamConfig, model_digest
+from service.engine.config import LARGEST, StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import HELD_BACK, Outcome, Reason, Status
-from service.engine.ports import Decoder, DecoderFactory, Numbers
+from service.engine.outcome import HELD_BACK, FeatureReason, Outcome, Reason, Status
+from service.engine.ports import Decoder, DecoderFactory, Numbers, Told
+from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
     Batch,
     DeadLetter,
@@ -35,8 +36,6 @@ from service.engine.records import (
 from service.engine.series import MAX_KEY
 from service.engine.times import format_ms
 
-LARGEST = 3.4e38
-"""Largest magnitude of a value: within float32, in which the forest holds points."""
 VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 
@@ -47,6 +46,11 @@ Judged = tuple[float | None, ...]
 """Score, threshold, grade, confidence, why it was held back, and when its event began; None where
 there is none."""
 _JUDGED = 6
+_Side = list[float] | UnsetType | None
+Band = tuple[_Side, _Side, _Side]
+"""Expected value, lower and upper end of the band, each a list by feature."""
+NO_BAND: Band = (UNSET, UNSET, UNSET)
+NO_BAND_YET: Band = (None, None, None)
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +60,36 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
     values: list[float]
     others: dict[str, msgspec.Raw] | None
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """What is said of a block's rows, by row number.
+
+    Attributes:
+        judged: one for each row.
+        bands: of rows whose stream forecasts.
+        filled: the values as judged, of rows with gaps.
+        reasons: why, of rows of which the stream wants it said.
+    """
+
+    judged: list[Judged]
+    bands: dict[int, Band] = field(default_factory=dict)
+    filled: dict[int, list[float]] = field(default_factory=dict)
+    reasons: dict[int, list[FeatureReason]] = field(default_factory=dict)
+
+    def add(self, numbers: list[int], told: Told, features: tuple[str, ...]) -> None:
+        """Note what a series says of these rows besides its judgements."""
+        if told.forecast is not None:
+            said = (told.forecast.expected, told.forecast.lower, told.forecast.upper)
+            known = np.isfinite(said[0][:, 0]).tolist()
+            lists = zip(*(each.tolist() for each in said), strict=True)
+            for number, is_known, band in zip(numbers, known, lists, strict=True):
+                self.bands[number] = band if is_known else NO_BAND_YET
+        for row in np.flatnonzero(told.imputed).tolist():
+            self.filled[numbers[row]] = told.values[row].tolist()
+        for row, shares in told.reasons.items():
+            self.reasons[numbers[row]] = reasons_of(features, shares, MOST_FEATURES)
 
 
 @dataclass(slots=True)
@@ -150,8 +184,8 @@ class Pipeline:
         rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(block, rows)
-        judged = self._judge(block, rows, matrix, series)
-        self._emit(output, block, rows, judged)
+        verdicts = self._judge(block, rows, matrix, series)
+        self._emit(output, block, rows, verdicts)
         halt = self.halt
         if halt is None:
             self.limit.advance(len(block))
@@ -177,13 +211,16 @@ class Pipeline:
         return rows
 
     def _check_range(self, rows: list[Row | Reason]) -> Numbers:
-        """Return the rows as (n, features), NaN where there is none; refuse those out of range."""
+        """Return the rows as (n, features), NaN where there is none; refuse those out of range.
+
+        A missing value is NaN too: the decoder has refused it where the stream does.
+        """
         nothing = [np.nan] * len(self.config.features)
         matrix = np.array(
             [nothing if isinstance(row, Reason) else row.values for row in rows],
             dtype=np.float64,
         )
-        fits = (np.abs(matrix) <= LARGEST).all(axis=1)  # false for NaN too
+        fits = ~(np.abs(matrix) > LARGEST).any(axis=1)
         for index in np.flatnonzero(~fits).tolist():
             row = rows[index]
             if isinstance(row, Row):
@@ -220,51 +257,56 @@ class Pipeline:
         rows: list[Row | Reason],
         matrix: Numbers,
         series: dict[str, list[int]],
-    ) -> list[Judged]:
-        """Return what is said of every row."""
+    ) -> Verdicts:
+        """Judge and learn the rows of every series."""
         order = list(chain.from_iterable(series.values()))
         by_series = matrix[order]  # once, so that each detector gets a plain slice
         times = np.array(
             [row.timestamp_ms / 1000.0 if isinstance(row, Row) else 0.0 for row in rows]
         )[order]
         found = np.empty((_JUDGED, len(order)))
+        verdicts = Verdicts([])
         end = 0
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
-                judgement = self.detectors.for_update(key, self.config).process(
-                    by_series[start:end], times[start:end]
+                told = self.detectors.for_update(key, self.config).process(
+                    by_series[start:end], times[start:end], explain=self.config.explain
                 )
             except Exception as error:
                 raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
-            found[0, start:end] = judgement.score
-            found[1, start:end] = judgement.threshold
-            found[2, start:end] = judgement.grade
-            found[3, start:end] = judgement.confidence
-            found[4, start:end] = judgement.held_back
-            found[5, start:end] = judgement.started
+            judgements = told.judgements
+            found[0, start:end] = judgements.score
+            found[1, start:end] = judgements.threshold
+            found[2, start:end] = judgements.grade
+            found[3, start:end] = judgements.confidence
+            found[4, start:end] = judgements.held_back
+            found[5, start:end] = judgements.started
+            verdicts.add(numbers, told, self.config.features)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((_JUDGED, len(block)), None)
         judged[:, order] = known
-        return list(zip(*judged.tolist(), strict=True))
+        verdicts.judged = list(zip(*judged.tolist(), strict=True))
+        return verdicts
 
     def _emit(
         self,
         output: Output,
         block: list[Record],
         rows: list[Row | Reason],
-        judged: list[Judged],
+        verdicts: Verdicts,
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
         model = self._model
         encode, add = self._encode, output.results.append
-        for record, row, said in zip(block, rows, judged, strict=True):
+        bands, filled = verdicts.bands, verdicts.filled
+        for number, (record, row) in enumerate(zip(block, rows, strict=True)):
             if isinstance(row, Reason):
                 self._reject(output, record, row)
                 continue
-            score, threshold, grade, confidence, held, started = said
+            score, threshold, grade, confidence, held, started = verdicts.judged[number]
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             anomaly = grade is not None and grade > 0.0
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
@@ -276,12 +318,15 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                "warming" if score is None else "suppressed" if held else "scored",
+                _status(score, held, number in filled),
                 score,
                 threshold,
                 grade,
                 anomaly,
                 model,
+                verdicts.reasons.get(number, UNSET),
+                *bands.get(number, NO_BAND),
+                filled.get(number, UNSET),
                 UNSET,
                 confidence,
                 HELD_BACK[int(held)] if held else UNSET,
@@ -341,6 +386,14 @@ class Pipeline:
         return InvariantError(*self.partition, offset, reason)
 
 
+def _status(score: float | None, held_back: float | None, imputed: bool) -> Status:
+    if score is None:
+        return "warming"
+    if held_back:
+        return "suppressed"
+    return "imputed" if imputed else "scored"
+
+
 def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
     """Say which of the values is not allowed."""
     try:
@@ -351,11 +404,11 @@ def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:
 
 
 def check_values(config: StreamConfig, values: Sequence[float]) -> None:
-    """Refuse values outside float32's range.
+    """Refuse values outside float32's range; NaN stands for one that is missing.
 
     Raises:
         InvalidRecord: names the first such value.
     """
     for name, value in zip(config.features, values, strict=True):
-        if not abs(value) <= LARGEST:
+        if abs(value) > LARGEST:
             raise InvalidRecord(f"values.{name}", repr(value), f"allowed: {VALUES_ALLOWED}")

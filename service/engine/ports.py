@@ -6,7 +6,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -257,6 +257,58 @@ class Judgement(Protocol):
         """When the event began to which the record belongs, in seconds; NaN below the threshold."""
 
 
+class Expectation(Protocol):
+    """What n records were expected to be: float64 (n, features), NaN for a first record."""
+
+    @property
+    def expected(self) -> Numbers:
+        """The values expected."""
+
+    @property
+    def lower(self) -> Numbers:
+        """Lower ends of the bands."""
+
+    @property
+    def upper(self) -> Numbers:
+        """Upper ends of the bands."""
+
+
+class Told(Protocol):
+    """What a series says of n records."""
+
+    @property
+    def judgements(self) -> Judgement:
+        """What its detector says."""
+
+    @property
+    def forecast(self) -> Expectation | None:
+        """What was expected, if anything was."""
+
+    @property
+    def values(self) -> Numbers:
+        """The records as they were judged, float64 (n, features), gaps filled."""
+
+    @property
+    def imputed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Whether a record had a gap, (n,)."""
+
+    @property
+    def reasons(self) -> Mapping[int, Reasons]:
+        """Why, by row, of those of which it is said."""
+
+
+class Reasons(Protocol):
+    """Shares of one record's score, which sum to it: float64 (1, lags, features), oldest first."""
+
+    @property
+    def high(self) -> Numbers:
+        """What is due to values above what is usual."""
+
+    @property
+    def low(self) -> Numbers:
+        """What is due to values below."""
+
+
 class Storable(Protocol):
     """Something that a snapshot can hold."""
 
@@ -265,12 +317,20 @@ class Storable(Protocol):
 
 
 class SeriesDetector(Storable, Protocol):
-    """Judges one series; `rcf.Detector` is one."""
+    """Judges one series; `rcf.Series` is one."""
 
-    def process(self, values: Numbers, times: Numbers, /) -> Any:
-        """Judge, then learn, each row of float64 (n, features) in order; a `Judgement`.
+    @property
+    def detector(self) -> Any:
+        """What questions are asked of; `service.engine.asking.Answering`."""
 
-        The times are float64 (n,), in seconds.
+    def process(self, values: Numbers, times: Numbers, /, *, explain: str) -> Any:
+        """Judge, then learn, each row of float64 (n, features) in order; `Told`.
+
+        Args:
+            values: NaN where a value is missing, which the stream's configuration must allow.
+            times: float64 (n,), in seconds.
+            explain: of which records to say why, as the stream's `explain`. Like the way rows are
+                cut into calls, it changes nothing else.
         """
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from service.engine.asking import Question
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import (
     CorruptSnapshot,
@@ -25,6 +26,7 @@ from service.engine.errors import (
     StateLost,
     TornLog,
     TransientError,
+    UnknownSeries,
     UnknownStream,
 )
 from service.engine.halting import Halt, LookAhead
@@ -181,6 +183,7 @@ class PartitionRunner:
         self._taken: Capture | None = None
         self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
         self._ahead = LookAhead()
+        self._alone = asyncio.Lock()  # a detector is not safe for two threads at once
 
     @property
     def halt(self) -> Halt | None:
@@ -208,6 +211,26 @@ class PartitionRunner:
         self._releasing = False
         self._stopping.clear()
         self.state, self.error = "restoring", None
+
+    async def ask(self, key: str, question: Question[T]) -> T:
+        """Ask a series' detector between two batches; only while live or halted.
+
+        Raises:
+            UnknownSeries: there is none of this key.
+        """
+
+        def look() -> T:
+            detector = self.pipeline.detectors.look_at(key)
+            if detector is None:
+                raise UnknownSeries(self.partition.stream, key)
+            return question(detector)
+
+        async def alone() -> T:
+            async with self._alone:
+                return await self._in_thread(self._scorer, look)
+
+        # Whoever asks may go away, but no batch may begin before the thread is done.
+        return await asyncio.shield(asyncio.ensure_future(alone()))
 
     async def run(self) -> None:
         """Serve the partition; returns when stopped or fenced, or when a promise is broken."""
@@ -503,7 +526,8 @@ class PartitionRunner:
             return pipeline.process(batch), now_s() - started_s
 
         began_s = now_s()
-        output, score_s = await self._in_thread(self._scorer, score)
+        async with self._alone:
+            output, score_s = await self._in_thread(self._scorer, score)
         if pipeline.position < batch.next_offset:  # it halted in the middle
             end = pipeline.position
             settled = [record for record in batch.records if record.offset < end]

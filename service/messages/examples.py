@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from service.engine.config import StreamConfig, model_digest
-from service.engine.outcome import Outcome
+from service.engine.outcome import FeatureReason, Outcome
 from service.messages.headers import (
     ANOMALY,
     CE_ID,
@@ -48,6 +48,7 @@ RESULT: dict[str, Any] = msgspec.to_builtins(
         started="2026-01-31T12:00:00.000Z",
         anomaly=True,
         model=model_digest(CONFIG),
+        attribution=[FeatureReason("celsius", 30.1, 1.3, "high", 28.8, 0)],
     )
 )
 RESULT_HEADERS = {

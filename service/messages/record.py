@@ -10,11 +10,17 @@ from msgspec import Meta
 MEANT = ("values", "key", "timestamp")
 """The fields that mean something here; all others are carried along."""
 
+_MEANING = "One finite number per feature: in order, or by name. At most 3.4e38 in magnitude."
 Values = Annotated[
     Annotated[list[float], Meta(extra_json_schema={"minItems": 1})] | dict[str, float],
+    Meta(description=_MEANING),
+]
+ValuesWithGaps = Annotated[
+    Annotated[list[float | None], Meta(extra_json_schema={"minItems": 1})]
+    | dict[str, float | None],
     Meta(
-        description="One finite number per feature: in order, or by name. At most 3.4e38 in "
-        "magnitude."
+        description=f"{_MEANING} Null, or without its name, where one is missing and the stream's "
+        "`missing` allows it."
     ),
 ]
 Key = Annotated[
@@ -40,3 +46,11 @@ class Record(msgspec.Struct, gc=False):
 
 class PlainRecord(Record, gc=False, forbid_unknown_fields=True):
     """A record without other fields: most are, and telling so costs nothing while decoding."""
+
+
+class RecordWithGaps(msgspec.Struct, gc=False):
+    """One record. Other fields are carried along into the result's `fields`."""
+
+    values: ValuesWithGaps
+    key: Key = None
+    timestamp: Timestamp = None

@@ -15,21 +15,26 @@ from service.engine.config import StreamConfig
 from service.engine.outcome import Outcome
 from service.messages import headers
 from service.messages.pointer import StoredPointer
-from service.messages.record import Record
+from service.messages.record import RecordWithGaps
 from service.messages.stream import Stored
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_PUBLISHED = {"Outcome": "Result", "StoredPointer": "Checkpoint", "Stored": "StoredStream"}
+_PUBLISHED = {
+    "Outcome": "Result",
+    "RecordWithGaps": "Record",
+    "StoredPointer": "Checkpoint",
+    "Stored": "StoredStream",
+}
 """Types that are called otherwise outside."""
 
-_NUMBERS: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+_NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}, "minItems": 1}
 
 
 def components(template: str) -> dict[str, Schema]:
     """Return the schemas by name; they refer to each other as the template says (`{name}`)."""
-    kinds = (Record, Outcome, StoredPointer, StreamConfig, Stored)
+    kinds = (RecordWithGaps, Outcome, StoredPointer, StreamConfig, Stored)
     _, made = msgspec.json.schema_components(kinds, ref_template=template)
     renamed = {
         template.format(name=name): template.format(name=other)

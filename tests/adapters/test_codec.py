@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from service.adapters.codec import JsonDecoder, decoder_for
@@ -174,3 +176,48 @@ def test_what_is_no_line_of_numbers_is_named(value, field, reason):
     with pytest.raises(InvalidRecord) as caught:
         CSV(value)
     assert caught.value.field == field and reason in caught.value.reason
+
+
+def gappy(decoder: str):
+    return decoder_for(
+        StreamConfig(name="s", features=("cpu", "mem"), decoder=decoder, missing="zero")
+    )
+
+
+@pytest.mark.parametrize(
+    ("decoder", "value"),
+    [
+        ("auto", b"[1,null]"),
+        ("json", b'{"values":[1,null]}'),
+        ("json", b'{"values":{"cpu":1,"mem":null}}'),
+        ("json", b'{"values":{"cpu":1}}'),
+        ("json", b'{"values":{"cpu":1},"more":[2]}'),
+        ("csv", b"1,"),
+        ("csv", b"1, NaN"),
+        ("csv", b'{"values":[1,null]}'),
+    ],
+)
+def test_a_gap_is_read_where_the_stream_allows_it(decoder, value):
+    first, second = gappy(decoder)(value).values
+    assert first == 1.0 and math.isnan(second)
+    strict = decoder_for(StreamConfig(name="s", features=("cpu", "mem"), decoder=decoder))
+    with pytest.raises(InvalidRecord) as refused:
+        strict(value)
+    assert refused.value.field == "values.mem"
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (b'{"values":[1,"2"]}', "values.mem"),
+        (b'{"values":[1]}', "values"),
+        (b'{"values":{"cpu":1,"disk":2}}', "values.disk"),
+        (b'{"values":{"cpu":true}}', "values.cpu"),
+        (b"[null]", "values"),
+        (b'{"key":1,"values":[1,null]}', "key"),
+    ],
+)
+def test_a_gap_excuses_nothing_else(value, field):
+    with pytest.raises(InvalidRecord) as refused:
+        gappy("auto")(value)
+    assert refused.value.field == field

@@ -56,6 +56,34 @@ def score(*arguments, stdin=None):
     return result.exit_code if code == 0 else code, result.stdout, result.stderr
 
 
+@pytest.fixture
+def two_columns(tmp_path):
+    """Column b drops at row 501."""
+    lines = [f"{a},{b}" for a, b in zip(rows(), 2 * rows(), strict=True)]
+    lines[500] = f"{rows()[500]},-50"
+    return write(tmp_path / "two.csv", "a,b", lines)
+
+
+def test_anomalies_are_explained_per_column(two_columns):
+    _, plain, _ = score(two_columns)
+    code, out, _ = score(two_columns, "--explain")
+    assert code == 0
+    table = list(csv.DictReader(io.StringIO(out)))
+    found = [row for row in table if row["anomaly"] == "true"]
+    assert table[500] in found
+    shares = [float(table[500][name]) for name in ("a high", "b high", "a low", "b low")]
+    assert sum(shares) == pytest.approx(float(table[500]["score"]), rel=1e-9)
+    assert shares[3] > 0.9 * sum(shares)
+    assert {row["b low"] for row in table if row not in found} == {""}
+    assert [line.rpartition(",,,,")[0] or line for line in out.splitlines()[1:500]] == (
+        plain.splitlines()[1:500]
+    )
+    _, out, _ = score(two_columns, "--explain", "--format", "jsonl")
+    row = json.loads(out.splitlines()[500])
+    assert row["attribution"][0]["feature"] == "b" and row["attribution"][0]["direction"] == "low"
+    assert "attribution" not in json.loads(out.splitlines()[100])
+
+
 def test_a_spike_is_found(spiked):
     code, out, err = score(spiked)
     assert code == 0

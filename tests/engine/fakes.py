@@ -22,7 +22,7 @@ class FakeDetector:
         self.state, self.seen, self.warm = state, seen, warm
         self.decay = 0.0
 
-    def process(self, values: np.ndarray, times: np.ndarray) -> SimpleNamespace:
+    def process(self, values: np.ndarray, times: np.ndarray, *, explain: str) -> SimpleNamespace:
         rows = len(values)
         score, threshold, grade = (np.full(rows, np.nan) for _ in range(3))
         for index, row in enumerate(values):
@@ -36,7 +36,7 @@ class FakeDetector:
                 self.state = (self.state * 0x9E3779B97F4A7C15 + 1) & MASK
             self.state ^= int(self.decay * 2**32)
             self.seen += 1
-        return SimpleNamespace(
+        judged = SimpleNamespace(
             score=score,
             threshold=threshold,
             grade=grade,
@@ -44,6 +44,62 @@ class FakeDetector:
             held_back=np.zeros(rows, np.int64),
             started=np.where(grade > 0, times, np.nan),
         )
+        named = {"all": ~np.isnan(score), "anomalies": grade > 0, "none": score < -1}[explain]
+        return SimpleNamespace(
+            judgements=judged,
+            forecast=None,
+            values=values,
+            imputed=np.isnan(values).any(axis=1),
+            reasons={
+                row: SimpleNamespace(
+                    high=np.abs(values[row]).reshape(1, 1, -1),
+                    low=np.zeros((1, 1, values.shape[1])),
+                )
+                for row in np.flatnonzero(named).tolist()
+            },
+        )
+
+    @property
+    def detector(self) -> FakeDetector:
+        return self
+
+    def forecast(self, horizon: int) -> SimpleNamespace:
+        """Grows from 1 on, give or take one half; nothing is known before the first record."""
+        ahead = np.arange(1.0, horizon + 1).reshape(-1, 1) + (0 if self.seen else np.nan)
+        return SimpleNamespace(expected=ahead, lower=ahead - 0.5, upper=ahead + 0.5)
+
+    @property
+    def forest(self) -> FakeDetector:
+        return self
+
+    def attribution(self, values: np.ndarray) -> list[SimpleNamespace]:
+        """As the density, one for each row."""
+        return [self.density(values[row : row + 1]) for row in range(len(values))]
+
+    def density(self, values: np.ndarray) -> SimpleNamespace:
+        """Half above, half below, over one lag."""
+        half = np.abs(values).reshape(len(values), 1, -1) / 2
+        total = (
+            np.abs(values).sum(axis=1) if self.seen >= self.warm else np.full(len(values), np.nan)
+        )
+        return SimpleNamespace(total=total, high=half, low=half)
+
+    distance = density
+
+    def near_neighbours(self, values: np.ndarray, distance: float) -> list[list[SimpleNamespace]]:
+        near = SimpleNamespace(distance=0.5, trees=3, point=values, ago=(self.seen, None))
+        return [[near] if near.distance < distance else []]
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[SimpleNamespace]:
+        edge = np.array([float(self.seen)])
+        return [
+            SimpleNamespace(
+                density=radius, low=-edge, high=edge, records=least, holds=lambda _v, _r: True
+            )
+        ]
+
+    def newest(self) -> np.ndarray:
+        return np.zeros(1)
 
     def to_bytes(self) -> bytes:
         return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)

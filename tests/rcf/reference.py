@@ -121,6 +121,23 @@ def separating_stretches(
             yield i, high[i], point[i], False
 
 
+def gaps(box: tuple[np.ndarray, np.ndarray], point: np.ndarray) -> np.ndarray:
+    """How far the point lies above and below a box, (2, dimensions)."""
+    low, high = (side.astype(np.float64) for side in box)
+    return np.stack([np.maximum(point - high, 0), np.maximum(low - point, 0)])
+
+
+def parting(group: Node, point: np.ndarray) -> np.ndarray:
+    """How far a node with the point lies above and below the node's sibling, (2, dimensions)."""
+    own = np.stack([*group.points, point]).astype(np.float64)
+    low, high = (side.astype(np.float64) for side in group.sibling().box)
+    return np.stack([np.maximum(own.min(axis=0) - high, 0), np.maximum(low - own.max(axis=0), 0)])
+
+
+def ratio(node: Node) -> float:
+    return node.sibling().mass / (node.mass + 1)
+
+
 class Tree:
     """A random cut tree of the points inserted and not deleted."""
 
@@ -219,6 +236,80 @@ class Tree:
             total += reached * chance * value
             reached *= 1 - chance
         return total
+
+    def steps(self, point: np.ndarray) -> list[tuple[Node, float, float]]:
+        """(node, chance to be isolated beside it, chance that a cut isolates) of a path."""
+        reached, found = 1.0, []
+        for node in self.path(point):
+            chance = 1.0 if node.is_leaf else node.separation(point)
+            found.append((node, reached * chance, chance))
+            reached *= 1 - chance
+        return found
+
+    def attribution(self, point: np.ndarray, kind: str) -> np.ndarray:
+        """Shares of the score, (2, dimensions) above and below, from the definition."""
+        path, value = self.path(point), self.score(point, kind)
+        shares = np.zeros((2, len(point)))
+        if path[-1].holds(point):
+            if kind == "depth":
+                return self._thought_away(point, value)
+            groups = path[1:] if kind == "codisp" else path[-1:] if len(path) > 1 else []
+            if groups:
+                apart = parting(max(groups, key=ratio), point)
+                shares += value * apart / apart.sum()
+            return shares
+        for d, (node, weight, _) in enumerate(self.steps(point)):
+            apart, due = gaps(node.box, point), float(node.mass)
+            if kind == "depth":
+                due = math.log2(path[0].mass + 1) / (d + 1)
+            above = max(path[1 : d + 1], key=ratio, default=None)
+            if kind == "codisp" and above is not None and ratio(above) > node.mass:
+                apart, due = parting(above, point), ratio(above)
+            if weight > 0:
+                shares += weight * due * apart / apart.sum()
+        return shares
+
+    def shadows(self, point: np.ndarray) -> Iterator[tuple[int, Node, np.ndarray, np.ndarray]]:
+        """(depth, node, gaps, sides) of a path's boxes without its leaf, from the bottom up."""
+        path = self.path(point)
+        others: list[np.ndarray] = []
+        for d in range(len(path) - 2, -1, -1):
+            others += path[d + 1].sibling().points
+            box = np.min(others, axis=0), np.max(others, axis=0)
+            apart = gaps(box, point)
+            if apart.sum() == 0:
+                return
+            yield d, path[d], apart, (box[1].astype(np.float64) - box[0])
+
+    def _thought_away(self, point: np.ndarray, value: float) -> np.ndarray:
+        shares = np.full((2, len(point)), value / (2 * len(point)))
+        assert self.root is not None
+        scale = math.log2(self.root.mass + 1)
+        for d, _, apart, sides in self.shadows(point):
+            chances = apart / (apart.sum() + sides.sum())
+            shares = chances * scale / (d + 1) + (1 - chances.sum()) * shares
+        return shares * value / shares.sum()
+
+    def interpolation(self, point: np.ndarray) -> np.ndarray:
+        """P, F and L of MATHS.md, section 9: (3, 2, dimensions)."""
+        leaf = self.path(point)[-1]
+        if leaf.holds(point):
+            faces, own = 2 * len(point), leaf.mass + 1
+            parts = np.zeros((3, 2, len(point)))
+            parts[0], parts[1] = 1 / faces, own / faces
+            for _, node, apart, sides in self.shadows(point):
+                chances = apart / (apart.sum() + sides.sum())
+                added = np.stack([chances, chances * (node.mass + own), chances * (apart + sides)])
+                parts = added + (1 - chances.sum()) * parts
+            return parts
+        parts = np.zeros((3, 2, len(point)))
+        for node, weight, _ in self.steps(point):
+            low, high = (side.astype(np.float64) for side in node.box)
+            apart = gaps(node.box, point)
+            if weight > 0:
+                shares = weight * apart / apart.sum()
+                parts += [shares, shares * (node.mass + 1), shares * (apart + high - low)]
+        return parts
 
 
 # --- reservoirs -----------------------------------------------------------------------------------

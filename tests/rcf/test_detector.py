@@ -352,3 +352,49 @@ def test_bad_times_are_refused_and_nothing_is_learnt() -> None:
             model.process([1.0, 2.0], times)
         assert caught.value.field == "times"
     assert model.to_bytes() == before
+
+
+def explained_in_parts(rows: np.ndarray, size: int, *, every: bool) -> tuple[list[bytes], bytes]:
+    """Judgements and reasons of `process_explained` in calls of `size` records, and the state."""
+    detector = Detector(2, shingle_size=3, trees=15, sample_size=64, seed=3)
+    judged, reasons = [], {}
+    for start in range(0, len(rows), size):
+        judgements, why = detector.process_explained(rows[start : start + size], every=every)
+        judged.append(np.stack(judgements))
+        reasons |= {start + row: shares for row, shares in why.items()}
+    whole = [np.hstack(judged).tobytes()]
+    for row, shares in reasons.items():
+        whole += [str(row).encode(), shares.high.tobytes(), shares.low.tobytes()]
+    return whole, detector.to_bytes()
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_reasons_change_no_judgement_and_do_not_depend_on_the_calls(every: bool) -> None:
+    random = np.random.default_rng(8)
+    rows = random.normal(size=(700, 2))
+    rows[[300, 500, 650], [0, 1, 0]] += [40.0, -40.0, 40.0]
+    rows[350:450] = [1.0, 2.0]  # flat, so that the guard has something to do
+    rows[420] = [1.0005, 2.0]
+    plain = Detector(2, shingle_size=3, trees=15, sample_size=64, seed=3)
+    judgements = np.stack(plain.process(rows))
+    whole, state = explained_in_parts(rows, len(rows), every=every)
+    assert whole[0] == judgements.tobytes() and state == plain.to_bytes()
+    named = {int(row) for row in whole[1::3]}
+    wanted = ~np.isnan(judgements[0]) if every else judgements[2] > 0
+    assert named == set(np.flatnonzero(wanted).tolist()) and {300, 500, 650} <= named
+    for size in (1, 7):
+        assert explained_in_parts(rows, size, every=every)[1] == state
+        again = explained_in_parts(rows, size, every=every)[0]
+        assert again[1:] == whole[1:]
+
+
+def test_reasons_name_feature_lag_and_direction() -> None:
+    random = np.random.default_rng(9)
+    rows = random.normal(size=(600, 2))
+    rows[590, 1] = -40.0
+    detector = Detector(2, shingle_size=3, seed=1)
+    judgements, why = detector.process_explained(rows)
+    for lag in range(3):
+        shares = why[590 + lag]
+        assert shares.total.item() == judgements.score[590 + lag]
+        assert shares.low[0, 2 - lag, 1] > 0.8 * shares.total.item()

@@ -128,3 +128,83 @@ def test_depth_scores_agree_with_aws(features: int, shingle_size: int) -> None:
     top = [set(np.argsort(-scores)[:50].tolist()) for scores in (ours, theirs, again)]
     overlap, own = len(top[0] & top[1]), len(top[1] & top[2])
     assert overlap >= own - 12, f"{overlap} of the 50 highest shared, krcf with itself {own}"
+
+
+# --- jrcf: imputation and extrapolation -----------------------------------------------------------
+
+
+class JavaForest:
+    """AWS's Java forest, of the sizes of ours."""
+
+    def __init__(self, features: int, shingle_size: int, seed: int) -> None:
+        import jpype
+        import jrcf  # noqa: F401  (starts the virtual machine)
+
+        self._java = jpype
+        self._forest = (
+            jpype.JClass("com.amazon.randomcutforest.RandomCutForest")
+            .builder()
+            .numberOfTrees(50)
+            .sampleSize(256)
+            .dimensions(features * shingle_size)
+            .shingleSize(shingle_size)
+            .timeDecay(1 / 2560)
+            .internalShinglingEnabled(True)
+            .initialAcceptFraction(0.125)
+            .randomSeed(seed)
+            .build()
+        )
+
+    def update(self, row: np.ndarray) -> None:
+        self._forest.update(self._java.JArray.of(row, self._java.JFloat))
+
+    def extrapolate(self, horizon: int) -> np.ndarray:
+        return np.array(self._forest.extrapolate(horizon))
+
+    def impute(self, point: np.ndarray) -> np.ndarray:
+        missing = np.flatnonzero(np.isnan(point)).astype(np.int32)
+        filled = self._forest.imputeMissingValues(
+            self._java.JArray.of(np.nan_to_num(point).astype(np.float32), self._java.JFloat),
+            len(missing),
+            self._java.JArray.of(missing, self._java.JInt),
+        )
+        return np.array(filled)[missing]
+
+
+@pytest.mark.parametrize(("features", "shingle_size"), [(1, 8), (3, 4)])
+def test_imputation_and_extrapolation_agree_with_aws(features: int, shingle_size: int) -> None:
+    """Ours differ from Java's hardly more than Java's do from one seed to another.
+
+    Mean absolute difference at most 1.25 times as large, and no bias. Measured with 70 questions:
+    imputation .23 and .23 (Java with itself .24 and .21); extrapolation by 1 record .21 and .23
+    (.25 and .24), by 4 records .24 and .30 (.27 and .28). krcf's extrapolation is not compared: it
+    feeds its first step back for every step.
+    """
+    i = np.arange(1000)
+    noise = np.random.default_rng(features).normal(size=(len(i), features))
+    rows = noise + 5 * np.sin(i / 30)[:, None]
+    java = [JavaForest(features, shingle_size, seed) for seed in (1, 2)]
+    ours = [Forest(features, shingle_size=shingle_size, seed=seed) for seed in (1, 2)]
+    filled: list[list[np.ndarray]] = [[], [], [], []]
+    ahead: list[list[np.ndarray]] = [[], [], [], []]
+    missing = [1, features * shingle_size // 2, features * shingle_size - 1]
+    for at, row in enumerate(rows):
+        if at > 400 and at % 10 == 0:
+            point = rows[at - shingle_size + 1 : at + 1].reshape(-1).copy()
+            point[missing] = np.nan
+            for one, theirs in enumerate(java):
+                filled[one].append(theirs.impute(point))
+                ahead[one].append(theirs.extrapolate(4))
+            for one, mine in enumerate(ours, 2):
+                filled[one].append(np.sort(mine.completions(point)[0], axis=0)[24, missing])
+                ahead[one].append(mine.extrapolate(4).expected.reshape(-1))
+        for theirs in java:
+            theirs.update(row)
+        for mine in ours:
+            mine.update(row)
+    for answers in (np.array(filled), np.array(ahead)):
+        itself = np.abs(answers[0] - answers[1]).mean()
+        differ = np.mean([np.abs(answers[a] - answers[b]).mean() for a in (0, 1) for b in (2, 3)])
+        assert differ < 1.25 * itself, f"{differ:.3f}, Java with itself {itself:.3f}"
+        bias = answers[2:].mean() - answers[:2].mean()
+        assert abs(bias) < 0.1, f"{bias:.3f}"

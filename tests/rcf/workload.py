@@ -44,6 +44,9 @@ def run_forest(features: int, shingle_size: int, score: str) -> str:
     parts.append(forest.process(rows[100:160]))
     forest = Forest.from_bytes(forest.to_bytes())
     parts.append(forest.score(rows[:20]))
+    parts += [*forest.attribution(rows[:20]), *forest.distance(rows[:20])]
+    near = forest.near_neighbours(rows[:20])
+    parts.append(np.array([each.distance for found in near for each in found]))
     parts.append(forest.process(rows[160:]))
     return digest(*(part.tobytes() for part in parts), forest.to_bytes())
 
@@ -54,7 +57,9 @@ def run_detector() -> str:
     rows[30:60] = [5.0, 6.0]
     judged = [*detector.process(rows[:90])]
     detector = Detector.from_bytes(detector.to_bytes())
-    judged += [*detector.score(rows[60:80]), *detector.process(rows[90:])]
+    judged += [*detector.score(rows[60:80])]
+    judgements, why = detector.process_explained(rows[90:], every=True)
+    judged += [*judgements, *(shares.high for shares in why.values())]
     return digest(*(part.tobytes() for part in judged), detector.to_bytes())
 
 

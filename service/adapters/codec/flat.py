@@ -6,6 +6,7 @@ more, to keep those as they came. Only when that fails too is it read loosely, t
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,7 +16,7 @@ from service.engine.config import StreamConfig
 from service.engine.errors import InvalidRecord
 from service.engine.records import Decoded
 from service.engine.times import parse_time
-from service.messages.record import MEANT, PlainRecord, Record
+from service.messages.record import MEANT, PlainRecord, Record, RecordWithGaps
 
 OBJECT, ARRAY = ord("{"), ord("[")
 BLANK = b" \t\r\n"
@@ -30,6 +31,8 @@ inside a name and for too deep a nesting."""
 # Made here, once: msgspec crashes when two threads are the first to ask for a type's decoder.
 _decode_plain = msgspec.json.Decoder(PlainRecord).decode
 _decode_open = msgspec.json.Decoder(Record).decode
+_decode_gaps = msgspec.json.Decoder(RecordWithGaps).decode
+_decode_gaps_array = msgspec.json.Decoder(list[float | None]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[float]).decode
 _decode_number = msgspec.json.Decoder(float).decode
@@ -53,6 +56,7 @@ class JsonDecoder:
         self._names = frozenset(config.features)
         self._arrays = config.decoder in ("auto", "array")
         self._numbers = config.decoder == "auto"
+        self._gaps = config.missing != "refuse"
         self._plain = True
         self._read = READ[config.decoder]
 
@@ -76,7 +80,23 @@ class JsonDecoder:
         return Decoded(key, None if time is None else parse_time(time), values, others)
 
     def _flat(self, value: bytes) -> tuple[Record, dict[str, msgspec.Raw] | None]:
-        """Read a record and its other fields; which way is tried first decides only the time."""
+        """Read a record and its other fields, NaN where a value is missing."""
+        if not self._gaps:
+            return self._without_gaps(value)
+        try:
+            return self._without_gaps(value)
+        except msgspec.ValidationError:
+            flat, others = _decode_gaps(value), _others(value)
+            pairs = flat.values
+            known = (
+                {name: nan_for(number) for name, number in pairs.items()}
+                if isinstance(pairs, dict)
+                else list(map(nan_for, pairs))
+            )
+            return Record(known, flat.key, flat.timestamp), others
+
+    def _without_gaps(self, value: bytes) -> tuple[Record, dict[str, msgspec.Raw] | None]:
+        """Read a record without gaps; which way is tried first decides only the time."""
         if self._plain:
             try:
                 return _decode_plain(value), None
@@ -88,6 +108,8 @@ class JsonDecoder:
 
     def _bare(self, value: bytes, first: int) -> list[float]:
         if first == ARRAY and self._arrays:
+            if self._gaps:
+                return list(map(nan_for, _decode_gaps_array(value)))
             return _decode_array(value)
         if first != ARRAY and self._numbers:
             return [_decode_number(value)]
@@ -97,6 +119,8 @@ class JsonDecoder:
 
     def _ordered(self, values: dict[str, float]) -> list[float]:
         if values.keys() != self._names:
+            if self._gaps and values.keys() <= self._names:
+                return [values.get(name, math.nan) for name in self._features]
             self._wrong_names(values)
         return [values[name] for name in self._features]
 
@@ -147,8 +171,13 @@ class JsonDecoder:
         else:
             raise InvalidRecord("values", show(values), "neither an array nor an object of numbers")
         for name, number in pairs:
-            if not _is_number(number):
+            if not (_is_number(number) or (self._gaps and number is None)):
                 raise InvalidRecord(f"values.{cut(name)}", show(number), "not a finite number")
+
+
+def nan_for(number: float | None) -> float:
+    """Return the number, NaN for one that is missing."""
+    return math.nan if number is None else number
 
 
 def first_byte(value: bytes) -> int:

@@ -14,6 +14,9 @@ from service.engine.config import StreamConfig
 from service.engine.errors import InvalidRecord
 from service.engine.records import Decoded
 
+MISSING = ("", "nan", "null", "na")
+"""What a cell says, in any case of letters, where its value is missing and that is allowed."""
+
 
 class TextDecoder:
     """Reads the text records of one stream, and flat JSON."""
@@ -21,6 +24,7 @@ class TextDecoder:
     def __init__(self, config: StreamConfig) -> None:
         self._features = config.features
         self._separated = config.decoder == "csv"
+        self._gaps = config.missing != "refuse"
         self._flat = JsonDecoder(config)
 
     def __call__(self, value: bytes) -> Decoded:
@@ -48,8 +52,9 @@ class TextDecoder:
             unreadable(value, f"not CSV: {error}")
         return cells
 
-    @staticmethod
-    def _number(name: str, cell: str) -> float:
+    def _number(self, name: str, cell: str) -> float:
+        if self._gaps and cell.strip().lower() in MISSING:
+            return math.nan
         try:
             number = math.nan if "_" in cell else float(cell)
         except ValueError:
