@@ -17,6 +17,7 @@ from load import (
     kernels,
     memory,
     pipeline,
+    quality,
     report,
     score_only,
     series,
@@ -37,8 +38,12 @@ REPORTS: dict[str, Callable[[], None]] = {
     "kafka": kafka.main,
 }
 
-#: Run only when they are named: one needs most of a machine's memory, the other labelled data.
-ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million, "compact": compact.main}
+#: Run only when they are named: one needs most of a machine's memory, the others labelled data.
+ON_REQUEST: dict[str, Callable[[], None]] = {
+    "million": series.million,
+    "compact": compact.main,
+    "quality": quality.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -20,7 +20,7 @@ from rcf.forest import Forest
 from rcf.score import NAMES
 from rcf.smooth import smoothed
 from rcf.state import F64, I64, U8
-from rcf.threshold import MODES, Bar, scale_for
+from rcf.threshold import MODES, Bar, floor_for, scale_for
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
@@ -209,7 +209,12 @@ class Detector:
         name, size = _SCORES[int(header[state.SCORE])], int(header[state.SAMPLE])
         self._settings = settings
         self._policy = Policy(
-            Bar(MODES[settings.mode], settings.level, *scale_for(name, size)),
+            Bar(
+                MODES[settings.mode],
+                settings.level,
+                *scale_for(name, size),
+                floor_for(int(header[state.DIMENSIONS])),
+            ),
             Tolerance(settings.ignore_relative, settings.ignore_absolute),
             settings.cool_down,
             settings.budget,

@@ -280,10 +280,10 @@ class Pipeline:
                 score,
                 threshold,
                 grade,
+                confidence,
                 anomaly,
                 model,
                 UNSET,
-                confidence,
                 HELD_BACK[int(held)] if held else UNSET,
                 UNSET if started is None else format_ms(round(1000.0 * started)),
                 fields,
@@ -326,10 +326,10 @@ class Pipeline:
             score=None,
             threshold=None,
             grade=None,
+            confidence=None,
             anomaly=False,
             model=self._model,
             error=error,
-            confidence=None,
             headers_left_out=headers_out,
         )
         encoded = self._encode(outcome)
