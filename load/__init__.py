@@ -16,6 +16,9 @@
     http       records a second posted to a real server in batches
     kafka      records a second from topic to committed scores, what a record costs, how late it is
                (kafka_worker: a worker with a clock at each part; kafka_traffic: its clients)
+    quality    decisions and scores on labelled streams, with the default: `make quality`
+               (labelled: the data; nab, ranking: the measures)
+    compact    what small forests cost in quality
     report     one table for people, one JSON line for machines
 
 Machines are noisy, so only ratios inside one run mean anything: variants take turns in short

@@ -19,6 +19,7 @@ from load import (
     kernels,
     memory,
     pipeline,
+    quality,
     report,
     score_only,
     series,
@@ -45,6 +46,7 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "compact": compact.main,
     "forecast": forecast.main,
     "imputation": imputation.main,
+    "quality": quality.main,
 }
 
 

@@ -1,7 +1,7 @@
 """Forecasts and bands on real streams, beside the last value and beside AWS's caster.
 
 ``RCF_DATA=folder python -m load forecast`` forecasts every feature of labelled streams
-(`load.compact` reads them; labels are not looked at). Errors are mean absolute ones over those of
+(`load.labelled` reads them; labels are not looked at). Errors are mean absolute ones over those of
 the last value, geometric means over series; coverage is the share of values inside the band that is
 to hold 90 %, over features that move in most records, and over all. AWS's RCFCaster (jrcf, horizon
 `LEADS`, its defaults otherwise: 50 trees of 256, NORMALIZE) takes milliseconds a record, so it gets
@@ -10,17 +10,15 @@ few files and records; ours are asked about the same ones.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import rcf
-from load.compact import Labelled, streams_of
+from load.labelled import Labelled, data_folder, streams_of
 from load.report import Row, publish
 from rcf.state import F64
 
@@ -152,10 +150,7 @@ def beside_caster(streams: list[Labelled]) -> Row:
 
 def main() -> None:
     """Measure and publish."""
-    folder = os.environ.get("RCF_DATA")
-    if folder is None:
-        raise SystemExit("set RCF_DATA to the folder of the labelled streams")
-    collections = list(streams_of(Path(folder)))
+    collections = list(streams_of(data_folder()))
     publish(
         "forecasts: error over that of the last value, share inside the 90 % band",
         [whole_streams(streams) for streams in collections],

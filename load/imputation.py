@@ -1,6 +1,6 @@
 """What stands best in the place of missing values: error, and what detection loses.
 
-``RCF_DATA=folder python -m load imputation`` takes values out of labelled streams (`load.compact`
+``RCF_DATA=folder python -m load imputation`` takes values out of labelled streams (`load.labelled`
 reads them): 5, 20 and 50 % of them one by one at random, or whole records in blocks of `BLOCK`.
 The error is the mean distance from the truth in standard deviations of the feature; the AUC is that
 of the scores of all records, gaps and all. Figures are means over the files of a collection.
@@ -10,17 +10,16 @@ of the scores of all records, gaps and all. Figures are means over the files of 
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 import rcf
-from load.compact import Labelled, auc, streams_of
+from load.labelled import Labelled, data_folder, streams_of
+from load.ranking import auc
 from load.report import Row, publish
 from rcf.gaps import filled
 from rcf.state import F64
@@ -107,11 +106,8 @@ def compare(streams: list[Labelled]) -> Iterable[Row]:
 
 def main() -> None:
     """Measure and publish."""
-    folder = os.environ.get("RCF_DATA")
-    if folder is None:
-        raise SystemExit("set RCF_DATA to the folder of the labelled streams")
     rows: list[Row] = []
-    for streams in streams_of(Path(folder)):
+    for streams in streams_of(data_folder()):
         rows += compare(cut(streams))
     sys.stderr.write("\n")
     mean: dict[str, str | float | int] = {"collection": "mean", "missing": "all"}

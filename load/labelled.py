@@ -103,3 +103,10 @@ def with_labels(folder: Path) -> Iterator[Labelled]:
 def collection(folder: Path) -> list[Labelled]:
     """The files of one collection, sorted by name."""
     return list(nab(folder) if (folder / "windows.json").exists() else with_labels(folder))
+
+
+def streams_of(folder: Path) -> Iterator[list[Labelled]]:
+    """The streams of each collection of a folder; tables, which have no order, are left out."""
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if place.name != "tabular":
+            yield list(collection(place))

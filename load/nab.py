@@ -79,7 +79,7 @@ def judged(file: Labelled, scores: F64) -> Judged:
     count = len(file.values)
     places = np.arange(count, dtype=float)
     worth, window = np.full(count, -1.0), np.full(count, -1, np.int64)
-    ends = [first for first, _ in file.spans[1:]] + [count]
+    ends = [*(first for first, _ in file.spans[1:]), count][: len(file.spans)]
     for number, ((first, last), end) in enumerate(zip(file.spans, ends, strict=True)):
         width = last - first + 1
         inside, after = slice(first, last + 1), slice(last + 1, end)

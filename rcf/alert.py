@@ -11,7 +11,7 @@ the event's largest score is as good as the first.
 
 Drift goes on: for `_LEARNING` records after one that reached the threshold, an event begins
 silently where its record is an ordinary one beside the last few dozen, however far they have come
-from what the forest knows; the more so where their mean has come far.
+from what the forest knows.
 
 An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
 begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
@@ -44,8 +44,7 @@ HELD_BACK = {
 MOST_ALERTS = 1000  #: the largest budget
 
 _LEARNING = 1024.0
-_BESIDE, _BESIDE_FAR = 2.0, 4.0  # deviations of the last records
-_FAR = 0.8  # thresholds that the trailing mean's score has reached
+_BESIDE = 2.0  # deviations of the last records
 _AGAIN = 1.5
 _AS_MUCH = 0.5
 _STEPS = 16.0  # of the grade
@@ -91,10 +90,9 @@ class Memory(NamedTuple):
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
 #: reached the threshold (-1: none), largest score of the event, whether the newest point was
-#: ordinary, alerts said, latest time of a record, mean time between records, when the event began,
-#: score of the last record's trailing mean.
-COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, STARTED, MEAN = range(10)
-WORDS = 10
+#: ordinary, alerts said, latest time of a record, mean time between records, when the event began.
+COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, STARTED = range(9)
+WORDS = 9
 
 
 class Verdicts(NamedTuple):
@@ -162,15 +160,14 @@ def spend(policy: Policy, memory: Memory, time: float) -> bool:
 
 
 @kernel
-def is_drift(memory: Memory, values: F64, bar: float) -> bool:
+def is_drift(memory: Memory, values: F64) -> bool:
     """Whether a record is an ordinary one beside the last few dozen, soon after an event."""
     event = memory.event
     if event[REACHED] < 0.0 or event[COUNT] - event[REACHED] > _LEARNING:
         return False
-    beside = _BESIDE_FAR if event[MEAN] >= _FAR * bar else _BESIDE
     for i in range(len(values)):
         level, spread = flat.recent(memory.still, flat.WORDS * i)
-        if not abs(values[i] - level) <= beside * spread:
+        if not abs(values[i] - level) <= _BESIDE * spread:
             return False
     return True
 
@@ -208,7 +205,7 @@ def say(
     event = memory.event
     begins = event[BEGAN] < 0.0
     again = event[CALM] > 0.0 and point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
-    drifts = begins and is_drift(memory, values, bar)
+    drifts = begins and is_drift(memory, values)
     event[REACHED] = event[COUNT]
     event[PEAK] = score if begins else max(event[PEAK], score)
     if not (begins or again):
@@ -228,12 +225,11 @@ def judge(
     length: Int,
     score: float,
     point: float,
-    mean: float,
 ) -> tuple[float, float, float, Int, float, float]:
     """(threshold, grade, confidence, why held back, records since the event began, when it did).
 
-    The state then learns it. Scores are on the scale of inverse depth, `mean` is that of the
-    trailing mean; the record is ``window[at]``, at ``clock[at]``, with ``length - 1`` before it.
+    The state then learns it. Arguments as for `say`, scores on the scale of inverse depth; the
+    record is ``window[at]``, at ``clock[at]``, with ``length - 1`` of its series before it.
     """
     event, time = memory.event, float(clock[at])
     keep_time(event, time)
@@ -253,7 +249,7 @@ def judge(
             since, started = event[COUNT] - event[BEGAN], event[STARTED]
             if held == NOTHING:
                 grade = grade_of(score, bar)
-    event[CALM], event[MEAN] = 1.0 if point < bar else 0.0, mean
+    event[CALM] = 1.0 if point < bar else 0.0
     threshold.observe(memory.scores, score)
     usual.learn(memory.usual, score)
     event[COUNT] += 1.0
@@ -307,7 +303,6 @@ def judge_rows(
                 min(before + 1, seen + row + 1),
                 bar.offset + bar.scale * raw,
                 bar.offset + bar.scale * point,
-                bar.offset + bar.scale * mean if len(views) > 1 else 0.0,
             )
             verdicts.threshold[row] = (found[0] - bar.offset) / bar.scale
             verdicts.grade[row] = found[1]

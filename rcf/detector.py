@@ -22,7 +22,7 @@ from rcf.score import NAMES
 from rcf.shares import Shares
 from rcf.smooth import smoothed
 from rcf.state import F64, I64, U8
-from rcf.threshold import MODES, Bar, lowest_threshold, scale_for
+from rcf.threshold import MODES, Bar, floor_for, lowest_threshold, scale_for
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
@@ -213,7 +213,12 @@ class Detector:
         name, size = _SCORES[int(header[state.SCORE])], int(header[state.SAMPLE])
         self._settings = settings
         self._policy = Policy(
-            Bar(MODES[settings.mode], settings.level, *scale_for(name, size)),
+            Bar(
+                MODES[settings.mode],
+                settings.level,
+                *scale_for(name, size),
+                floor_for(int(header[state.DIMENSIONS])),
+            ),
             Tolerance(settings.ignore_relative, settings.ignore_absolute),
             settings.cool_down,
             settings.budget,

@@ -1,8 +1,8 @@
 """The threshold: from which score on a record is an anomaly. Five rules, of which one is chosen.
 
-    automatic   `_ORDINARY`, or the score that `_SHARE` of the series' own records exceed if that is
-                higher: scores of different series are comparable, so one bar serves them all, and a
-                restless series raises it for itself
+    automatic   a floor (`floor_for`), or the score that `_SHARE` of the series' own records exceed
+                if that is higher: scores of different series are comparable, so one bar serves them
+                all, and a restless series raises it for itself
     budget      the score that as many of the series' records exceed as make the alerts allowed, but
                 not below `_CALM`
     percentile  the score that a given percentage of the series' records stays below
@@ -33,7 +33,7 @@ MODES = {
     "fixed": FIXED,
 }
 
-_ORDINARY = 2.5  # one record in 150 of public series exceeds it
+_FLOOR, _FLOOR_OF_MANY = 2.5, 2.0  # one record in 150 of public series exceeds them
 _SHARE = 0.008
 _CALM = 1.5  # one record in thirty exceeds it
 _RECORDS_AN_ALERT = 4.0  # above the bar, in the events of public series
@@ -50,12 +50,14 @@ class Bar(NamedTuple):
         level: Percentage, deviations or score, in the modes that have one.
         offset: A raw score s stands for offset + scale s on the scale of inverse depth.
         scale: See `offset`.
+        floor: The automatic threshold is not below it.
     """
 
     mode: Int
     level: float
     offset: float
     scale: float
+    floor: float
 
 
 #: Words of the state: weight, sum and sum of squares of the scores.
@@ -76,12 +78,20 @@ def scale_for(score: str, sample_size: int) -> tuple[float, float]:
 
 def lowest_threshold(bar: Bar) -> float:
     """The raw score below which no record can be an anomaly; minus infinity where there is none."""
-    lowest = {AUTOMATIC: _ORDINARY, BUDGET: _CALM}
+    lowest = {AUTOMATIC: bar.floor, BUDGET: _CALM}
     if bar.mode == FIXED:
         return bar.level
     if bar.mode in lowest:
         return (lowest[bar.mode] - bar.offset) / bar.scale
     return -math.inf
+
+
+def floor_for(dimensions: int) -> float:
+    """The lowest automatic threshold for points of so many dimensions.
+
+    Cuts in other dimensions blur the depth of a point that is odd in one.
+    """
+    return _FLOOR if dimensions == 1 else _FLOOR_OF_MANY
 
 
 @kernel
@@ -94,11 +104,11 @@ def observe(state: F64, value: float) -> None:
 
 
 @kernel
-def deviations_above(state: F64, factor: float) -> float:
-    """The mean score and `factor` deviations; `_ORDINARY` until there are a few scores."""
+def deviations_above(state: F64, factor: float, floor: float) -> float:
+    """The mean score and `factor` deviations; `floor` until there are a few scores."""
     weight = state[WEIGHT]
     if weight < _FEW:
-        return _ORDINARY
+        return floor
     average = state[SUM] / weight
     spread = math.sqrt(max(0.0, state[SQUARES] / weight - average * average))
     return average + factor * spread
@@ -117,10 +127,10 @@ def threshold_of(bar: Bar, state: F64, usual: F64, alerts_a_record: float) -> fl
     if bar.mode == FIXED:
         return bar.offset + bar.scale * bar.level
     if bar.mode == SIGMA:
-        return deviations_above(state, bar.level)
+        return deviations_above(state, bar.level, bar.floor)
     if bar.mode == PERCENTILE:
         return score_above(usual, 1.0 - bar.level / 100.0)
     if bar.mode == BUDGET:
         share = min(_LARGEST_SHARE, _RECORDS_AN_ALERT * alerts_a_record)
         return max(_CALM, score_above(usual, share))
-    return max(_ORDINARY, score_above(usual, _SHARE))
+    return max(bar.floor, score_above(usual, _SHARE))

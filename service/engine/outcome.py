@@ -110,6 +110,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"minimum": 0, "maximum": 1},
         ),
     ]
+    confidence: Annotated[
+        float | None,
+        Meta(
+            description="Share of the series' own records that score lower: of ordinary records "
+            "one in a hundred has more than 0.99. Null while warming.",
+            extra_json_schema={"minimum": 0, "maximum": 1},
+        ),
+    ]
     anomaly: Annotated[bool, Meta(description="Whether the grade is above 0.")]
     model: Annotated[
         str,
@@ -148,14 +156,6 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     error: Annotated[
         Reason | UnsetType, Meta(description="Only with the status `error`: why it has no score.")
     ] = UNSET
-    confidence: Annotated[
-        float | None,
-        Meta(
-            description="Share of the series' own records that score lower: of ordinary records "
-            "one in a hundred has more than 0.99. Null while warming.",
-            extra_json_schema={"minimum": 0, "maximum": 1},
-        ),
-    ] = None
     held_back: Annotated[
         HeldBack | UnsetType,
         Meta(

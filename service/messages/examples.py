@@ -45,7 +45,6 @@ RESULT: dict[str, Any] = msgspec.to_builtins(
         threshold=2.5,
         grade=0.75,
         confidence=0.9991,
-        started="2026-01-31T12:00:00.000Z",
         anomaly=True,
         model=model_digest(CONFIG),
         attribution=[FeatureReason("celsius", 30.1, 1.3, "high", 28.8, 0)],

@@ -21,7 +21,8 @@ def test_create_read_list_delete(client, stream):
     assert created["name"] == stream
     assert created["features"] == ["cpu", "memory"]
     assert created["shingle_size"] == 4
-    assert created["trees"] == 50 and created["sample_size"] == 256 and created["score"] == "codisp"
+    assert created["trees"] == 30 and created["sample_size"] == 1024 and created["score"] == "blend"
+    assert created["threshold"] == "automatic" and created["alert_budget"] is None
     assert client.get(PATH.format(stream)).json() == created
     assert created in client.get("/v1/streams").json()["streams"]
     assert client.delete(PATH.format(stream)).status_code == 204
@@ -98,6 +99,13 @@ def test_partitions_never_change(client, stream):
         ({"trees": 1.5}, "trees"),
         ({"trees": None}, "trees"),
         ({"sample_size": 1}, "sample_size"),
+        ({"threshold": "loud"}, "threshold"),
+        ({"threshold": "fixed"}, "threshold_level"),
+        ({"threshold": "percentile", "threshold_level": 101}, "threshold_level"),
+        ({"threshold_level": 3}, "threshold_level"),
+        ({"threshold": "budget"}, "alert_budget"),
+        ({"alert_budget": 0}, "alert_budget"),
+        ({"cool_down": -1}, "cool_down"),
         ({"time_decay": 1}, "time_decay"),
         ({"time_decay": -0.1}, "time_decay"),
         ({"score": "iforest"}, "score"),

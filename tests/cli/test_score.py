@@ -92,9 +92,9 @@ def test_a_spike_is_found(spiked):
     assert len(table) == 600
     assert table[0]["score"] == "" and table[0]["anomaly"] == "false"
     assert table[500]["anomaly"] == "true" and float(table[500]["grade"]) > 0
-    assert "scoring load over 'timestamp' (shingle 8, 50 trees, 256 samples)" in err
+    assert "scoring load over 'timestamp' (shingle 1, 30 trees, 1024 samples)" in err
     assert "left out 'label' (looks like a label)" in err
-    assert "1 anomaly in 600 rows (8 rows anomalous); worst at 2026-01-01T00:08:20" in err
+    assert "1 anomaly in 600 rows; worst at 2026-01-01T00:08:20" in err
 
 
 def test_json_lines(spiked):
@@ -144,9 +144,9 @@ def test_columns_and_time_by_name(tmp_path):
     assert "scoring b, label over 'when' (shingle 2" in err
 
 
-def test_tables_without_time_are_not_shingled(tmp_path):
+def test_tables_without_time_have_small_samples(tmp_path):
     path = write(tmp_path / "x.csv", "a,b", [f"{v},{-v}" for v in rows()])
-    assert "(shingle 1," in score(path)[2]
+    assert "(shingle 1, 30 trees, 256 samples)" in score(path)[2]
 
 
 def test_too_few_rows_say_so(tmp_path):

@@ -80,6 +80,7 @@ def test_a_result_says_what_happened():
         "score": None,
         "threshold": None,
         "grade": None,
+        "confidence": None,
         "anomaly": False,
         "model": model_digest(CONFIG),
     }
@@ -182,7 +183,7 @@ def test_the_decoder_changes_where_the_change_stands():
 
 
 def test_series_above_the_limit_get_error_results():
-    config = StreamConfig(name="s", features=("x", "y"), max_series=2)
+    config = StreamConfig(name="s", features=("x", "y"), max_series=2, output_after=3)
     records = [Record(o, 0, key, b"[1,2]") for o, key in enumerate("aabca")]
     output = pipeline(config).process(batch(records))
     assert [story["status"] for story in stories(output)] == ["warming"] * 3 + ["error", "warming"]

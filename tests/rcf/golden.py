@@ -34,7 +34,7 @@ def forest() -> Forest:
 
 
 def detector() -> Detector:
-    made = Detector(2, shingle_size=4, trees=9, sample_size=32, seed=21, budget=5)
+    made = Detector(2, trees=9, sample_size=64, seed=21, budget=5)
     made.process(stream(0, 1500))
     return made
 
