@@ -13,6 +13,7 @@ from load import (
     calls,
     compact,
     forecast,
+    frozen,
     http,
     imputation,
     kafka,
@@ -44,6 +45,7 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "million": series.million,
     "compact": compact.main,
     "forecast": forecast.main,
+    "frozen": frozen.main,
     "imputation": imputation.main,
 }
 
