@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from load import (
+    answers,
     calls,
     compact,
     forecast,
@@ -31,6 +32,7 @@ REPORTS: dict[str, Callable[[], None]] = {
     "kernels": kernels.main,
     "score_only": score_only.main,
     "calls": calls.main,
+    "answers": answers.main,
     "threads": threads.main,
     "series": series.main,
     "start": start.main,

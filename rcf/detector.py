@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf import flat, state, threshold
-from rcf.arguments import as_rows, real
+from rcf.arguments import as_rows, real, refuse_invalid
 from rcf.flat import Tolerance, guard_rows
 from rcf.forest import Forest
 from rcf.hotspots import Hotspot
@@ -151,8 +151,10 @@ class Detector:
         rows = as_rows(values, self._forest.features)
         found, why, done = np.empty((3, len(rows))), {}, 0
         bench = bench_for(self._rule(), self._threshold, AT_SCORES if every else AT_ANOMALIES)
+        refuse_invalid(rows)
+        most = 1 if every else len(rows)  # a call copies what it is given, wherever it stops
         while done < len(rows):
-            judged = self._forest.process_judged(rows[done:], bench)
+            judged = self._forest.process_judged(rows[done : done + most], bench)
             end = done + judged.shape[1]
             guard_rows(self._flat, self._tolerance(), rows[done:end], judged[2])
             found[:, done:end] = judged

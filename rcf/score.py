@@ -35,6 +35,11 @@ CODISP, DISP, DEPTH = range(3)  #: header word SCORE
 NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH}
 
 
+def name_of(score: int) -> str:
+    """Name of a score's number."""
+    return next(name for name, number in NAMES.items() if number == score)
+
+
 @kernel
 def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, score: Int) -> float:
     """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""

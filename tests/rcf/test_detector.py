@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rcf import Detector
+from rcf import Detector, InvalidParameter
 
 
 def detector(features: int = 1, **parameters: object) -> Detector:
@@ -225,3 +225,13 @@ def test_reasons_name_feature_lag_and_direction() -> None:
         shares = why[590 + lag]
         assert shares.total.item() == judgements.score[590 + lag]
         assert shares.low[0, 2 - lag, 1] > 0.8 * shares.total.item()
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_an_invalid_value_is_refused_before_anything_is_learnt(every: bool) -> None:
+    model = detector(2)
+    rows = np.zeros((50, 2))
+    rows[40, 1] = np.nan
+    with pytest.raises(InvalidParameter, match=r"values\[40\]\[1\]"):
+        model.process_explained(rows, every=every)
+    assert model.values_seen == 0
