@@ -1,9 +1,9 @@
 """µs of each answer of a forest, beside those of its score, in turns.
 
 `score` learns nothing, nor do the answers; `process` and `explain` learn, and `explain` says why of
-anomalies, as the service does (`explain all` of every record). `forecast` expects each record before
-it learns it; `impute` fills records of which the first value is missing. `hotspots` is one look at the last
-thousand records.
+anomalies, as the service does (`explain all` of every record). `forecast` expects each record
+before it learns it; `impute` fills records of which the first value is missing. `hotspots` is one
+look at the last thousand records.
 """
 
 from __future__ import annotations
