@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 
 from load import (
+    answers,
     calls,
     compact,
     forecast,
+    frozen,
     http,
     imputation,
     kafka,
@@ -31,6 +33,7 @@ REPORTS: dict[str, Callable[[], None]] = {
     "kernels": kernels.main,
     "score_only": score_only.main,
     "calls": calls.main,
+    "answers": answers.main,
     "threads": threads.main,
     "series": series.main,
     "start": start.main,
@@ -45,6 +48,7 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "million": series.million,
     "compact": compact.main,
     "forecast": forecast.main,
+    "frozen": frozen.main,
     "imputation": imputation.main,
     "quality": quality.main,
 }

@@ -28,7 +28,7 @@ ONLINE = ("previous", "zero", "forest", "forecast")
 AFTERWARDS = ("next", "linear")
 SHARES = (0.05, 0.2, 0.5)
 BLOCK = 20  #: records of a whole gap
-FILES, RECORDS, FEATURES = 3, 3000, 12  #: files of a collection, and their last records
+FILES, RECORDS, FEATURES = 2, 1500, 6  #: files of a collection, and their last records
 
 
 class Outcome(NamedTuple):
@@ -78,7 +78,9 @@ def cut(streams: Iterable[Labelled]) -> list[Labelled]:
     for one in streams:
         values, labels = one.values[-RECORDS:, :FEATURES], one.labels[-RECORDS:]
         if 0 < labels[200:].mean() < 1:
-            kept.append(Labelled(one.collection, np.ascontiguousarray(values), labels, 200))
+            kept.append(
+                Labelled(one.collection, one.name, np.ascontiguousarray(values), labels, 200)
+            )
     return kept[:: max(1, len(kept) // FILES)][:FILES]
 
 

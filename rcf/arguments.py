@@ -91,6 +91,13 @@ def as_rows_with_gaps(values: ArrayLike, features: int) -> F64:
     return rows
 
 
+def refuse_invalid(rows: F64) -> None:
+    """InvalidParameter for the first value of records (n, features) that is no finite float32."""
+    valid = np.abs(rows) <= LARGEST  # false for NaN too
+    if not valid.all():
+        refuse_value(rows, int(np.argmin(valid)))
+
+
 def refuse_value(rows: F64, place: int) -> NoReturn:
     """InvalidParameter for the value at a flat index of records (n, features)."""
     row, feature = divmod(place, rows.shape[1])

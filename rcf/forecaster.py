@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf.arguments import as_rows_with_gaps, real, refuse_value, whole
+from rcf.arguments import as_rows, real, refuse_invalid, whole
 from rcf.errors import InvalidParameter
 from rcf.forecast import WORDS, forecast_leads, forecast_rows, start_forecast
 from rcf.forest import Forecast
@@ -51,10 +51,8 @@ class Forecaster:
         Raises:
             InvalidParameter: A value is no finite float32 or a shape is wrong; nothing is learnt.
         """
-        rows = as_rows_with_gaps(values, len(self._state))
-        missing = np.flatnonzero(np.isnan(rows))
-        if len(missing):
-            refuse_value(rows, int(missing[0]))
+        rows = as_rows(values, len(self._state))
+        refuse_invalid(rows)
         seen = np.ones(rows.shape, np.uint8) if known is None else _flags(known, rows)
         out = np.empty((3, *rows.shape))
         forecast_rows(self._state, rows, seen, (1.0 - self._coverage) / 2.0, out)

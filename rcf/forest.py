@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf import ask, field, state, step
-from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
+from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_invalid, refuse_value, whole
 from rcf.block import decay_of, grown, new_block
 from rcf.density import PARTS, density_of
 from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter
 from rcf.hotspots import LARGEST_WINDOW, SMALLEST_WINDOW, Hotspot, find_hotspots
 from rcf.neighbours import Neighbour, neighbours_of
-from rcf.score import BLEND, CODISP, DEPTH, blend_exponent
+from rcf.score import BLEND, CODISP, DEPTH, blend_exponent, name_of
 from rcf.shares import Shares
 from rcf.special import for_one
 from rcf.state import F64, I64, U8, Shape
@@ -219,10 +219,13 @@ class Forest:
                 why = {row: Shares(*(part[row : row + 1] for part in shares)) for row in found}
             self._follow(rows)
             return scores, why
+        refuse_invalid(rows)
         none = np.empty((0, self._features))
+        most = 1 if at_least == -_NEVER else len(rows)  # a call copies what it is given, and stops
         done = 0
         while done < len(rows):
-            done += self._run(rows[done:], scores[done:], True, at_least)
+            part = slice(done, done + most)
+            done += self._run(rows[part], scores[part], True, at_least)
             if scores[done - 1] >= at_least:
                 why[done - 1] = self._explained(none, scores[done - 1 : done])
         return scores, why
@@ -400,6 +403,44 @@ class Forest:
         least = whole("least", least, 2, window)
         rows = self.recent(window)
         return find_hotspots(rows, radius, least) if len(rows) >= least else []
+
+    def resized(
+        self,
+        *,
+        shingle_size: int | None = None,
+        trees: int | None = None,
+        sample_size: int | None = None,
+        seed: int = 0,
+    ) -> Forest:
+        """A forest of other sizes that has learnt the records still held, oldest first.
+
+        Those are the last `shape.ring`, four mean lifetimes of a sampled point unless the decay is
+        very small: all but 2 % of what is sampled. All else, the decay too, is as it is here.
+
+        Args:
+            shingle_size: Records a point; None: as it is. So are the others.
+            trees: Trees.
+            sample_size: Points a tree.
+            seed: 0 to 2^64 - 1.
+
+        Raises:
+            InvalidParameter: A parameter is outside what is allowed.
+        """
+        shape, opened = self.shape, state.open_block(self._block)
+        forest = Forest(
+            shape.features,
+            shingle_size=shape.shingle_size if shingle_size is None else shingle_size,
+            trees=shape.trees if trees is None else trees,
+            sample_size=shape.sample_size if sample_size is None else sample_size,
+            time_decay=self.time_decay,
+            score=name_of(int(opened.header[state.SCORE])),
+            output_after=int(opened.header[state.OUTPUT_AFTER]),
+            initial_accept_fraction=float(opened.reals[state.INITIAL_ACCEPT]),
+            box_mass=shape.box_mass,
+            seed=seed,
+        )
+        forest.update(self.recent(shape.ring))
+        return forest
 
     # --- what it is -----------------------------------------------------------------------------
 

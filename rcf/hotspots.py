@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rcf.arguments import as_rows, real, refuse_value, whole
+from rcf.arguments import as_rows, real, refuse_invalid, whole
 from rcf.state import F64, I64
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 100, 1000  #: records, as in Kinesis Data Analytics
@@ -63,8 +63,7 @@ def find_hotspots(
     """
     shape = np.shape(values)
     rows = as_rows(values, features or (shape[1] if len(shape) == 2 else 1))
-    if not np.isfinite(rows).all():
-        refuse_value(rows, int(np.argmin(np.isfinite(rows))))
+    refuse_invalid(rows)
     radius = real("radius", radius, np.nextafter(0.0, 1.0), 1e300)
     least = whole("least", least, 2, max(2, len(rows)))
     labels = cluster(rows, radius, least)

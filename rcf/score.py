@@ -44,6 +44,11 @@ NAMES = {"codisp": CODISP, "disp": DISP, "depth": DEPTH, "blend": BLEND}
 _ANOMALOUS_SHARE = 0.15  # of the sample, displaced by a point whose depth score is 2.4
 
 
+def name_of(score: int) -> str:
+    """Name of a score's number."""
+    return next(name for name, number in NAMES.items() if number == score)
+
+
 @kernel
 def seen_value(forest: Forest, walk: Walk, tree: Int, lane: Int, leaf: Int, score: Int) -> float:
     """Score of a query that equals the point of the leaf at word `leaf`, where its path ends."""

@@ -178,6 +178,12 @@ def score(
     score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.BLEND,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
+    forecast: Annotated[
+        bool,
+        typer.Option(
+            "--forecast", help="Also say what each value was expected to be, with a 90 % band."
+        ),
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say what each column contributes to anomalies.")
     ] = False,
@@ -202,6 +208,7 @@ def score(
         seed=seed,
         format="csv" if format is Format.CSV else "jsonl",
         explain=explain,
+        forecast=forecast,
         plot=plot,
     )
     with _reader_may_leave():

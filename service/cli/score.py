@@ -23,6 +23,10 @@ from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
 
+COVERAGE = 0.9
+"""Share of values that the band is to hold."""
+BAND = ("expected", "lower", "upper")
+
 _FILE_CHUNK_ROWS = 2_000
 _STREAM_CHUNK_ROWS = 1  # a row read from a pipe is answered before the next one is awaited
 
@@ -41,6 +45,7 @@ class Options:
     seed: int = 0
     format: Format = "csv"
     explain: bool = False
+    forecast: bool = False
     plot: Path | None = None
 
 
@@ -48,7 +53,8 @@ class Options:
 class Judged:
     """Rows of one chunk with their judgement; score, threshold NaN while warming.
 
-    `why` has the attributions of anomalies by their place in the chunk, where they were asked for.
+    `why` has the attributions of anomalies by their place in the chunk, where they were asked for,
+    and `ahead` what was expected of each row.
     """
 
     first_row: int
@@ -58,6 +64,7 @@ class Judged:
     threshold: NDArray[np.float64]
     grade: NDArray[np.float64]
     why: dict[int, rcf.Shares]
+    ahead: rcf.Forecast | None
 
 
 @dataclass(slots=True)
@@ -125,10 +132,10 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     summary = Summary()
     with open_text(options.path) as text:
         table = Table(text, time=options.time, columns=options.columns)
-        detector = _detector(options, table.columns)
-        say(_what_is_used(table.columns, detector))
+        series = _series(options, table.columns)
+        say(_what_is_used(table.columns, series.detector))
         writer = _writer(options, out, table.columns)
-        for judged in _judge(table, detector, options):
+        for judged in _judge(table, series, options):
             writer(judged)
             summary.add(judged)
             if options.plot:
@@ -156,11 +163,11 @@ def _listed(names: tuple[str, ...] | list[str], most: int = 6) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _detector(options: Options, columns: Columns) -> rcf.Detector:
+def _series(options: Options, columns: Columns) -> rcf.Series:
     """The default for a series; for a table, whose rows have no order, one small sample."""
     is_table = columns.time is None
     try:
-        return rcf.Detector(
+        detector = rcf.Detector(
             features=len(columns.features),
             shingle_size=options.shingle_size,
             smoothing=1 if is_table else 12,
@@ -170,27 +177,27 @@ def _detector(options: Options, columns: Columns) -> rcf.Detector:
             score=options.score,
             seed=options.seed,
         )
+        return rcf.Series(detector, coverage=COVERAGE if options.forecast else None)
     except rcf.InvalidParameter as error:
         raise CommandError(str(error), code=2) from error
 
 
-def _judge(table: Table, detector: rcf.Detector, options: Options) -> Iterator[Judged]:
+def _judge(table: Table, series: rcf.Series, options: Options) -> Iterator[Judged]:
     first_row = 1
     chunk_rows = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
     with _progress() as advance:
         for chunk in table.chunks(chunk_rows):
-            yield _judge_chunk(chunk, first_row, detector, explain=options.explain)
+            yield _judge_chunk(chunk, first_row, series, explain=options.explain)
             first_row += len(chunk.values)
             advance(len(chunk.values))
 
 
-def _judge_chunk(chunk: Chunk, first_row: int, detector: rcf.Detector, *, explain: bool) -> Judged:
+def _judge_chunk(chunk: Chunk, first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
     values = np.array(chunk.values, dtype=np.float64)
-    judgement, why = (
-        detector.process_explained(values) if explain else (detector.process(values), {})
-    )
+    told = series.process(values, explain="anomalies" if explain else "none")
+    score, threshold, grade = told.judgements[:3]
     return Judged(
-        first_row, chunk.times, values, judgement.score, judgement.threshold, judgement.grade, why
+        *(first_row, chunk.times, values, score, threshold, grade), told.reasons, told.forecast
     )
 
 
@@ -208,22 +215,25 @@ def _progress() -> Iterator[Callable[[int], None]]:
 
 def _writer(options: Options, out: IO[str], columns: Columns) -> Callable[[Judged], None]:
     if options.format == "csv":
-        return _csv_writer(out, columns, explain=options.explain)
+        return _csv_writer(out, columns, options)
     return _jsonl_writer(out, columns)
 
 
-def _csv_writer(out: IO[str], columns: Columns, *, explain: bool) -> Callable[[Judged], None]:
+def _csv_writer(out: IO[str], columns: Columns, options: Options) -> Callable[[Judged], None]:
     rows = csv.writer(out, lineterminator="\n")
     time = [] if columns.time is None else [columns.names[columns.time]]
     shares = [f"{name} {side}" for side in ("high", "low") for name in columns.feature_names]
     head = [*time, *columns.feature_names, "score", "threshold", "grade", "anomaly"]
-    rows.writerow([*head, *(shares if explain else [])])
+    sides = [f"{name} {side}" for side in BAND for name in columns.feature_names]
+    explain, ahead = options.explain, sides if options.forecast else []
+    rows.writerow([*head, *ahead, *(shares if explain else [])])
 
     def write(judged: Judged) -> None:
         for index, line in enumerate(judged.values.tolist()):
             time = judged.times[index : index + 1]
             judgement = _judgement(judged, index, missing="").values()
-            rows.writerow([*time, *line, *judgement, *_shares(judged, index, len(line), explain)])
+            shares = _shares(judged, index, len(line), explain)
+            rows.writerow([*time, *line, *judgement, *_band(judged, index, missing=""), *shares])
         out.flush()
 
     return write
@@ -237,6 +247,10 @@ def _jsonl_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
                 row["time"] = judged.times[index]
             row["values"] = dict(zip(columns.feature_names, line, strict=True))
             row |= _judgement(judged, index, missing=None)
+            band = _band(judged, index, missing=None)
+            if band:
+                sides = [band[i : i + len(line)] for i in range(0, len(band), len(line))]
+                row |= dict(zip(BAND, sides, strict=True))
             if index in judged.why:
                 reasons = reasons_of(columns.feature_names, judged.why[index], len(line))
                 row["attribution"] = msgspec.to_builtins(reasons)
@@ -252,6 +266,14 @@ def _shares(judged: Judged, index: int, features: int, explain: bool) -> list[fl
         return [""] * (2 * features if explain else 0)
     shares = judged.why[index].by_feature()
     return [*shares.high[0].tolist(), *shares.low[0].tolist()]
+
+
+def _band(judged: Judged, index: int, missing: object) -> list[object]:
+    """What was expected of each column, lower and upper ends; nothing where nobody asked."""
+    if judged.ahead is None:
+        return []
+    sides = np.concatenate([each[index] for each in judged.ahead]).tolist()
+    return [missing if np.isnan(side) else side for side in sides]
 
 
 def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]:

@@ -282,9 +282,9 @@ class SlowFactory(FakeFactory):
         detector, gate = super().create(config, seed), self.gate
 
         class Gated(FakeDetector):
-            def process(self, values, times):
+            def process(self, values, times, *, explain):
                 gate.wait(10)
-                return super().process(values, times)
+                return super().process(values, times, explain=explain)
 
         return Gated(detector.state, detector.seen, detector.warm)
 
@@ -317,10 +317,10 @@ def test_a_partition_whose_detector_breaks_stops_alone_and_says_so():
             detector = super().create(config, seed)
 
             class Broken(FakeDetector):
-                def process(self, values, times):
+                def process(self, values, times, *, explain):
                     if (values == 13).any():
                         raise ZeroDivisionError
-                    return super().process(values, times)
+                    return super().process(values, times, explain=explain)
 
             return Broken(detector.state, detector.seen, detector.warm)
 
@@ -508,9 +508,9 @@ def test_partitions_are_scored_at_the_same_time():
             detector = super().create(config, seed)
 
             class Waiting(FakeDetector):
-                def process(self, values, times):
+                def process(self, values, times, *, explain):
                     both.wait()
-                    return super().process(values, times)
+                    return super().process(values, times, explain=explain)
 
             return Waiting(detector.state, detector.seen, detector.warm)
 

@@ -164,7 +164,7 @@ def test_the_model_is_named_by_what_decides_scores():
 
 
 def test_every_field_of_a_stream_is_counted_as_decisive_or_not():
-    indifferent = {"partitions", "max_series", "retention", "decoder", "explain"}
+    indifferent = {"partitions", "max_series", "retention", "decoder", "explain", "forecast"}
     indifferent |= {"dead_letter_share", "dead_letter_run"}
     assert {*DECISIVE, *indifferent} == CHANGES.keys()
 

@@ -358,44 +358,52 @@ def test_bad_times_are_refused_and_nothing_is_learnt() -> None:
 def explained_in_parts(rows: np.ndarray, size: int, *, every: bool) -> tuple[list[bytes], bytes]:
     """Judgements and reasons of `process_explained` in calls of `size` records, and the state."""
     detector = Detector(2, shingle_size=3, trees=15, sample_size=64, seed=3)
-    judged, reasons = [], {}
+    found, reasons = [], {}
     for start in range(0, len(rows), size):
         judgements, why = detector.process_explained(rows[start : start + size], every=every)
-        judged.append(np.stack(judgements))
+        found.append(np.stack(judgements))
         reasons |= {start + row: shares for row, shares in why.items()}
-    whole = [np.hstack(judged).tobytes()]
+    whole = [np.hstack(found).tobytes()]
     for row, shares in reasons.items():
+        assert shares.high.sum() + shares.low.sum() == pytest.approx(shares.total.item(), rel=1e-9)
         whole += [str(row).encode(), shares.high.tobytes(), shares.low.tobytes()]
     return whole, detector.to_bytes()
 
 
 @pytest.mark.parametrize("every", [False, True])
 def test_reasons_change_no_judgement_and_do_not_depend_on_the_calls(every: bool) -> None:
-    random = np.random.default_rng(8)
-    rows = random.normal(size=(700, 2))
+    rows = noise(700, 8, 2)
     rows[[300, 500, 650], [0, 1, 0]] += [40.0, -40.0, 40.0]
-    rows[350:450] = [1.0, 2.0]  # flat, so that the guard has something to do
-    rows[420] = [1.0005, 2.0]
+    rows[560:620] += 20.0
     plain = Detector(2, shingle_size=3, trees=15, sample_size=64, seed=3)
-    judgements = np.stack(plain.process(rows))
+    judgements = plain.process(rows)
     whole, state = explained_in_parts(rows, len(rows), every=every)
-    assert whole[0] == judgements.tobytes() and state == plain.to_bytes()
+    assert whole[0] == np.stack(judgements).tobytes() and state == plain.to_bytes()
     named = {int(row) for row in whole[1::3]}
-    wanted = ~np.isnan(judgements[0]) if every else judgements[2] > 0
-    assert named == set(np.flatnonzero(wanted).tolist()) and {300, 500, 650} <= named
+    wanted = ~np.isnan(judgements.score) if every else judgements.grade > 0
+    assert named == set(np.flatnonzero(wanted).tolist()) and {300, 500} <= named
     for size in (1, 7):
-        assert explained_in_parts(rows, size, every=every)[1] == state
-        again = explained_in_parts(rows, size, every=every)[0]
-        assert again[1:] == whole[1:]
+        again = explained_in_parts(rows, size, every=every)
+        assert again[1] == state and again[0][1:] == whole[1:]
 
 
-def test_reasons_name_feature_lag_and_direction() -> None:
-    random = np.random.default_rng(9)
-    rows = random.normal(size=(600, 2))
+@pytest.mark.parametrize("threshold", ["automatic", "sigma"])
+def test_reasons_name_feature_and_direction(threshold: str) -> None:
+    rows = noise(600, 9, 2)
     rows[590, 1] = -40.0
-    detector = Detector(2, shingle_size=3, seed=1)
+    detector = Detector(2, shingle_size=3, seed=1, threshold=threshold)
     judgements, why = detector.process_explained(rows)
-    for lag in range(3):
-        shares = why[590 + lag]
-        assert shares.total.item() == judgements.score[590 + lag]
-        assert shares.low[0, 2 - lag, 1] > 0.8 * shares.total.item()
+    assert set(why) == set(np.flatnonzero(judgements.grade > 0).tolist()) and 590 in why
+    shares = why[590]
+    assert shares.total.item() == judgements.score[590]
+    assert shares.low[0, -1, 1] > 0.8 * shares.total.item()
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_an_invalid_value_is_refused_before_anything_is_learnt(every: bool) -> None:
+    model = Detector(2, seed=4)
+    rows = np.zeros((50, 2))
+    rows[40, 1] = np.nan
+    with pytest.raises(InvalidParameter, match=r"values\[40\]\[1\]"):
+        model.process_explained(rows, every=every)
+    assert model.values_seen == 0

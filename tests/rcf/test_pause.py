@@ -90,3 +90,20 @@ def test_forgetting_is_said_once() -> None:
             Forest(**said)
     with pytest.raises(InvalidParameter, match="time_decay is None"):
         Forest().set_time_decay()
+
+
+def test_a_running_forest_takes_other_sizes() -> None:
+    """It is the forest of those sizes that has learnt the records still held, bit for bit."""
+    sizes = {"time_decay": 0.05, "score": "depth", "initial_accept_fraction": 0.5, "box_mass": 3}
+    running = Forest(2, shingle_size=4, trees=10, sample_size=32, output_after=7, seed=1, **sizes)
+    values = rows(2000, 1)
+    running.update(values)
+    held = values[-running.shape.ring :]
+    assert 4 * 20 <= len(held) < len(values)
+    other = running.resized(shingle_size=6, trees=5, sample_size=64, seed=9)
+    fresh = Forest(2, shingle_size=6, trees=5, sample_size=64, output_after=7, seed=9, **sizes)
+    fresh.update(held)
+    assert other.to_bytes() == fresh.to_bytes()
+    assert other.resized(seed=3).shape == other.shape
+    with pytest.raises(InvalidParameter, match="trees is 0"):
+        running.resized(trees=0)
