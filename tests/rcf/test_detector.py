@@ -113,22 +113,24 @@ def test_confidence_is_calibrated() -> None:
 # --- what is found --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shingle_size", [1, 8])
 @pytest.mark.parametrize("kind", [noise, season])
-def test_spikes_are_found_and_little_else(
-    kind: Callable[[int], np.ndarray], shingle_size: int
-) -> None:
+def test_spikes_are_found_and_little_else(kind: Callable[[int], np.ndarray]) -> None:
     """Every spike of 20 deviations, at once, most with a grade of 1; of other records 0.5 %."""
     rows = kind(6000)
     places = 500 + 450 * np.arange(12) + np.random.default_rng(4).integers(0, 300, 12)
     rows[places] += 20 * np.std(rows) * np.random.default_rng(5).choice([-1, 1], 12)
-    found = judged(rows, shingle_size=shingle_size)
+    found = judged(rows)
     said = np.flatnonzero(found.grade > 0)
-    near = places[:, None] + np.arange(shingle_size)  # a spike stays in the shingle
-    assert np.isin(near, said).any(axis=1).sum() >= (12 if shingle_size == 1 else 9)
-    assert len(np.setdiff1d(said, near)) < 0.005 * len(rows)
-    if shingle_size == 1:
-        assert np.all(found.grade[places] > 0.5) and np.median(found.grade[places]) == 1.0
+    assert set(places.tolist()) <= set(said.tolist())
+    assert np.all(found.grade[places] > 0.5) and np.median(found.grade[places]) == 1.0
+    assert len(said) - len(places) < 0.005 * len(rows)
+
+
+def test_a_broken_rhythm_is_found_with_a_shingle() -> None:
+    """A season that stands still for a while: no value is new, their order is."""
+    rows = 10 * np.sin(np.arange(4000) / 6) + 0.1 * noise(4000, 5)
+    rows[3000:3020] = rows[3000]
+    assert between(anomalies(rows, shingle_size=4), 3000, 3024)
 
 
 @pytest.mark.parametrize("kind", [noise, season])
@@ -174,14 +176,14 @@ def test_a_slow_change_is_said_with_its_start() -> None:
 
 
 @pytest.mark.parametrize(("spread", "most"), [(0.1, 3), (1.0, 18)])
-def test_drift_is_said_and_not_repeated(spread: float, most: int) -> None:
+def test_drift_is_learnt(spread: float, most: int) -> None:
     """Each of 3,000 records is higher than what was known; the noise alone makes six anomalies."""
     rows = np.random.default_rng(1).normal(size=5000)
     rows[2000:] = spread * rows[2000:] + 0.01 * np.arange(3000)
     found = judged(rows)
     said = between(np.flatnonzero(found.grade > 0).tolist(), 2000, 4999)
-    assert 1 <= len(said) <= most
-    assert np.sum(found.score[2000:] >= found.threshold[2000:]) > 1.5 * len(said)
+    assert len(said) <= most
+    assert held(found, "drift"), "some are held back"
 
 
 def test_an_anomaly_of_one_feature_of_many_is_found() -> None:
@@ -189,7 +191,7 @@ def test_an_anomaly_of_one_feature_of_many_is_found() -> None:
     rows[2000, 7] += 12.0
     rows[2500:2520, 3] = 8.0
     said = anomalies(rows)
-    assert 2000 in said and between(said, 2500, 2506)
+    assert 2000 in said and between(said, 2500, 2512)
 
 
 # --- flat series ----------------------------------------------------------------------------------
