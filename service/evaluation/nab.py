@@ -71,7 +71,7 @@ class NabScore:
 def rows_of_windows(times_ms: NDArray[np.int64], windows: Sequence[Window]) -> list[Window]:
     """Return windows of times, both ends inclusive and times of rows, as rows.
 
-    Where a time repeats, a window begins at its first row behind the window before.
+    Where a time repeats, its first row counts; for a beginning, the first behind the last window.
 
     Raises:
         ValueError: an end is no row's time.

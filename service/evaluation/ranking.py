@@ -58,4 +58,5 @@ def _at_thresholds(
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    return np.cumsum(labels[order])[ends], ends + 1, int(labels.sum())
+    hits = np.cumsum(labels[order], dtype=np.int64)[ends]
+    return hits, ends + 1, int(labels.sum())

@@ -157,7 +157,7 @@ def test_cooldown_spaces_alerts_and_is_weighed_by_nab():
 
 def test_windows_of_times_are_rows_and_unknown_times_are_refused():
     times = np.array([10, 20, 20, 30, 40, 50])
-    assert nab.rows_of_windows(times, [(20, 20), (40, 50)]) == [(1, 2), (4, 5)]
+    assert nab.rows_of_windows(times, [(20, 20), (40, 50)]) == [(1, 1), (4, 5)]
     with pytest.raises(ValueError, match="no row has the time 25"):
         nab.rows_of_windows(times, [(25, 30)])
     with pytest.raises(ValueError, match="finite"):
