@@ -36,6 +36,7 @@ ARROWS = {
         "service.api",
         "service.engine.checks",
         "service.engine.errors",
+        "service.engine.outcome",
         "service.engine.ports",
         "service.engine.records",
         "service.engine.replay",

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service.api.formats import CSV, JSON, NDJSON
 from service.api.problems import KINDS, MEDIA_TYPE
 from service.engine.config import CHANGES, DECODERS, SCORES, Change, StreamConfig
+from service.engine.rules import MOST_RULES
 from service.messages import examples
 from service.messages.schemas import Schema, components
 
@@ -89,6 +90,37 @@ _SETTABLE: dict[str, Schema] = {
         "A partition halts after so many dead letters in a row; 0 never halts it.",
         "dead_letter_run",
     ),
+    "incident_gap": _whole(
+        1,
+        10**6,
+        "Records of a series in a row without an anomaly after which its part in an incident is "
+        "over; until then its anomalies open no other.",
+        "incident_gap",
+    ),
+    "incident_window_s": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1e9,
+        "default": _DEFAULTS["incident_window_s"],
+        "description": "Seconds of the records' time within which an anomaly of another series of "
+        "the partition joins an incident; 0 keeps series apart.",
+    },
+    "incident_silence_s": {
+        "type": "number",
+        "minimum": 1,
+        "maximum": 1e9,
+        "default": _DEFAULTS["incident_silence_s"],
+        "description": "Seconds of the records' time after which a series that sends nothing has "
+        "left its incident.",
+    },
+    "rules": {
+        "type": "array",
+        "maxItems": MOST_RULES,
+        "items": {"$ref": "#/components/schemas/Rule"},
+        "default": [],
+        "description": "Which anomalies are held back, with the status `suppressed`: by the first "
+        "rule of which every condition is met.",
+    },
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -121,7 +153,35 @@ COMPONENTS: dict[str, Schema] = {
         },
     },
     "Result": _PUBLISHED["Result"],
-    "Reason": _PUBLISHED["Reason"],
+    **{
+        name: _PUBLISHED[name]
+        for name in ("Reason", "HeldBack", "Incident", "InvolvedSeries", "InvolvedFeature")
+    },
+    **{name: _PUBLISHED[name] for name in ("Rule", "Mute")},
+    "Incidents": {
+        "type": "object",
+        "required": ["incidents"],
+        "properties": {
+            "incidents": {
+                "type": "array",
+                "items": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/Incident"},
+                        {
+                            "required": ["group"],
+                            "properties": {
+                                "group": {
+                                    "type": "string",
+                                    "description": "The earliest of the incidents that overlap in "
+                                    "time, in whichever partition.",
+                                }
+                            },
+                        },
+                    ]
+                },
+            }
+        },
+    },
     "Results": {
         "type": "object",
         "required": ["results"],
@@ -348,6 +408,7 @@ DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
 PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
 RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
+INCIDENTS = _operation({200: _json("Incidents", "The last to begin first.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
 EVENTS = _operation(
     {

@@ -15,6 +15,7 @@ from service.api.problems import Problem
 from service.api.schemas import DELETE_STREAM, GET_STREAM, LIST_STREAMS, PUT_STREAM
 from service.engine.config import StreamConfig
 from service.engine.errors import UnknownStream
+from service.engine.rules import Rule
 
 JSON = "application/json"
 
@@ -38,6 +39,10 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     decoder: str | Optional = msgspec.UNSET
     dead_letter_share: float | Optional = msgspec.UNSET
     dead_letter_run: int | Optional = msgspec.UNSET
+    incident_gap: int | Optional = msgspec.UNSET
+    incident_window_s: float | Optional = msgspec.UNSET
+    incident_silence_s: float | Optional = msgspec.UNSET
+    rules: tuple[Rule, ...] | Optional = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(StreamBody).decode

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from service.engine.errors import InvalidParameter
+from service.engine.rules import Rule, check_rules
 
 Change = Literal["live", "model", "never"]
 """What a change of a field means: taken over at once, only with a fresh model, not at all."""
@@ -51,6 +52,18 @@ def _is_decay(value: object) -> bool:
     return value is None or (_is_share(value) and value != 1)
 
 
+def _real(low: float, high: float) -> Any:
+    def check(value: object) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and low <= cast(float, value) <= high
+
+    return check
+
+
+def _are_rules(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, Rule) for each in value)
+
+
 def _is_share(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -79,6 +92,13 @@ class StreamConfig:
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
+        incident_gap: records of a series in a row without an anomaly after which its part in an
+            incident is over, at least 1; until then its anomalies open no other incident.
+        incident_window_s: seconds of the records' time within which an anomaly of another series
+            of the partition joins an incident; 0 keeps series apart.
+        incident_silence_s: seconds of the records' time after which a series that sends nothing
+            has left its incident, above 0.
+        rules: which anomalies are held back; the first rule that is met counts.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -112,6 +132,12 @@ class StreamConfig:
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
+    incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
+    incident_window_s: float = _field(
+        "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"
+    )
+    incident_silence_s: float = _field("live", 86_400.0, _real(1, 1e9), "seconds from 1 to 1e9")
+    rules: tuple[Rule, ...] = _field("live", (), _are_rules, "a list of rules")
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -119,6 +145,7 @@ class StreamConfig:
             value = getattr(self, item.name)
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
+        check_rules(self.rules, self.features)
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from service.engine.board import IncidentBoard, Standing
 from service.engine.config import StreamConfig, that_mean
 from service.engine.control import encode_config
 from service.engine.cursor import decode_cursor
@@ -31,6 +32,7 @@ from service.engine.ports import Decoder
 from service.engine.reading import ResultReader
 from service.engine.records import (
     Decoded,
+    Event,
     NewRecord,
     PartitionStatus,
     Position,
@@ -61,6 +63,7 @@ class _Stream:
         self.ports = ports
         self.tails = [PartitionTail() for _ in range(entry.config.partitions)]
         self.reader = ResultReader(entry.config.name, ports.log, self.tails)
+        self.board = IncidentBoard(self.reader)
         self.configure(entry)
 
     def configure(self, entry: StreamEntry) -> None:
@@ -374,10 +377,17 @@ class Engine:
         where = ResultFilter(key, from_ms, to_ms, anomalies)
         return await held.reader.page(offsets, numbers, limit, where)
 
-    def subscribe(
-        self, stream: str, *, anomalies: bool, after: str | None
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        """Follow a stream's results: (event id, JSON).
+    async def incidents(self, stream: str) -> list[Standing]:
+        """Return the incidents that are open or were lately, the last to begin first.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        held = self._held(stream)
+        return await held.board.standings(held.entry.config.incident_window_s)
+
+    def subscribe(self, stream: str, *, anomalies: bool, after: str | None) -> AsyncIterator[Event]:
+        """Follow a stream's results, all or the anomalies, and its incidents.
 
         Goes on after the event id `after`, from the log; without one, from here on. Ends when
         the stream is deleted or the engine stops. A slow reader is never waited for: it reads
@@ -389,11 +399,12 @@ class Engine:
         """
         held = self._held(stream)
         places = None if after is None else decode_cursor(after, len(held.tails), "event id")
-        return self._follow(held, places, ResultFilter(anomalies=anomalies))
+        where = ResultFilter(anomalies=anomalies, incidents=anomalies)
+        return self._follow(held, places, where)
 
     async def _follow(
         self, held: _Stream, places: list[int] | None, where: ResultFilter
-    ) -> AsyncIterator[tuple[str, bytes]]:
+    ) -> AsyncIterator[Event]:
         ends = [tail.committed for tail in held.tails]
         for number, tail in enumerate(held.tails):
             if not tail.live.is_set():

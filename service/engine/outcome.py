@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-VERSION = 2
+from service.engine.incidents import IncidentEvent
+
+VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "warming", "error", "control"]
+Status = Literal["scored", "suppressed", "warming", "error", "control"]
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -23,6 +25,13 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     field: Annotated[str, Meta(description='The field to mend; "" is the record as a whole.')]
     value: Annotated[str | None, Meta(description="What stood there, shortened.")]
     reason: Annotated[str, Meta(description="What is wrong with it.")]
+
+
+class HeldBack(msgspec.Struct, frozen=True, gc=False):
+    """Why an anomaly is not told of."""
+
+    rule: Annotated[str, Meta(description="Name of the stream's rule that held it back.")]
+    reason: Annotated[str, Meta(description="The conditions of the rule, all of which were met.")]
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -50,8 +59,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     status: Annotated[
         Status,
         Meta(
-            description="`warming`: too little seen. `error`: no valid record, see `error`. "
-            "`control`: the stream was changed here."
+            description="`suppressed`: anomalous, but held back, see `held_back`. `warming`: too "
+            "little seen. `error`: no valid record, see `error`. `control`: the stream was "
+            "changed here."
         ),
     ]
     score: Annotated[float | None, Meta(description="Null while warming, never 0 for that.")]
@@ -63,7 +73,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"minimum": 0, "maximum": 1},
         ),
     ]
-    anomaly: Annotated[bool, Meta(description="Whether the grade is above 0.")]
+    anomaly: Annotated[bool, Meta(description="Whether the grade is above 0, and not held back.")]
     model: Annotated[
         str,
         Meta(
@@ -96,3 +106,24 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"minimum": 1},
         ),
     ] = UNSET
+    held_back: Annotated[
+        HeldBack | UnsetType, Meta(description="Only with the status `suppressed`: why.")
+    ] = UNSET
+    incidents: Annotated[
+        list[IncidentEvent] | UnsetType,
+        Meta(description="What the record did to incidents: opened, updated or closed them."),
+    ] = UNSET
+
+
+class _Events(msgspec.Struct):
+    """The part of an outcome that tells of incidents."""
+
+    incidents: list[Raw] = []
+
+
+_events = msgspec.json.Decoder(_Events).decode
+
+
+def incident_events(value: bytes) -> list[bytes]:
+    """Return the incident events that an outcome carries, JSON each."""
+    return [bytes(event) for event in _events(value).incidents]

@@ -11,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from service.engine.alerting import NO_EVIDENCE, Alerting, Evidence
 from service.engine.carried import Count, carried_fields, carried_headers
 from service.engine.config import StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import Outcome, Reason, Status
+from service.engine.incidents import IncidentEvent
+from service.engine.outcome import HeldBack, Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
     Batch,
@@ -42,9 +45,13 @@ VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 NOTHING: tuple[msgspec.Raw | UnsetType, Count] = (UNSET, UNSET)
 NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
+NO_EVENTS: list[IncidentEvent] = []
 
 Judged = tuple[float | None, float | None, float | None]
 """Score, threshold and grade of a row; None where there is none."""
+
+Found = dict[int, Evidence]
+"""What else is known of the anomalous rows, by their number in the block."""
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -77,10 +84,12 @@ class Pipeline:
         decoder_for: DecoderFactory,
         position: int = 0,
         limit: DeadLetterLimit | None = None,
+        alerting: Alerting | None = None,
     ) -> None:
         self.partition = partition
         self.detectors = detectors
         self.limit = limit or DeadLetterLimit()
+        self.alerting = alerting or Alerting(partition)
         self.position = position
         self._decoder_for = decoder_for
         self._encode = msgspec.json.Encoder().encode
@@ -134,12 +143,14 @@ class Pipeline:
             config = decode_config(record.value)
         except (msgspec.MsgspecError, InvalidParameter) as error:
             raise self._broken(record.offset, f"unreadable control record: {error}") from error
+        events: list[IncidentEvent] = []
         if config.generation != self.config.generation:
             self.detectors.forget_all()
+            events = self.alerting.reset(record.offset, record.timestamp_ms)
         self.detectors.reconfigure()
         self.limit.reset()
         self._configure(config)
-        self._settle(output, record, "control")
+        self._settle(output, record, "control", events=events)
 
     def _process_block(self, block: list[Record], output: Output) -> bool:
         """Judge consecutive data records under one configuration; tell whether one halts."""
@@ -148,8 +159,8 @@ class Pipeline:
         rows = self._read(block)
         matrix = self._check_range(rows)
         series = self._by_series(block, rows)
-        judged = self._judge(block, matrix, series)
-        self._emit(output, block, rows, judged)
+        judged, found = self._judge(block, matrix, series)
+        self._emit(output, block, rows, judged, found)
         halt = self.halt
         if halt is None:
             self.limit.advance(len(block))
@@ -214,12 +225,13 @@ class Pipeline:
 
     def _judge(
         self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
-    ) -> list[Judged]:
-        """Return score, threshold and grade of every row; None where there is none."""
+    ) -> tuple[list[Judged], Found]:
+        """Return score, threshold and grade of every row, and what is known of the anomalous."""
         order = list(chain.from_iterable(series.values()))
         by_series = matrix[order]  # once, so that each detector gets a plain slice
         found = np.empty((3, len(order)))
         end = 0
+        evidence: Found = {}
         for key, numbers in series.items():
             start, end = end, end + len(numbers)
             try:
@@ -231,11 +243,15 @@ class Pipeline:
             found[0, start:end] = judgement.score
             found[1, start:end] = judgement.threshold
             found[2, start:end] = judgement.grade
+            evidence.update(
+                (numbers[row], evidence_of(judgement, row))
+                for row in np.flatnonzero(judgement.grade > 0.0).tolist()
+            )
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((3, len(block)), None)
         judged[:, order] = known
-        return list(zip(*judged.tolist(), strict=True))
+        return list(zip(*judged.tolist(), strict=True)), evidence
 
     def _emit(
         self,
@@ -243,17 +259,26 @@ class Pipeline:
         block: list[Record],
         rows: list[Row | Reason],
         judged: list[Judged],
+        evidence: Found,
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
+        alerting, config = self.alerting, self.config
         model = self._model
         encode, add = self._encode, output.results.append
-        for record, row, (score, threshold, grade) in zip(block, rows, judged, strict=True):
+        for index, (record, row) in enumerate(zip(block, rows, strict=True)):
+            score, threshold, grade = judged[index]
             if isinstance(row, Reason):
                 self._reject(output, record, row)
                 continue
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
-            anomaly = grade is not None and grade > 0.0
+            anomaly, held_back, events = False, None, NO_EVENTS
+            if grade or alerting.attentive:
+                told = alerting.take(
+                    *(config, offset, key, time_ms, row.values, grade),
+                    evidence.get(index, NO_EVIDENCE),
+                )
+                anomaly, held_back, events = told.anomaly, told.held_back, told.events
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
             headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
             outcome = Outcome(
@@ -263,7 +288,7 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                "warming" if score is None else "scored",
+                _status(score, held_back),
                 score,
                 threshold,
                 grade,
@@ -273,8 +298,10 @@ class Pipeline:
                 fields,
                 fields_out,
                 headers_out,
+                held_back or UNSET,
+                events or UNSET,
             )
-            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers))
+            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers, bool(events)))
             output.scored += score is not None
             output.anomalous += anomaly
 
@@ -298,6 +325,7 @@ class Pipeline:
         record: Record,
         status: Status,
         error: Reason | UnsetType = UNSET,
+        events: Sequence[IncidentEvent] = NO_EVENTS,
     ) -> None:
         """Give a record without a score its result."""
         key = record.key or ""
@@ -314,14 +342,30 @@ class Pipeline:
             model=self._model,
             error=error,
             headers_left_out=headers_out,
+            incidents=list(events) or UNSET,
         )
         encoded = self._encode(outcome)
         output.results.append(
-            Result(record.offset, record.timestamp_ms, key, False, encoded, headers)
+            Result(
+                *(record.offset, record.timestamp_ms, key, False, encoded, headers),
+                bool(events),
+            )
         )
 
     def _broken(self, offset: int, reason: str) -> InvariantError:
         return InvariantError(*self.partition, offset, reason)
+
+
+def evidence_of(judgement: Any, row: int) -> Evidence:
+    """Return what a judgement tells of one of its records beyond score and grade."""
+    expected = getattr(judgement, "expected", None)
+    return NO_EVIDENCE if expected is None else Evidence(expected=expected[row].tolist())
+
+
+def _status(score: float | None, held_back: HeldBack | None) -> Status:
+    if held_back is not None:
+        return "suppressed"
+    return "warming" if score is None else "scored"
 
 
 def out_of_range(config: StreamConfig, values: Sequence[float]) -> Reason:

@@ -62,6 +62,7 @@ from service.engine.snapshot import (
     Manifest,
     SeriesRef,
     Written,
+    alerting_of,
     capture,
     collect,
     config_of,
@@ -343,6 +344,7 @@ class PartitionRunner:
             self._ports.decoder_for,
             manifest.offset,
             limit_of(manifest),
+            alerting_of(manifest),
         )
         self._places = {place.key: place for place in manifest.series}
         return manifest.fingerprint

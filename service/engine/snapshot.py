@@ -18,6 +18,7 @@ from threading import Lock
 
 import msgspec
 
+from service.engine.alerting import NOTHING_TOLD, Alerting, AlertState
 from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
@@ -25,7 +26,7 @@ from service.engine.errors import CorruptSnapshot
 from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
 from service.engine.pipeline import Pipeline
 from service.engine.ports import Failpoints, SnapshotStore, Storable
-from service.engine.records import Pointer
+from service.engine.records import Pointer, StreamPartition
 
 VERSION = 1
 LIVE_SHARE = 0.5
@@ -55,6 +56,7 @@ class Manifest(msgspec.Struct, frozen=True):
         config: the configuration at that offset, as `control` writes it.
         fingerprint: names the numerics (machine, compiler); another one may round differently.
         dead_letters: the count that decides where the partition halts.
+        alerts: anomalous runs and incidents that are not over.
     """
 
     version: int
@@ -65,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True):
     fingerprint: str
     series: tuple[SeriesRef, ...]
     dead_letters: DeadLetterCount = NOTHING_COUNTED
+    alerts: AlertState = NOTHING_TOLD
 
 
 class Capture:
@@ -90,6 +93,7 @@ class Capture:
         self.offset = pipeline.position
         self.config = pipeline.config
         self.dead_letters = pipeline.limit.count()
+        self.alerts = pipeline.alerting.state()
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -170,6 +174,7 @@ def write(
         fingerprint=fingerprint,
         series=series,
         dead_letters=taken.dead_letters,
+        alerts=taken.alerts,
     )
     data = msgspec.json.encode(manifest)
     digest = sha256(data).hexdigest()
@@ -207,6 +212,12 @@ def config_of(manifest: Manifest) -> StreamConfig:
 def limit_of(manifest: Manifest) -> DeadLetterLimit:
     """Return the limit of dead letters, counting on from the manifest's offset."""
     return DeadLetterLimit(manifest.dead_letters)
+
+
+def alerting_of(manifest: Manifest) -> Alerting:
+    """Return rules' and incidents' memory, going on from the manifest's offset."""
+    partition = StreamPartition(manifest.stream, manifest.partition)
+    return Alerting(partition, manifest.alerts)
 
 
 def load(

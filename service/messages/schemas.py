@@ -21,7 +21,12 @@ from service.messages.stream import Stored
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_PUBLISHED = {"Outcome": "Result", "StoredPointer": "Checkpoint", "Stored": "StoredStream"}
+_PUBLISHED = {
+    "IncidentEvent": "Incident",
+    "Outcome": "Result",
+    "StoredPointer": "Checkpoint",
+    "Stored": "StoredStream",
+}
 """Types that are called otherwise outside."""
 
 _NUMBERS: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 1}
@@ -54,7 +59,7 @@ def components(template: str) -> dict[str, Schema]:
     }
     found["Anomaly"] = {
         "title": "Anomaly",
-        "description": "A result with a grade above 0.",
+        "description": "A result with a grade above 0 that no rule held back.",
         "allOf": [
             refer("Result"),
             {
@@ -81,10 +86,23 @@ def components(template: str) -> dict[str, Schema]:
             headers.CONTENT_TYPE: {"const": headers.JSON},
         },
         {
-            headers.ANOMALY: {"const": "true", "description": "Only where the grade is above 0."},
+            headers.ANOMALY: {"const": "true", "description": "Only of an anomaly."},
+            headers.INCIDENT: {"const": "true", "description": "Only where incidents are told of."},
             headers.TIMESTAMP: _text("Milliseconds since 1970, where negative.", r"^-\d+$"),
             headers.KEY: _text("The key as hex, where it is no UTF-8.", "^([0-9a-f]{2})+$"),
         },
+    )  # fmt: skip
+    found["IncidentHeaders"] = _headers(
+        "Headers of an incident: those of a CloudEvent.",
+        {
+            headers.CE_ID: _text("topic/partition/offset#number of the record that made the event: "
+                                 "the same after any repetition.", r"^.+/\d+/\d+#\d+$"),
+            headers.CE_SPECVERSION: {"const": headers.SPECVERSION},
+            headers.CE_TYPE: {"const": headers.INCIDENT_TYPE},
+            headers.CE_SOURCE: _text("The stream.", r"^/streams/.+$"),
+            headers.CONTENT_TYPE: {"const": headers.JSON},
+        },
+        {headers.TIMESTAMP: _text("Milliseconds since 1970, where negative.", r"^-\d+$")},
     )  # fmt: skip
     found["AnomalyHeaders"] = {
         "title": "AnomalyHeaders",
@@ -120,6 +138,8 @@ DOCUMENTS = {
     "score-headers": "ResultHeaders",
     "anomaly": "Anomaly",
     "anomaly-headers": "AnomalyHeaders",
+    "incident": "Incident",
+    "incident-headers": "IncidentHeaders",
     "dead-letter-headers": "DeadLetterHeaders",
     "checkpoint": "Checkpoint",
     "stream": "StoredStream",
