@@ -408,6 +408,78 @@ DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
 PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
 RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
+_MEASURES: Schema = {
+    "type": "object",
+    "description": "Figures by name: rows, scored, anomalies, alerts, alerts_per_day; with labels "
+    "also events, found, right, precision, recall, f1, delay_rows, delay_s, nab_standard and the "
+    "other profiles, and of the scores alone roc_auc, average_precision, best_f1 and vus_pr. Null "
+    "where nothing tells.",
+    "additionalProperties": {"type": ["number", "null"]},
+}
+_REHEARSED: Schema = {
+    "type": "object",
+    "required": ["measures", "incidents", "series"],
+    "properties": {
+        "measures": _MEASURES,
+        "incidents": {"type": "array", "items": {"$ref": "#/components/schemas/Incident"}},
+        "series": {
+            "type": "object",
+            "description": "Each series by columns: timestamp_ms, score, threshold, grade, "
+            "anomaly, and alert: where an incident opens or begins again.",
+            "additionalProperties": {"type": "object"},
+        },
+    },
+}
+COMPONENTS["Preview"] = {
+    "type": "object",
+    "required": ["records", "settings"],
+    "properties": {
+        "records": {"type": "integer", "description": "So many were judged."},
+        "settings": _REHEARSED,
+        "against": _REHEARSED,
+    },
+}
+_TIMES: Schema = {"type": ["string", "number"]}
+COMPONENTS["PreviewFields"] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "settings": {"$ref": "#/components/schemas/StreamFields"},
+        "against": {"$ref": "#/components/schemas/StreamFields"},
+        "records": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Record"},
+            "description": "What to judge; without them the newest records of the stream.",
+        },
+        "labels": {
+            "type": "array",
+            "items": {"type": "array", "items": _TIMES, "minItems": 2, "maxItems": 2},
+            "description": "[start, end] times of what should be found, both included.",
+        },
+        "limit": {"type": "integer", "minimum": 1, "maximum": 20000, "default": 5000},
+        "late": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "Rows behind a label in which an alert still tells of it.",
+        },
+    },
+}
+PREVIEW = _operation(
+    {200: _json("Preview", "What would have come of it.")},
+    *_BODY,
+    *_STREAM,
+    "invalid-records",
+    requestBody={
+        "required": False,
+        "content": {
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/PreviewFields"},
+                "example": {"settings": {"shingle_size": 4}, "against": {"shingle_size": 1}},
+            }
+        },
+    },
+)
 INCIDENTS = _operation({200: _json("Incidents", "The last to begin first.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
 EVENTS = _operation(

@@ -63,7 +63,7 @@ def router(context: Context) -> APIRouter:
     ) -> Response:
         """Create a stream, or change one. A field left out keeps its value, or its default."""
         engine = context.engine()
-        given = _read(await _body(request, context))
+        given = _read(await json_body(request, context))
         try:
             present = engine.stream(stream)
         except UnknownStream:
@@ -94,7 +94,22 @@ def router(context: Context) -> APIRouter:
     return routes
 
 
-async def _body(request: Request, context: Context) -> bytes:
+def changed_by(present: StreamConfig, body: bytes) -> StreamConfig:
+    """The configuration with the fields that a body gives.
+
+    Raises:
+        Problem: `malformed-body` or `invalid-parameter`.
+        InvalidParameter: a field has a value that is not allowed.
+    """
+    return _configured(_plain(present) | _read(body))
+
+
+async def json_body(request: Request, context: Context) -> bytes:
+    """The body of a request whose content is JSON, or empty.
+
+    Raises:
+        Problem: it is not, or it is too large.
+    """
     kind = media_type(request, JSON)
     if kind not in (JSON, "application/x-www-form-urlencoded"):
         raise unsupported(kind, (JSON,))

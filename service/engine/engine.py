@@ -31,6 +31,7 @@ from service.engine.pipeline import check_values
 from service.engine.ports import Decoder
 from service.engine.reading import ResultReader
 from service.engine.records import (
+    EVERYTHING,
     Decoded,
     Event,
     NewRecord,
@@ -42,6 +43,7 @@ from service.engine.records import (
     StreamPartition,
     size_of,
 )
+from service.engine.rehearsal import PastRecord, Rehearsed, past_records, rehearse
 from service.engine.runner import EngineOptions, PartitionRunner, Ports, snapshot_folder
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
@@ -49,6 +51,9 @@ from service.engine.times import EARLIEST_MS, LATEST_MS
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+PAST_AT_ONCE = 2000
+"""Results read at once to judge them again."""
+
 MOST_RESULTS = 100_000
 """Results of one page at most."""
 
@@ -385,6 +390,29 @@ class Engine:
         """
         held = self._held(stream)
         return await held.board.standings(held.entry.config.incident_window_s)
+
+    async def past(self, stream: str, limit: int) -> list[PastRecord]:
+        """Return the newest records that have results, in the order of their times.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        held = self._held(stream)
+        found: list[PastRecord] = []
+        for number, end in enumerate(held.reader.ends()):
+            place = max(end - limit, 0)
+            while place < end:
+                part = await held.reader.read(number, place, PAST_AT_ONCE, EVERYTHING)
+                found += past_records(part.results)
+                place = max(part.next_offset, place + 1)
+        return sorted(found, key=lambda record: record.timestamp_ms)[-limit:]
+
+    async def rehearse(self, config: StreamConfig, records: Sequence[PastRecord]) -> Rehearsed:
+        """Tell what a configuration would make of records, from nothing learnt; change nothing."""
+        ports = self._ports
+        return await self._in_thread(
+            lambda: rehearse(config, records, ports.decoder_for, ports.detectors)
+        )
 
     def subscribe(self, stream: str, *, anomalies: bool, after: str | None) -> AsyncIterator[Event]:
         """Follow a stream's results, all or the anomalies, and its incidents.

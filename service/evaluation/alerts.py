@@ -31,7 +31,7 @@ class AlertReport:
         f1: their harmonic mean; 0 when either is 0, None when either is None.
         delay_rows: mean rows from an event's first to its first right alert; None when none is.
         delay_s: the same in seconds; None without times.
-        alerts_per_day: None without times, or when they span nothing.
+        alerts_per_day: per series; None without times, or when they span nothing.
     """
 
     alerts: int
@@ -46,14 +46,32 @@ class AlertReport:
     alerts_per_day: float | None
 
 
-def report(
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the alerts of one series came to, to be added up with others.
+
+    Attributes:
+        alerts, right, events: as in `AlertReport`.
+        delay_rows, delay_ms: of each event found, to its first right alert; no times, no ms.
+        days: that the series' times span; 0 without times.
+    """
+
+    alerts: int
+    right: int
+    events: int
+    delay_rows: list[int]
+    delay_ms: list[int]
+    days: float
+
+
+def tally(
     labels: Labels,
     alerts: Sequence[int],
     times_ms: NDArray[np.int64] | None = None,
     *,
     late: int = 0,
-) -> AlertReport:
-    """Compare alerts with labels.
+) -> Tally:
+    """Compare the alerts of a series with its labels.
 
     Args:
         labels: (n,), True where anomalous.
@@ -64,27 +82,31 @@ def report(
     """
     raised = np.asarray(alerts, dtype=np.int64)
     right = np.zeros(len(raised), dtype=bool)
-    delays: list[int] = []
+    rows: list[int] = []
     waits_ms: list[int] = []
     spans = segments(labels)
-    begins = [first for first, _ in spans[1:]] + [len(labels)]
-    for (first, last), following in zip(spans, begins, strict=True):
-        told = (raised >= first) & (raised <= min(last + late, following - 1))
+    begins = [*(first for first, _ in spans), len(labels)]
+    for number, (first, last) in enumerate(spans):
+        told = (raised >= first) & (raised <= min(last + late, begins[number + 1] - 1))
         right |= told
         if told.any():
             row = int(raised[told][0])
-            delays.append(row - first)
+            rows.append(row - first)
             if times_ms is not None:
                 waits_ms.append(int(times_ms[row] - times_ms[first]))
-    return _figures(len(raised), int(right.sum()), len(spans), delays, waits_ms, _days(times_ms))
+    return Tally(len(raised), int(right.sum()), len(spans), rows, waits_ms, days(times_ms))
 
 
-def _figures(
-    alerts: int, right: int, events: int, delays: list[int], waits_ms: list[int], days: float
-) -> AlertReport:
-    found = len(delays)
+def report(tallies: Sequence[Tally]) -> AlertReport:
+    """Add series up: counts are sums, delays are means over all events found."""
+    alerts = sum(each.alerts for each in tallies)
+    right = sum(each.right for each in tallies)
+    events = sum(each.events for each in tallies)
+    rows = [delay for each in tallies for delay in each.delay_rows]
+    waits_ms = [delay for each in tallies for delay in each.delay_ms]
+    spanned = sum(each.days for each in tallies)
     precision = right / alerts if alerts else None
-    recall = found / events if events else None
+    recall = len(rows) / events if events else None
     f1 = None
     if precision is not None and recall is not None:
         f1 = 2 * precision * recall / (precision + recall) if precision and recall else 0.0
@@ -92,15 +114,16 @@ def _figures(
         alerts,
         right,
         events,
-        found,
+        len(rows),
         precision,
         recall,
         f1,
-        delay_rows=float(np.mean(delays)) if delays else None,
+        delay_rows=float(np.mean(rows)) if rows else None,
         delay_s=float(np.mean(waits_ms)) / 1000 if waits_ms else None,
-        alerts_per_day=alerts / days if days else None,
+        alerts_per_day=alerts / spanned if spanned else None,
     )
 
 
-def _days(times_ms: NDArray[np.int64] | None) -> float:
+def days(times_ms: NDArray[np.int64] | None) -> float:
+    """Days that times span; 0 without any."""
     return 0.0 if times_ms is None or not len(times_ms) else float(np.ptp(times_ms)) / DAY_MS

@@ -168,7 +168,7 @@ def test_alerts_count_for_who_reads_them():
     labels = np.zeros(100, dtype=bool)
     labels[[20, 21, 22, 60, 61, 90]] = True
     times_ms = np.arange(100) * 3_600_000
-    found = alerts.report(labels, [5, 22, 24, 62, 75], times_ms, late=2)
+    found = alerts.report([alerts.tally(labels, [5, 22, 24, 62, 75], times_ms, late=2)])
     assert (found.alerts, found.right, found.events, found.found) == (5, 3, 3, 2)
     assert found.precision == pytest.approx(3 / 5)
     assert found.recall == pytest.approx(2 / 3)
@@ -180,7 +180,9 @@ def test_alerts_count_for_who_reads_them():
 
 def test_an_alert_tells_of_the_event_that_has_begun():
     labels = np.array([0, 1, 0, 1, 0], dtype=bool)
-    found = alerts.report(labels, [3], late=5)
+    found = alerts.report([alerts.tally(labels, [3], late=5)])
     assert (found.found, found.delay_rows) == (1, 0.0)
-    silent = alerts.report(labels, [])
+    silent = alerts.report([alerts.tally(labels, [])])
+    both = alerts.report([alerts.tally(labels, [3], late=5), alerts.tally(labels, [0])])
+    assert (both.alerts, both.events, both.found, both.precision) == (2, 4, 1, 0.5)
     assert (silent.precision, silent.recall, silent.f1, silent.delay_s) == (None, 0.0, None, None)
