@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from service.adapters.forest import ForestFactory
-from service.engine.outcome import incident_events
 from service.engine.config import StreamConfig
+from service.engine.outcome import incident_events
 from service.engine.records import NewRecord
 from tests.kafka.probe import produce
 from tests.kafka.workers import Cluster, undisturbed
