@@ -90,6 +90,32 @@ _SETTABLE: dict[str, Schema] = {
         "A partition halts after so many dead letters in a row; 0 never halts it.",
         "dead_letter_run",
     ),
+    "counters": {
+        "type": "array",
+        "items": {"type": "string"},
+        "uniqueItems": True,
+        "default": [],
+        "description": "Features that only grow, but for falls back to 0: judged by their rate per "
+        "second since the series' record before.",
+    },
+    "late_after_s": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1e12,
+        "description": "Records whose time lies more seconds than that before the newest of their "
+        "series are passed over as `late`; null: none are.",
+    },
+    "skip_duplicates": {
+        "type": "boolean",
+        "default": False,
+        "description": "Whether a record with the key, time and values of one of the last 10,000 "
+        "of its partition is passed over as `duplicate`.",
+    },
+    "zone": {
+        "type": "string",
+        "default": "UTC",
+        "description": "IANA time zone of times that are written without an offset.",
+    },
     "incident_gap": _whole(
         1,
         10**6,

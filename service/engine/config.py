@@ -11,6 +11,7 @@ import msgspec
 
 from service.engine.errors import InvalidParameter
 from service.engine.rules import Rule, check_rules
+from service.engine.times import is_zone
 
 Change = Literal["live", "model", "never"]
 """What a change of a field means: taken over at once, only with a fresh model, not at all."""
@@ -60,6 +61,23 @@ def _real(low: float, high: float) -> Any:
     return check
 
 
+def _optional(check: Any) -> Any:
+    return lambda value: value is None or check(value)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _are_names(value: object) -> bool:
+    named = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    return named and len(set(cast(tuple[str, ...], value))) == len(cast(tuple[str, ...], value))
+
+
+def _is_zone(value: object) -> bool:
+    return isinstance(value, str) and is_zone(value)
+
+
 def _are_rules(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(each, Rule) for each in value)
 
@@ -92,6 +110,13 @@ class StreamConfig:
         dead_letter_share: a partition halts when more than this share of its last 1000 records
             became dead letters, [0, 1]; 0 never halts it.
         dead_letter_run: a partition halts after so many dead letters in a row; 0 never halts it.
+        counters: features that only grow, but for falls back to 0: judged by their rate per second
+            since the series' record before. Records that are not after it in time are late.
+        late_after_s: records whose time lies more seconds than that before the newest of their
+            series are passed over as late; None: none are.
+        skip_duplicates: whether a record with the key, time and values of one of the last 10,000
+            of its partition is passed over.
+        zone: IANA time zone of times that are written without an offset.
         incident_gap: records of a series in a row without an anomaly after which its part in an
             incident is over, at least 1; until then its anomalies open no other incident.
         incident_window_s: seconds of the records' time within which an anomaly of another series
@@ -132,6 +157,12 @@ class StreamConfig:
     dead_letter_run: int = _field(
         "live", 1000, _whole(0, 10**9), "a whole number from 0 to 1000000000; 0 for never"
     )
+    counters: tuple[str, ...] = _field("model", (), _are_names, "names of features, each once")
+    late_after_s: float | None = _field(
+        "live", None, _optional(_real(0, 1e12)), "seconds of at least 0, or null"
+    )
+    skip_duplicates: bool = _field("live", False, _is_flag, "true or false")
+    zone: str = _field("live", "UTC", _is_zone, "an IANA time zone such as Europe/Berlin")
     incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
     incident_window_s: float = _field(
         "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"
@@ -146,6 +177,9 @@ class StreamConfig:
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
         check_rules(self.rules, self.features)
+        unknown = [name for name in self.counters if name not in self.features]
+        if unknown:
+            raise InvalidParameter("counters", unknown[0], ", ".join(self.features))
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
@@ -175,7 +209,7 @@ class StreamConfig:
 
 DECISIVE = (
     *("name", "features", "shingle_size", "trees", "sample_size", "time_decay", "score", "seed"),
-    *("output_after", "generation"),
+    *("output_after", "counters", "generation"),
 )
 """The fields that decide a series' scores, given its records."""
 

@@ -16,7 +16,7 @@ VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "suppressed", "warming", "error", "control"]
+Status = Literal["scored", "suppressed", "warming", "late", "duplicate", "error", "control"]
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -54,14 +54,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     ]
     values: Annotated[
         list[float] | None,
-        Meta(description="What was scored, in the order of the features; null without a score."),
+        Meta(description="The record's values in the order of the features; null if unreadable."),
     ]
     status: Annotated[
         Status,
         Meta(
             description="`suppressed`: anomalous, but held back, see `held_back`. `warming`: too "
-            "little seen. `error`: no valid record, see `error`. `control`: the stream was "
-            "changed here."
+            "little seen. `late`, `duplicate`: passed over, neither scored nor learnt. `error`: no "
+            "valid record, see `error`. `control`: the stream was changed here."
         ),
     ]
     score: Annotated[float | None, Meta(description="Null while warming, never 0 for that.")]
@@ -105,6 +105,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             description="Kafka: how many of the record's headers did not fit into 4,096 bytes.",
             extra_json_schema={"minimum": 1},
         ),
+    ] = UNSET
+    rates: Annotated[
+        list[float] | UnsetType,
+        Meta(description="What was scored, where some features are counters: their rate a second."),
     ] = UNSET
     held_back: Annotated[
         HeldBack | UnsetType, Meta(description="Only with the status `suppressed`: why.")

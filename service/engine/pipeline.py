@@ -25,6 +25,7 @@ from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
 from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.incidents import IncidentEvent
+from service.engine.intake import Intake
 from service.engine.outcome import HeldBack, Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers
 from service.engine.records import (
@@ -54,13 +55,21 @@ Found = dict[int, Evidence]
 """What else is known of the anomalous rows, by their number in the block."""
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """A record that can be read, and the series it belongs to."""
+class Row(msgspec.Struct, gc=False):
+    """A record that can be read, and the series it belongs to.
+
+    Attributes:
+        passed_over: why it is neither scored nor learnt; None where it is. "warming": because the
+            rate of a counter is not known before its second record.
+        rates: what is scored instead of the values, where some are counters.
+    """
 
     key: str
     timestamp_ms: int
     values: list[float]
     others: dict[str, msgspec.Raw] | None
+    passed_over: Status | None = None
+    rates: list[float] | UnsetType = UNSET
 
 
 @dataclass(slots=True)
@@ -85,11 +94,13 @@ class Pipeline:
         position: int = 0,
         limit: DeadLetterLimit | None = None,
         alerting: Alerting | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self.partition = partition
         self.detectors = detectors
         self.limit = limit or DeadLetterLimit()
         self.alerting = alerting or Alerting(partition)
+        self.intake = intake or Intake()
         self.position = position
         self._decoder_for = decoder_for
         self._encode = msgspec.json.Encoder().encode
@@ -136,6 +147,9 @@ class Pipeline:
         self.config = config
         self._decode: Decoder = self._decoder_for(config)
         self._model = model_digest(config)
+        self._selective = bool(
+            config.counters or config.skip_duplicates or config.late_after_s is not None
+        )
 
     def _apply(self, record: Record, output: Output) -> None:
         """Take a configuration change over where it stands in the log."""
@@ -147,6 +161,8 @@ class Pipeline:
         if config.generation != self.config.generation:
             self.detectors.forget_all()
             events = self.alerting.reset(record.offset, record.timestamp_ms)
+            self.intake.reset()
+        self.intake.reconfigure(config)
         self.detectors.reconfigure()
         self.limit.reset()
         self._configure(config)
@@ -158,7 +174,7 @@ class Pipeline:
             return False
         rows = self._read(block)
         matrix = self._check_range(rows)
-        series = self._by_series(block, rows)
+        series = self._by_series(block, rows, matrix)
         judged, found = self._judge(block, matrix, series)
         self._emit(output, block, rows, judged, found)
         halt = self.halt
@@ -199,8 +215,12 @@ class Pipeline:
                 rows[index] = out_of_range(self.config, row.values)
         return matrix
 
-    def _by_series(self, block: list[Record], rows: list[Row | Reason]) -> dict[str, list[int]]:
+    def _by_series(
+        self, block: list[Record], rows: list[Row | Reason], matrix: Numbers
+    ) -> dict[str, list[int]]:
         """Gather row numbers by key in order; refuse series above the limit.
+
+        Rows that are passed over are in no series; those with counters change in the matrix.
 
         What comes after the record that halts the partition is taken out of `block` and `rows`:
         no series may be admitted for it yet.
@@ -210,11 +230,13 @@ class Pipeline:
             if not isinstance(row, Reason):
                 key = row.key
                 numbers = series.get(key)
-                if numbers is not None:
-                    numbers.append(index)
-                    continue
-                if self.detectors.admit(key, self.config):
-                    series[key] = [index]
+                if numbers is not None or self.detectors.admit(key, self.config):
+                    if self._selective and not self._take(row, index, matrix):
+                        continue
+                    if numbers is None:
+                        series[key] = [index]
+                    else:
+                        numbers.append(index)
                     continue
                 limit = f"the partition holds max_series = {self.config.max_series} series"
                 rows[index] = Reason("key", key, limit)
@@ -222,6 +244,17 @@ class Pipeline:
                 del block[index + 1 :], rows[index + 1 :]
                 break
         return series
+
+    def _take(self, row: Row, index: int, matrix: Numbers) -> bool:
+        """Tell whether a row is to be judged; note why not, or by which values."""
+        taken = self.intake.take(self.config, row.key, row.timestamp_ms, row.values)
+        if taken is None or isinstance(taken, str):
+            row.passed_over = taken or "warming"
+            return False
+        if self.config.counters:
+            row.rates = taken
+            matrix[index] = taken
+        return True
 
     def _judge(
         self, block: list[Record], matrix: Numbers, series: dict[str, list[int]]
@@ -273,9 +306,10 @@ class Pipeline:
                 continue
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             anomaly, held_back, events = False, None, NO_EVENTS
-            if grade or alerting.attentive:
+            skipped = row.passed_over
+            if skipped is None and (grade or alerting.attentive):
                 told = alerting.take(
-                    *(config, offset, key, time_ms, row.values, grade),
+                    *(config, offset, key, time_ms, row.rates or row.values, grade),
                     evidence.get(index, NO_EVIDENCE),
                 )
                 anomaly, held_back, events = told.anomaly, told.held_back, told.events
@@ -288,7 +322,7 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                _status(score, held_back),
+                skipped or _status(score, held_back),
                 score,
                 threshold,
                 grade,
@@ -298,6 +332,7 @@ class Pipeline:
                 fields,
                 fields_out,
                 headers_out,
+                row.rates,
                 held_back or UNSET,
                 events or UNSET,
             )

@@ -6,7 +6,7 @@ from an empty state, as they would be after the stream was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,17 +25,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class PastRecord(msgspec.Struct, frozen=True, gc=False):
-    """A record as it once came; `values` in the order of the features."""
+    """A record as it once came; `values` in the order of the features, None where missing."""
 
     key: str
     timestamp_ms: int
-    values: list[float]
+    values: Sequence[float | None]
 
 
 class _Past(msgspec.Struct, gc=False):
     """What of a result is a record to judge again."""
 
-    values: list[float] | None
+    values: list[float | None] | None
 
 
 _past = msgspec.json.Decoder(_Past).decode

@@ -25,7 +25,7 @@ from service.engine.records import (
     Result,
     StreamPartition,
 )
-from service.engine.snapshot import alerting_of, config_of, limit_of, load, read_manifest
+from service.engine.snapshot import alerting_of, config_of, intake_of, limit_of, load, read_manifest
 
 BATCH = 2000
 NEIGHBOURS = 5
@@ -150,6 +150,7 @@ class Replayer:
             manifest.offset,
             limit_of(manifest),
             alerting_of(manifest),
+            intake_of(manifest),
         )
         return pointer, pipeline, manifest.fingerprint
 

@@ -11,13 +11,13 @@ from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from service.engine.errors import InvalidParameter, InvalidRecord
-from service.engine.times import EARLIEST_MS, EPOCH, LATEST_MS, parse_time
+from service.engine.times import EARLIEST_MS, EPOCH, LATEST_MS, is_zone, parse_time
 
 MOST_RULES = 1000
 DAY_MS = 86_400_000
@@ -172,11 +172,9 @@ def _check_mute(place: str, mute: Mute) -> None:
         raise InvalidParameter(f"{place}.start", mute.start, "HH:MM where days or a zone are given")
     if not daily and parse_time(mute.start) >= parse_time(mute.end):
         raise InvalidParameter(f"{place}.end", mute.end, "a time after the start")
-    try:
-        ZoneInfo(mute.zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    if not is_zone(mute.zone):
         allowed = "an IANA time zone such as Europe/Berlin"
-        raise InvalidParameter(f"{place}.zone", mute.zone, allowed) from None
+        raise InvalidParameter(f"{place}.zone", mute.zone, allowed)
 
 
 def _met(rule: Rule, features: Sequence[str], suspect: Suspect) -> str | None:

@@ -66,6 +66,7 @@ from service.engine.snapshot import (
     capture,
     collect,
     config_of,
+    intake_of,
     limit_of,
     load,
     read_manifest,
@@ -345,6 +346,7 @@ class PartitionRunner:
             manifest.offset,
             limit_of(manifest),
             alerting_of(manifest),
+            intake_of(manifest),
         )
         self._places = {place.key: place for place in manifest.series}
         return manifest.fingerprint

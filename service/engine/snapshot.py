@@ -24,6 +24,7 @@ from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
+from service.engine.intake import NOTHING_SEEN, Intake, IntakeState
 from service.engine.pipeline import Pipeline
 from service.engine.ports import Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer, StreamPartition
@@ -57,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True):
         fingerprint: names the numerics (machine, compiler); another one may round differently.
         dead_letters: the count that decides where the partition halts.
         alerts: anomalous runs and incidents that are not over.
+        intake: what lateness, repetitions and counters are told by.
     """
 
     version: int
@@ -68,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True):
     series: tuple[SeriesRef, ...]
     dead_letters: DeadLetterCount = NOTHING_COUNTED
     alerts: AlertState = NOTHING_TOLD
+    intake: IntakeState = NOTHING_SEEN
 
 
 class Capture:
@@ -94,6 +97,7 @@ class Capture:
         self.config = pipeline.config
         self.dead_letters = pipeline.limit.count()
         self.alerts = pipeline.alerting.state()
+        self.intake = pipeline.intake.state()
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -175,6 +179,7 @@ def write(
         series=series,
         dead_letters=taken.dead_letters,
         alerts=taken.alerts,
+        intake=taken.intake,
     )
     data = msgspec.json.encode(manifest)
     digest = sha256(data).hexdigest()
@@ -218,6 +223,11 @@ def alerting_of(manifest: Manifest) -> Alerting:
     """Return rules' and incidents' memory, going on from the manifest's offset."""
     partition = StreamPartition(manifest.stream, manifest.partition)
     return Alerting(partition, manifest.alerts)
+
+
+def intake_of(manifest: Manifest) -> Intake:
+    """Return the memory of what came, going on from the manifest's offset."""
+    return Intake(manifest.intake)
 
 
 def load(

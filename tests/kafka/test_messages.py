@@ -287,4 +287,5 @@ def test_kcat_prints_results_as_they_are(told):
     assert [json.loads(line["payload"]) for line in printed] == told.texts("anomalies")
     for line in printed:
         headers = dict(zip(line["headers"][::2], line["headers"][1::2], strict=True))
-        validate("anomaly-headers", headers)
+        incident = headers["ce_type"] == INCIDENT_TYPE
+        validate("incident-headers" if incident else "anomaly-headers", headers)

@@ -7,6 +7,7 @@ more, to keep those as they came. Only when that fails too is it read loosely, t
 from __future__ import annotations
 
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -53,6 +54,7 @@ class JsonDecoder:
         self._names = frozenset(config.features)
         self._arrays = config.decoder in ("auto", "array")
         self._numbers = config.decoder == "auto"
+        self._zone = ZoneInfo(config.zone)
         self._plain = True
         self._read = READ[config.decoder]
 
@@ -73,7 +75,7 @@ class JsonDecoder:
             values = self._ordered(values)
         elif len(values) != self._width:
             wrong_length(self._features, len(values))
-        return Decoded(key, None if time is None else parse_time(time), values, others)
+        return Decoded(key, None if time is None else parse_time(time, self._zone), values, others)
 
     def _flat(self, value: bytes) -> tuple[Record, dict[str, msgspec.Raw] | None]:
         """Read a record and its other fields; which way is tried first decides only the time."""
