@@ -116,6 +116,19 @@ _SETTABLE: dict[str, Schema] = {
         "default": "UTC",
         "description": "IANA time zone of times that are written without an offset.",
     },
+    "threshold_factors": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/ThresholdFactor"},
+        "default": [],
+        "description": "How series' thresholds are raised or lowered; the first that speaks of a "
+        "series counts.",
+    },
+    "feedback": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Feedback"},
+        "default": [],
+        "description": "Verdicts on results, as `POST …/feedback` adds them.",
+    },
     "incident_gap": _whole(
         1,
         10**6,
@@ -183,7 +196,7 @@ COMPONENTS: dict[str, Schema] = {
         name: _PUBLISHED[name]
         for name in ("Reason", "HeldBack", "Incident", "InvolvedSeries", "InvolvedFeature")
     },
-    **{name: _PUBLISHED[name] for name in ("Rule", "Mute")},
+    **{name: _PUBLISHED[name] for name in ("Rule", "Mute", "ThresholdFactor", "Feedback")},
     "Incidents": {
         "type": "object",
         "required": ["incidents"],
@@ -504,6 +517,33 @@ PREVIEW = _operation(
                 "example": {"settings": {"shingle_size": 4}, "against": {"shingle_size": 1}},
             }
         },
+    },
+)
+COMPONENTS["Advice"] = _PUBLISHED["Advice"]
+COMPONENTS["Fired"] = _PUBLISHED["Fired"]
+COMPONENTS["FeedbackFields"] = {
+    "type": "object",
+    "required": ["partition", "offset", "verdict"],
+    "additionalProperties": False,
+    "properties": {
+        "partition": {"type": "integer", "minimum": 0},
+        "offset": {"type": "integer", "minimum": 0},
+        "verdict": {"type": "string", "enum": ["false_alarm", "missed", "confirmed"]},
+        "apply": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether the suggested factor holds from here on.",
+        },
+    },
+}
+FEEDBACK = _operation(
+    {200: _json("Advice", "Kept; what it asks of the threshold.")},
+    *_BODY,
+    *_STREAM,
+    "result-timeout",
+    requestBody={
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/FeedbackFields"}}},
     },
 )
 INCIDENTS = _operation({200: _json("Incidents", "The last to begin first.")}, *_STREAM)

@@ -15,6 +15,7 @@ from service.api.problems import Problem
 from service.api.schemas import DELETE_STREAM, GET_STREAM, LIST_STREAMS, PUT_STREAM
 from service.engine.config import StreamConfig
 from service.engine.errors import UnknownStream
+from service.engine.feedback import Feedback, ThresholdFactor
 from service.engine.rules import Rule
 
 JSON = "application/json"
@@ -43,6 +44,8 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     late_after_s: float | Optional | None = msgspec.UNSET
     skip_duplicates: bool | Optional = msgspec.UNSET
     zone: str | Optional = msgspec.UNSET
+    threshold_factors: tuple[ThresholdFactor, ...] | Optional = msgspec.UNSET
+    feedback: tuple[Feedback, ...] | Optional = msgspec.UNSET
     incident_gap: int | Optional = msgspec.UNSET
     incident_window_s: float | Optional = msgspec.UNSET
     incident_silence_s: float | Optional = msgspec.UNSET

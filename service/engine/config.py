@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from service.engine.errors import InvalidParameter
+from service.engine.feedback import Feedback, ThresholdFactor, check_factors
 from service.engine.rules import Rule, check_rules
 from service.engine.times import is_zone
 
@@ -78,8 +79,8 @@ def _is_zone(value: object) -> bool:
     return isinstance(value, str) and is_zone(value)
 
 
-def _are_rules(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(each, Rule) for each in value)
+def _are(kind: type) -> Any:
+    return lambda value: isinstance(value, tuple) and all(isinstance(each, kind) for each in value)
 
 
 def _is_share(value: object) -> bool:
@@ -117,6 +118,9 @@ class StreamConfig:
         skip_duplicates: whether a record with the key, time and values of one of the last 10,000
             of its partition is passed over.
         zone: IANA time zone of times that are written without an offset.
+        threshold_factors: how series' thresholds are raised or lowered; the first that speaks of a
+            series counts.
+        feedback: verdicts on results, the newest 200.
         incident_gap: records of a series in a row without an anomaly after which its part in an
             incident is over, at least 1; until then its anomalies open no other incident.
         incident_window_s: seconds of the records' time within which an anomaly of another series
@@ -163,12 +167,16 @@ class StreamConfig:
     )
     skip_duplicates: bool = _field("live", False, _is_flag, "true or false")
     zone: str = _field("live", "UTC", _is_zone, "an IANA time zone such as Europe/Berlin")
+    threshold_factors: tuple[ThresholdFactor, ...] = _field(
+        "live", (), _are(ThresholdFactor), "a list of keys with factors"
+    )
+    feedback: tuple[Feedback, ...] = _field("live", (), _are(Feedback), "a list of verdicts")
     incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
     incident_window_s: float = _field(
         "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"
     )
     incident_silence_s: float = _field("live", 86_400.0, _real(1, 1e9), "seconds from 1 to 1e9")
-    rules: tuple[Rule, ...] = _field("live", (), _are_rules, "a list of rules")
+    rules: tuple[Rule, ...] = _field("live", (), _are(Rule), "a list of rules")
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -177,6 +185,7 @@ class StreamConfig:
             if not _allows(item.metadata["check"], value):
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
         check_rules(self.rules, self.features)
+        check_factors(self.threshold_factors)
         unknown = [name for name in self.counters if name not in self.features]
         if unknown:
             raise InvalidParameter("counters", unknown[0], ", ".join(self.features))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from service.engine.board import IncidentBoard, Standing
@@ -25,6 +26,17 @@ from service.engine.errors import (
     StreamExists,
     TransientError,
     UnknownStream,
+)
+from service.engine.feedback import (
+    MOST_KEPT,
+    Advice,
+    Feedback,
+    Verdict,
+    factor_of,
+    fired,
+    judged_ratio,
+    suggested,
+    with_factor,
 )
 from service.engine.following import follow
 from service.engine.pipeline import check_values
@@ -51,6 +63,12 @@ from service.engine.times import EARLIEST_MS, LATEST_MS
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+FEEDBACK_S = 5.0
+"""Bound of the wait for the result that a verdict is about."""
+
+LOOKED_THROUGH = 20_000
+"""Offsets of a partition in which is counted what would have fired."""
+
 PAST_AT_ONCE = 2000
 """Results read at once to judge them again."""
 
@@ -390,6 +408,57 @@ class Engine:
         """
         held = self._held(stream)
         return await held.board.standings(held.entry.config.incident_window_s)
+
+    async def give_feedback(
+        self, stream: str, place: Position, verdict: Verdict, *, apply: bool
+    ) -> Advice:
+        """Keep a verdict on a record, and say what it asks of its series' threshold.
+
+        The verdict is part of the stream's configuration from here on, a record in every partition;
+        the suggested factor too, if `apply`.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            InvalidParameter: no score was given at that place, or it is kept no longer.
+        """
+        (value,) = await self.results_at(stream, [place], FEEDBACK_S)
+        judged = judged_ratio(value)
+        if judged.ratio is None:
+            raise InvalidParameter("offset", place.offset, "an offset with a score")
+        async with self._catalogue:
+            held = self._held(stream)
+            config = held.entry.config
+            former = [each for each in config.feedback if (each.partition, each.offset) != place]
+            verdicts = (*former, Feedback(verdict, *place, judged.key, judged.ratio))[-MOST_KEPT:]
+            factor = suggested([each for each in verdicts if each.key == judged.key])
+            factors = config.threshold_factors
+            present = factor_of(factors, judged.key)
+            if apply:
+                factors = with_factor(factors, judged.key, factor)
+            config = replace(config, feedback=verdicts, threshold_factors=factors)
+            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+        ratios = await self._ratios(held, judged.key)
+        gap = config.incident_gap
+        return Advice(
+            judged.key,
+            factor,
+            apply,
+            len(ratios),
+            fired(ratios, present, gap),
+            fired(ratios, factor, gap),
+        )
+
+    async def _ratios(self, held: _Stream, key: str) -> list[float | None]:
+        """Return score by threshold of a series' newest records."""
+        number = partition_of(key, held.entry.config.partitions)
+        end = held.reader.ends()[number]
+        place, where = max(end - LOOKED_THROUGH, 0), ResultFilter(key)
+        found: list[float | None] = []
+        while place < end:
+            part = await held.reader.read(number, place, PAST_AT_ONCE, where)
+            found += [judged_ratio(result.value).ratio for result in part.results]
+            place = max(part.next_offset, place + 1)
+        return found
 
     async def past(self, stream: str, limit: int) -> list[PastRecord]:
         """Return the newest records that have results, in the order of their times.

@@ -110,6 +110,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         list[float] | UnsetType,
         Meta(description="What was scored, where some features are counters: their rate a second."),
     ] = UNSET
+    factor: Annotated[
+        float | UnsetType,
+        Meta(description="By which the stream's configuration multiplied the threshold; else 1."),
+    ] = UNSET
     held_back: Annotated[
         HeldBack | UnsetType, Meta(description="Only with the status `suppressed`: why.")
     ] = UNSET

@@ -23,6 +23,7 @@ from service.engine.config import StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.feedback import bent, factor_of
 from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.incidents import IncidentEvent
 from service.engine.intake import Intake
@@ -147,6 +148,7 @@ class Pipeline:
         self.config = config
         self._decode: Decoder = self._decoder_for(config)
         self._model = model_digest(config)
+        self._factors: dict[str, float] = {}
         self._selective = bool(
             config.counters or config.skip_duplicates or config.late_after_s is not None
         )
@@ -305,6 +307,10 @@ class Pipeline:
                 self._reject(output, record, row)
                 continue
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
+            factor: float | UnsetType = UNSET
+            if config.threshold_factors and score is not None:
+                factor = self._factor(key)
+                threshold, grade = bent(score, threshold or 0.0, grade or 0.0, factor)
             anomaly, held_back, events = False, None, NO_EVENTS
             skipped = row.passed_over
             if skipped is None and (grade or alerting.attentive):
@@ -333,12 +339,20 @@ class Pipeline:
                 fields_out,
                 headers_out,
                 row.rates,
+                UNSET if factor == 1.0 else factor,
                 held_back or UNSET,
                 events or UNSET,
             )
             add(Result(offset, time_ms, key, anomaly, encode(outcome), headers, bool(events)))
             output.scored += score is not None
             output.anomalous += anomaly
+
+    def _factor(self, key: str) -> float:
+        """Return what the configuration multiplies a series' threshold by."""
+        factor = self._factors.get(key)
+        if factor is None:
+            factor = self._factors[key] = factor_of(self.config.threshold_factors, key)
+        return factor
 
     def _reject(self, output: Output, record: Record, reason: Reason) -> None:
         self._settle(output, record, "error", reason)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from service.engine.config import StreamConfig
+from service.engine.feedback import Advice
 from service.engine.outcome import Outcome
 from service.messages import headers
 from service.messages.pointer import StoredPointer
@@ -34,7 +35,7 @@ _NUMBERS: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 1}
 
 def components(template: str) -> dict[str, Schema]:
     """Return the schemas by name; they refer to each other as the template says (`{name}`)."""
-    kinds = (Record, Outcome, StoredPointer, StreamConfig, Stored)
+    kinds = (Advice, Record, Outcome, StoredPointer, StreamConfig, Stored)
     _, made = msgspec.json.schema_components(kinds, ref_template=template)
     renamed = {
         template.format(name=name): template.format(name=other)
