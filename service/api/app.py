@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from service.api import (
+    backfill,
     docs,
     errors,
     events,
@@ -54,6 +55,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     for resource in (
         streams,
         records,
+        backfill,
         results,
         events,
         feedback,

@@ -129,6 +129,11 @@ _SETTABLE: dict[str, Schema] = {
         "default": [],
         "description": "Verdicts on results, as `POST …/feedback` adds them.",
     },
+    "told_from": {
+        "type": ["string", "null"],
+        "description": "Anomalies of records before this time, RFC 3339, are not told of: they are "
+        "history. `POST …/backfill` sets it.",
+    },
     "incident_gap": _whole(
         1,
         10**6,
@@ -545,6 +550,47 @@ FEEDBACK = _operation(
         "required": True,
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/FeedbackFields"}}},
     },
+)
+COMPONENTS["Backfilled"] = {
+    "type": "object",
+    "required": ["records", "series"],
+    "properties": {
+        "records": {"type": "integer", "description": "Scored and learnt."},
+        "series": {
+            "type": "object",
+            "description": "The first 100 of them.",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["records", "warm", "period", "suggested_shingle_size"],
+                "properties": {
+                    "records": {"type": "integer"},
+                    "warm": {"type": "boolean", "description": "Whether it gives scores."},
+                    "period": {
+                        "type": ["integer", "null"],
+                        "description": "Records after which the series resembles itself.",
+                    },
+                    "suggested_shingle_size": {
+                        "type": ["integer", "null"],
+                        "description": "Half the period; another shingle needs a fresh model.",
+                    },
+                },
+            },
+        },
+        "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
+    },
+}
+BACKFILL = _operation(
+    {
+        200: _json("Backfilled", "Learnt."),
+        202: _json("Positions", "Durable; learnt soon."),
+    },
+    *_BODY,
+    *_STREAM,
+    "invalid-records",
+    "backpressure",
+    "partition-halted",
+    "result-timeout",
+    requestBody=_APPEND_BODY,
 )
 INCIDENTS = _operation({200: _json("Incidents", "The last to begin first.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)

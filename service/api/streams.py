@@ -46,6 +46,7 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     zone: str | Optional = msgspec.UNSET
     threshold_factors: tuple[ThresholdFactor, ...] | Optional = msgspec.UNSET
     feedback: tuple[Feedback, ...] | Optional = msgspec.UNSET
+    told_from: str | Optional | None = msgspec.UNSET
     incident_gap: int | Optional = msgspec.UNSET
     incident_window_s: float | Optional = msgspec.UNSET
     incident_silence_s: float | Optional = msgspec.UNSET

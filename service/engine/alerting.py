@@ -15,6 +15,7 @@ from service.engine.incidents import Anomaly, Incident, IncidentEvent, Incidents
 from service.engine.outcome import HeldBack
 from service.engine.records import StreamPartition
 from service.engine.rules import Suspect, first_met
+from service.engine.times import parse_time
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
@@ -98,10 +99,17 @@ class Alerting:
         suspect = Suspect(
             key, time_ms, grade, values, evidence.expected, run.records, run.started_ms
         )
-        met = first_met(config.rules, config.features, suspect)
-        if met is None:
+        held_back = _held_back(config, suspect)
+        if held_back is None:
             anomaly = Anomaly(grade, run.started_ms, evidence.shares)
             return Told(True, None, self._incidents.note(config, offset, key, time_ms, anomaly))
-        rule, reason = met
         events = self._incidents.note(config, offset, key, time_ms, None)
-        return Told(False, HeldBack(rule.name, reason), events)
+        return Told(False, held_back, events)
+
+
+def _held_back(config: StreamConfig, suspect: Suspect) -> HeldBack | None:
+    """Return why an anomaly is not told of; None when it is."""
+    if config.told_from is not None and suspect.time_ms < parse_time(config.told_from):
+        return HeldBack("", f"history: before told_from = {config.told_from}")
+    met = first_met(config.rules, config.features, suspect)
+    return None if met is None else HeldBack(met[0].name, met[1])

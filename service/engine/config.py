@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from service.engine.errors import InvalidParameter
+from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.feedback import Feedback, ThresholdFactor, check_factors
 from service.engine.rules import Rule, check_rules
-from service.engine.times import is_zone
+from service.engine.times import is_zone, parse_time
 
 Change = Literal["live", "model", "never"]
 """What a change of a field means: taken over at once, only with a fresh model, not at all."""
@@ -70,6 +70,16 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_time(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parse_time(value)
+    except InvalidRecord:
+        return False
+    return True
+
+
 def _are_names(value: object) -> bool:
     named = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
     return named and len(set(cast(tuple[str, ...], value))) == len(cast(tuple[str, ...], value))
@@ -121,6 +131,8 @@ class StreamConfig:
         threshold_factors: how series' thresholds are raised or lowered; the first that speaks of a
             series counts.
         feedback: verdicts on results, the newest 200.
+        told_from: anomalies of records before this time, RFC 3339, are not told of: they are
+            history; None tells of all.
         incident_gap: records of a series in a row without an anomaly after which its part in an
             incident is over, at least 1; until then its anomalies open no other incident.
         incident_window_s: seconds of the records' time within which an anomaly of another series
@@ -171,6 +183,9 @@ class StreamConfig:
         "live", (), _are(ThresholdFactor), "a list of keys with factors"
     )
     feedback: tuple[Feedback, ...] = _field("live", (), _are(Feedback), "a list of verdicts")
+    told_from: str | None = _field(
+        "live", None, _optional(_is_time), "a time as RFC 3339 text, or null"
+    )
     incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
     incident_window_s: float = _field(
         "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"

@@ -59,7 +59,7 @@ from service.engine.rehearsal import PastRecord, Rehearsed, past_records, rehear
 from service.engine.runner import EngineOptions, PartitionRunner, Ports, snapshot_folder
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
-from service.engine.times import EARLIEST_MS, LATEST_MS
+from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -350,6 +350,27 @@ class Engine:
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.appended(len(records), size, seconds)
         return positions
+
+    async def backfill(self, stream: str, records: Sequence[NewRecord]) -> list[Position]:
+        """Take history in, all or none: from its end on anomalies are told of, none before.
+
+        Every record has its timestamp.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            InvalidParameter: a time lies in the future, where anomalies must be told of.
+            Backpressure, Halted: as for `append`.
+        """
+        newest_ms = max(record.timestamp_ms or 0 for record in records)
+        if newest_ms > self._ports.clock.now_ms():
+            raise InvalidParameter("timestamp", format_ms(newest_ms), "times that have passed")
+        async with self._catalogue:
+            held = self._held(stream)
+            config = held.entry.config
+            if config.told_from is None or parse_time(config.told_from) <= newest_ms:
+                config = replace(config, told_from=format_ms(newest_ms + 1))
+                held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+        return await self.append(stream, records)
 
     async def results_at(
         self, stream: str, positions: Sequence[Position], timeout_s: float

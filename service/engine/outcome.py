@@ -30,8 +30,12 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 class HeldBack(msgspec.Struct, frozen=True, gc=False):
     """Why an anomaly is not told of."""
 
-    rule: Annotated[str, Meta(description="Name of the stream's rule that held it back.")]
-    reason: Annotated[str, Meta(description="The conditions of the rule, all of which were met.")]
+    rule: Annotated[
+        str, Meta(description='Name of the stream\'s rule that held it back; "" for none of them.')
+    ]
+    reason: Annotated[
+        str, Meta(description="The conditions of the rule, all of which were met; or why else.")
+    ]
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -110,6 +110,7 @@ def test_partitions_never_change(client, stream):
         ({"features": 100, "shingle_size": 10, "sample_size": 16383}, "sample_size"),
         ({"seed": -1}, "seed"),
         ({"incident_gap": 0}, "incident_gap"),
+        ({"told_from": "soon"}, "told_from"),
         ({"incident_window_s": -1}, "incident_window_s"),
         ({"rules": [{"name": "r"}]}, "rules[0]"),
         ({"rules": [{"name": "r", "within": "much"}]}, "rules[0].within"),
