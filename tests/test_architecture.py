@@ -37,6 +37,7 @@ ARROWS = {
         "service.engine.checks",
         "service.engine.config",
         "service.engine.errors",
+        "service.engine.feedback",
         "service.engine.outcome",
         "service.engine.ports",
         "service.engine.records",
@@ -100,6 +101,7 @@ HOMES = {
     "psutil": {"service.sources.host"},
     "pydantic": {"service.settings"},
     "pydantic_settings": {"service.settings"},
+    "optuna": {"service.cli.tune"},
     "typer": {"service.cli"},
     "rich": {"service.cli"},
 }

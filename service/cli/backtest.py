@@ -86,13 +86,13 @@ def backtest(options: Options, say: Say) -> list[Outcome]:
         CommandError: File, labels or settings are at fault.
     """
     past = read_past(options)
-    outcomes = [judged("settings", past, options.settings, options.late)]
+    outcomes = [judged("settings", past, read_settings(options.settings), options.late)]
     if options.against:
-        outcomes.append(judged("against", past, options.against, options.late))
+        outcomes.append(judged("against", past, read_settings(options.against), options.late))
     if options.as_json:
         say(json.dumps({each.name: flat(each.measures) for each in outcomes}))
     else:
-        for line in _lines(past, outcomes):
+        for line in lines(past, outcomes):
             say(line)
     if options.plot:
         for each in outcomes:
@@ -100,13 +100,13 @@ def backtest(options: Options, say: Say) -> list[Outcome]:
     return outcomes
 
 
-def judged(name: str, past: Past, given: Sequence[str], late: int) -> Outcome:
+def judged(name: str, past: Past, given: Mapping[str, Any], late: int) -> Outcome:
     """Judge the past under the settings given; the others are the stream's, or the defaults.
 
     Raises:
         CommandError: A setting is not allowed.
     """
-    rehearsed = opening.rehearse(configured(past.config, read_settings(given)), past.records)
+    rehearsed = opening.rehearse(configured(past.config, given), past.records)
     labels = None
     if past.labels is not None:
         labels = [past.labels[rows] for rows in rehearsed.rows.values()]
@@ -267,7 +267,7 @@ def _mark(text: str, row: int) -> int:
 # -- what came of it ----------------------------------------------------------------------
 
 
-def _lines(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
+def lines(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
     """One line a figure, a column a setting."""
     count = len(outcomes[0].rehearsed.series)
     yield f"{len(past.records):,} records of {count} series"

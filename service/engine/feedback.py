@@ -21,7 +21,7 @@ MOST_KEPT = 200
 """Verdicts that a stream keeps, the newest; they travel with each change of its configuration."""
 LEAST_GRADE = 1 / 16
 """Grade of a record that only a lowered threshold makes an anomaly: grades come in sixteenths."""
-_LOWEST, _HIGHEST = 0.01, 100.0
+LOWEST_FACTOR, HIGHEST_FACTOR = 0.01, 100.0
 _BEYOND = 1 + 2**-20
 """A false alarm must fall below the threshold, not on it."""
 
@@ -56,7 +56,7 @@ class ThresholdFactor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             description="Above 1: fewer anomalies. Below: more.",
-            extra_json_schema={"minimum": _LOWEST, "maximum": _HIGHEST},
+            extra_json_schema={"minimum": LOWEST_FACTOR, "maximum": HIGHEST_FACTOR},
         ),
     ]
 
@@ -68,8 +68,8 @@ def check_factors(factors: Sequence[ThresholdFactor]) -> None:
         InvalidParameter: names the first.
     """
     for index, each in enumerate(factors):
-        if not _LOWEST <= each.factor <= _HIGHEST:
-            allowed = f"a number from {_LOWEST} to {_HIGHEST:g}"
+        if not LOWEST_FACTOR <= each.factor <= HIGHEST_FACTOR:
+            allowed = f"a number from {LOWEST_FACTOR} to {HIGHEST_FACTOR:g}"
             raise InvalidParameter(f"threshold_factors[{index}].factor", each.factor, allowed)
 
 
@@ -106,7 +106,7 @@ def suggested(verdicts: Sequence[Feedback]) -> float:
     candidates = [1.0]
     for each in verdicts:
         bound = each.ratio * _BEYOND if each.verdict == "false_alarm" else each.ratio
-        candidates.append(min(max(bound, _LOWEST), _HIGHEST))
+        candidates.append(min(max(bound, LOWEST_FACTOR), HIGHEST_FACTOR))
     return min(candidates, key=lambda factor: (_against(verdicts, factor), abs(math.log(factor))))
 
 

@@ -26,7 +26,7 @@ class AlertReport:
     Attributes:
         alerts, right: raised, and those that told of an event.
         events, found: labelled, and those that an alert told of.
-        precision: right / alerts; None without alerts.
+        precision: right / alerts; None without alerts, or events.
         recall: found / events; None without events.
         f1: their harmonic mean; 0 when either is 0, None when either is None.
         delay_rows: mean rows from an event's first to its first right alert; None when none is.
@@ -105,7 +105,7 @@ def report(tallies: Sequence[Tally]) -> AlertReport:
     rows = [delay for each in tallies for delay in each.delay_rows]
     waits_ms = [delay for each in tallies for delay in each.delay_ms]
     spanned = sum(each.days for each in tallies)
-    precision = right / alerts if alerts else None
+    precision = right / alerts if alerts and events else None
     recall = len(rows) / events if events else None
     f1 = None
     if precision is not None and recall is not None:
