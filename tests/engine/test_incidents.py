@@ -8,6 +8,7 @@ import random
 import msgspec
 import pytest
 
+from service.engine import runner as runner_module
 from service.engine.alerting import Alerting, AlertState
 from service.engine.board import grouped
 from service.engine.config import StreamConfig
@@ -16,7 +17,8 @@ from service.engine.incidents import Anomaly, IncidentEvent, Incidents
 from service.engine.outcome import incident_events
 from service.engine.records import Batch, Record, StreamPartition
 from service.engine.rules import Rule
-from tests.engine.graded import P0, pipeline, record
+from tests.engine.graded import P0, GradedFactory, pipeline, record
+from tests.engine.world import World, ask, rows, run
 from tests.messages.schemas import validate
 
 CONFIG = StreamConfig(name="s", shingle_size=4, incident_gap=10, incident_window_s=5)
@@ -157,3 +159,29 @@ def test_incidents_of_several_partitions_that_overlap_are_one_group():
     assert grouped(events, 5) == {"a": "a", "b": "a", "c": "c", "d": "d"}
     assert grouped(events[:2], 3) == {"a": "a", "b": "b"}
     assert grouped([told("d", 60, 61, 1), told("e", 62, 63, 1)], 5) == {"d": "d", "e": "e"}
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_an_incident_outlives_its_process(forgetful, monkeypatch):
+    """A start that forgot what was open, as the second one here, would open it once more."""
+    if forgetful:
+        monkeypatch.setattr(runner_module, "alerting_of", lambda manifest: Alerting(P0))
+
+    async def body() -> None:
+        world = World(factory=GradedFactory())
+        config = StreamConfig(name="s", features=("x",), shingle_size=2, incident_gap=5)
+        async with world.engine() as engine:
+            await engine.create_stream(config)
+            await ask(engine, [row for grade in (0, 0.5, 0, 0) for row in rows((grade,), key="k")])
+        async with world.engine() as engine:
+            later = [row for grade in (0.5, 0, 0, 0, 0, 0) for row in rows((grade,), key="k")]
+            found = await ask(engine, later)
+            events = [event["event"] for each in found for event in each.get("incidents", [])]
+            assert events == (["open", "close"] if forgetful else ["update", "close"])
+            standing = [each.event for each in await engine.incidents("s")]
+            names = {"s/0/1": 1, "s/0/4": 2} if forgetful else {"s/0/1": 3}
+            assert {each.incident: each.number for each in standing} == names
+            page = await engine.results("s", anomalies=True)
+            assert [json.loads(each)["offset"] for each in page.results] == [1, 4]
+
+    run(body)
