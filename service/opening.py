@@ -6,6 +6,7 @@ Light to import: a client library is loaded only where it is used, and forests o
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from service.settings import Settings
 
 if TYPE_CHECKING:
     from service.adapters.kafka import Connection, KafkaView
+    from service.engine.config import StreamConfig
+    from service.engine.rehearsal import PastRecord, Rehearsed
     from service.engine.replay import Replayer
 
 
@@ -89,6 +92,15 @@ def replayer(settings: Settings, view: LogView) -> Replayer:
     from service.engine.replay import Replayer
 
     return Replayer(view, snapshot_store(settings), decoder_for, ForestFactory(), fingerprint())
+
+
+def rehearse(config: StreamConfig, records: Iterable[PastRecord]) -> Rehearsed:
+    """Judge records under a configuration, with the forests of the service."""
+    from service.adapters.codec import decoder_for
+    from service.adapters.forest import ForestFactory
+    from service.engine import rehearsal
+
+    return rehearsal.rehearse(config, records, decoder_for, ForestFactory())
 
 
 def fingerprint() -> str:

@@ -8,13 +8,17 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from service.api import (
+    backfill,
     docs,
     errors,
     events,
+    feedback,
+    incidents,
     messages,
     operations,
     page,
     partitions,
+    preview,
     records,
     results,
     series,
@@ -52,10 +56,14 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     for resource in (
         streams,
         records,
+        backfill,
         results,
         events,
         series,
+        feedback,
+        incidents,
         partitions,
+        preview,
         messages,
         operations,
         page,

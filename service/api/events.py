@@ -16,8 +16,9 @@ from service.api.context import Context
 from service.api.parameters import StreamName
 from service.api.problems import Problem
 from service.api.schemas import EVENTS
+from service.engine.records import Event
 
-Events = AsyncIterator[tuple[str, bytes]]
+Events = AsyncIterator[Event]
 
 RECONNECT_MS = 2_000
 """How long a browser waits before it connects again."""
@@ -30,7 +31,7 @@ def router(context: Context) -> APIRouter:
     @routes.get("/v1/streams/{stream}/events", **EVENTS)
     async def follow_events(
         stream: StreamName,
-        anomalies: Annotated[bool, Query(description="Only grades above 0.")] = False,
+        anomalies: Annotated[bool, Query(description="Only anomalies, and incidents.")] = False,
         after: Annotated[
             str | None, Query(description="Event id to go on after; without it, from here on.")
         ] = None,
@@ -38,7 +39,7 @@ def router(context: Context) -> APIRouter:
             str | None, Header(description="As `after`, and stronger: sent by browsers.")
         ] = None,
     ) -> Response:
-        """Follow a stream's results. Each event's data is one result; its id resumes after it."""
+        """Follow a stream's results, and incidents as events named `incident`; an id resumes."""
         engine = context.engine()
         engine.stream(stream)
         if context.subscribers >= context.limits.subscribers:
@@ -74,7 +75,7 @@ async def _until(
     events: Events, closing: "asyncio.Future[Literal[True]]", heartbeat_s: float
 ) -> AsyncIterator[bytes]:
     """Frames of `events` until they end or `closing` is done; a ping after each silence."""
-    upcoming: asyncio.Future[tuple[str, bytes]] | None = None
+    upcoming: asyncio.Future[Event] | None = None
     try:
         while not closing.done():
             upcoming = upcoming or asyncio.ensure_future(anext(events))
@@ -85,16 +86,18 @@ async def _until(
                 yield KEEPALIVE_COMMENT
                 continue
             try:
-                event_id, result = upcoming.result()
+                event = upcoming.result()
             except StopAsyncIteration:
                 return
             upcoming = None
-            yield format_sse_event(data_str=result.decode(), id=event_id)
+            # Results are plain messages, which every client listens to.
+            name = None if event.kind == "result" else event.kind
+            yield format_sse_event(data_str=event.data.decode(), id=event.cursor, event=name)
     finally:
         await _abandon(upcoming, events)
 
 
-async def _abandon(upcoming: "asyncio.Future[tuple[str, bytes]] | None", events: Events) -> None:
+async def _abandon(upcoming: "asyncio.Future[Event] | None", events: Events) -> None:
     if upcoming is not None and not upcoming.done():
         upcoming.cancel()
         await asyncio.gather(upcoming, return_exceptions=True)

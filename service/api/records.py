@@ -53,20 +53,25 @@ def router(context: Context) -> APIRouter:
         Scored, then learnt, in the order given per key. The records are durable when this answers.
         """
         engine = context.engine()
-        rows = await _read_rows(request, context)
-        await _ensure_stream(context, engine, stream, rows[0])
-        records, bad = await _checked(engine, stream, rows)
+        rows = await read_rows(request, context)
+        await ensure_stream(context, engine, stream, rows[0])
+        records, bad = await checked(engine, stream, rows)
         if bad and invalid == "reject":
-            raise _invalid(bad, len(rows))
+            raise invalid_rows(bad, len(rows))
         positions = await engine.append(stream, records)
         if wait == "ack":
-            return _json({"positions": _plain(positions)}, 202)
+            return _json({"positions": plain(positions)}, 202)
         return await _results(context, engine, stream, positions)
 
     return routes
 
 
-async def _read_rows(request: Request, context: Context) -> list[Row]:
+async def read_rows(request: Request, context: Context) -> list[Row]:
+    """The records of a body, as their bytes.
+
+    Raises:
+        Problem: it is too long, or of a content type that nobody reads.
+    """
     kind = media_type(request, JSON)
     if kind == _CURL_DEFAULT:  # what `curl -d` says when it was told nothing
         kind = JSON
@@ -87,7 +92,12 @@ async def _read_rows(request: Request, context: Context) -> list[Row]:
     return rows
 
 
-async def _ensure_stream(context: Context, engine: Engine, stream: str, first: Row) -> None:
+async def ensure_stream(context: Context, engine: Engine, stream: str, first: Row) -> None:
+    """Make the stream after its first record where that is wished.
+
+    Raises:
+        UnknownStream: there is none, and it is not.
+    """
     try:
         engine.stream(stream)
     except UnknownStream:
@@ -132,9 +142,10 @@ def _features_of(value: bytes) -> tuple[str, ...]:
     )
 
 
-async def _checked(
+async def checked(
     engine: Engine, stream: str, rows: Sequence[Row]
 ) -> tuple[list[NewRecord], list[Bad]]:
+    """The records of rows, and what is wrong with some; long bodies are read beside the loop."""
     if sum(len(row.value) for row in rows[:2_000]) < _THREAD_FROM_BYTES and len(rows) <= 2_000:
         return _check(engine, stream, rows)
     return await asyncio.to_thread(_check, engine, stream, rows)
@@ -166,7 +177,8 @@ def _shown(value: bytes) -> str:
     return shorten(value.decode("utf-8", "replace"))
 
 
-def _invalid(bad: Sequence[Bad], total: int) -> Problem:
+def invalid_rows(bad: Sequence[Bad], total: int) -> Problem:
+    """The problem that tells of rows that are wrong."""
     first = bad[0]
     place = f"row {first['row']}" + (f" (line {first['line']})" if "line" in first else "")
     field = f", {first['field']}" if first["field"] else ""
@@ -185,11 +197,12 @@ async def _results(
     try:
         results = await engine.results_at(stream, positions, context.limits.result_timeout_s)
     except ResultTimeout as error:
-        raise Problem("result-timeout", str(error), positions=_plain(positions)) from error
+        raise Problem("result-timeout", str(error), positions=plain(positions)) from error
     return Response(b'{"results":[' + b",".join(results) + b"]}", media_type=JSON)
 
 
-def _plain(positions: Sequence[Position]) -> list[dict[str, int]]:
+def plain(positions: Sequence[Position]) -> list[dict[str, int]]:
+    """Positions as JSON holds them."""
     return [{"partition": position.partition, "offset": position.offset} for position in positions]
 
 

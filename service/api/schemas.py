@@ -20,6 +20,7 @@ from service.engine.config import (
     Change,
     StreamConfig,
 )
+from service.engine.rules import MOST_RULES
 from service.messages import examples
 from service.messages.schemas import Schema, components
 
@@ -171,6 +172,81 @@ _SETTABLE: dict[str, Schema] = {
         "description": "Whether forests learn. Where they do not, records are scored against "
         "what was learnt before; thresholds and forecasts follow the records all the same.",
     },
+    "counters": {
+        "type": "array",
+        "items": {"type": "string"},
+        "uniqueItems": True,
+        "default": [],
+        "description": "Features that only grow, but for falls back to 0: judged by their rate per "
+        "second since the series' record before.",
+    },
+    "late_after_s": {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1e12,
+        "description": "Records whose time lies more seconds than that before the newest of their "
+        "series are passed over as `late`; null: none are.",
+    },
+    "skip_duplicates": {
+        "type": "boolean",
+        "default": False,
+        "description": "Whether a record with the key, time and values of one of the last 10,000 "
+        "of its partition is passed over as `duplicate`.",
+    },
+    "zone": {
+        "type": "string",
+        "default": "UTC",
+        "description": "IANA time zone of times that are written without an offset.",
+    },
+    "threshold_factors": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/ThresholdFactor"},
+        "default": [],
+        "description": "How series' thresholds are raised or lowered; the first that speaks of a "
+        "series counts.",
+    },
+    "feedback": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Feedback"},
+        "default": [],
+        "description": "Verdicts on results, as `POST …/feedback` adds them.",
+    },
+    "told_from": {
+        "type": ["string", "null"],
+        "description": "Anomalies of records before this time, RFC 3339, are not told of: they are "
+        "history. `POST …/backfill` sets it.",
+    },
+    "incident_gap": _whole(
+        1,
+        10**6,
+        "Records of a series in a row without an anomaly after which its part in an incident is "
+        "over; until then its anomalies open no other.",
+        "incident_gap",
+    ),
+    "incident_window_s": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1e9,
+        "default": _DEFAULTS["incident_window_s"],
+        "description": "Seconds of the records' time within which an anomaly of another series of "
+        "the partition joins an incident; 0 keeps series apart.",
+    },
+    "incident_silence_s": {
+        "type": "number",
+        "minimum": 1,
+        "maximum": 1e9,
+        "default": _DEFAULTS["incident_silence_s"],
+        "description": "Seconds of the records' time after which a series that sends nothing has "
+        "left its incident.",
+    },
+    "rules": {
+        "type": "array",
+        "maxItems": MOST_RULES,
+        "items": {"$ref": "#/components/schemas/Rule"},
+        "default": [],
+        "description": "Which anomalies are held back, with the status `suppressed`: by the first "
+        "rule of which every condition is met.",
+    },
 }
 
 STREAM_FIELDS: dict[str, Schema] = {
@@ -221,8 +297,42 @@ COMPONENTS: dict[str, Schema] = {
         },
     },
     "Result": _PUBLISHED["Result"],
-    "Reason": _PUBLISHED["Reason"],
-    "FeatureReason": _PUBLISHED["FeatureReason"],
+    **{
+        name: _PUBLISHED[name]
+        for name in (
+            "Reason",
+            "FeatureReason",
+            "HeldBack",
+            "Incident",
+            "InvolvedSeries",
+            "InvolvedFeature",
+        )
+    },
+    **{name: _PUBLISHED[name] for name in ("Rule", "Mute", "ThresholdFactor", "Feedback")},
+    "Incidents": {
+        "type": "object",
+        "required": ["incidents"],
+        "properties": {
+            "incidents": {
+                "type": "array",
+                "items": {
+                    "allOf": [
+                        {"$ref": "#/components/schemas/Incident"},
+                        {
+                            "required": ["group"],
+                            "properties": {
+                                "group": {
+                                    "type": "string",
+                                    "description": "The earliest of the incidents that overlap in "
+                                    "time, in whichever partition.",
+                                }
+                            },
+                        },
+                    ]
+                },
+            }
+        },
+    },
     "Results": {
         "type": "object",
         "required": ["results"],
@@ -594,6 +704,147 @@ DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
 PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
 RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
+_MEASURES: Schema = {
+    "type": "object",
+    "description": "Figures by name: rows, scored, anomalies, alerts, alerts_per_day; with labels "
+    "also events, found, right, precision, recall, f1, delay_rows, delay_s, nab_standard and the "
+    "other profiles, and of the scores alone roc_auc, average_precision, best_f1 and vus_pr. Null "
+    "where nothing tells.",
+    "additionalProperties": {"type": ["number", "null"]},
+}
+_REHEARSED: Schema = {
+    "type": "object",
+    "required": ["measures", "incidents", "series"],
+    "properties": {
+        "measures": _MEASURES,
+        "incidents": {"type": "array", "items": {"$ref": "#/components/schemas/Incident"}},
+        "series": {
+            "type": "object",
+            "description": "Each series by columns: timestamp_ms, score, threshold, grade, "
+            "anomaly, and alert: where an incident opens or begins again.",
+            "additionalProperties": {"type": "object"},
+        },
+    },
+}
+COMPONENTS["Preview"] = {
+    "type": "object",
+    "required": ["records", "settings"],
+    "properties": {
+        "records": {"type": "integer", "description": "So many were judged."},
+        "settings": _REHEARSED,
+        "against": _REHEARSED,
+    },
+}
+_TIMES: Schema = {"type": ["string", "number"]}
+COMPONENTS["PreviewFields"] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "settings": {"$ref": "#/components/schemas/StreamFields"},
+        "against": {"$ref": "#/components/schemas/StreamFields"},
+        "records": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Record"},
+            "description": "What to judge; without them the newest records of the stream.",
+        },
+        "labels": {
+            "type": "array",
+            "items": {"type": "array", "items": _TIMES, "minItems": 2, "maxItems": 2},
+            "description": "[start, end] times of what should be found, both included.",
+        },
+        "limit": {"type": "integer", "minimum": 1, "maximum": 20000, "default": 5000},
+        "late": {
+            "type": "integer",
+            "minimum": 0,
+            "default": 0,
+            "description": "Rows behind a label in which an alert still tells of it.",
+        },
+    },
+}
+PREVIEW = _operation(
+    {200: _json("Preview", "What would have come of it.")},
+    *_BODY,
+    *_STREAM,
+    "invalid-records",
+    requestBody={
+        "required": False,
+        "content": {
+            JSON: {
+                "schema": {"$ref": "#/components/schemas/PreviewFields"},
+                "example": {"settings": {"shingle_size": 4}, "against": {"shingle_size": 1}},
+            }
+        },
+    },
+)
+COMPONENTS["Advice"] = _PUBLISHED["Advice"]
+COMPONENTS["Fired"] = _PUBLISHED["Fired"]
+COMPONENTS["FeedbackFields"] = {
+    "type": "object",
+    "required": ["partition", "offset", "verdict"],
+    "additionalProperties": False,
+    "properties": {
+        "partition": {"type": "integer", "minimum": 0},
+        "offset": {"type": "integer", "minimum": 0},
+        "verdict": {"type": "string", "enum": ["false_alarm", "missed", "confirmed"]},
+        "apply": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether the suggested factor holds from here on.",
+        },
+    },
+}
+FEEDBACK = _operation(
+    {200: _json("Advice", "Kept; what it asks of the threshold.")},
+    *_BODY,
+    *_STREAM,
+    "result-timeout",
+    requestBody={
+        "required": True,
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/FeedbackFields"}}},
+    },
+)
+COMPONENTS["Backfilled"] = {
+    "type": "object",
+    "required": ["records", "series"],
+    "properties": {
+        "records": {"type": "integer", "description": "Scored and learnt."},
+        "series": {
+            "type": "object",
+            "description": "The first 100 of them.",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["records", "warm", "period", "suggested_shingle_size"],
+                "properties": {
+                    "records": {"type": "integer"},
+                    "warm": {"type": "boolean", "description": "Whether it gives scores."},
+                    "period": {
+                        "type": ["integer", "null"],
+                        "description": "Records after which the series resembles itself.",
+                    },
+                    "suggested_shingle_size": {
+                        "type": ["integer", "null"],
+                        "description": "Half the period; another shingle needs a fresh model.",
+                    },
+                },
+            },
+        },
+        "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
+    },
+}
+BACKFILL = _operation(
+    {
+        200: _json("Backfilled", "Learnt."),
+        202: _json("Positions", "Durable; learnt soon."),
+    },
+    *_BODY,
+    *_STREAM,
+    "invalid-records",
+    "backpressure",
+    "partition-halted",
+    "result-timeout",
+    requestBody=_APPEND_BODY,
+)
+INCIDENTS = _operation({200: _json("Incidents", "The last to begin first.")}, *_STREAM)
 RESULTS = _operation({200: _json("ResultsPage", "One page.")}, *_STREAM)
 EVENTS = _operation(
     {

@@ -15,6 +15,8 @@ from service.api.problems import Problem
 from service.api.schemas import DELETE_STREAM, GET_STREAM, LIST_STREAMS, PUT_STREAM
 from service.engine.config import StreamConfig
 from service.engine.errors import UnknownStream
+from service.engine.feedback import Feedback, ThresholdFactor
+from service.engine.rules import Rule
 
 JSON = "application/json"
 
@@ -49,6 +51,17 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     missing: str | Optional = msgspec.UNSET
     fill: list[float] | Optional | None = msgspec.UNSET
     learning: bool | Optional = msgspec.UNSET
+    counters: tuple[str, ...] | Optional = msgspec.UNSET
+    late_after_s: float | Optional | None = msgspec.UNSET
+    skip_duplicates: bool | Optional = msgspec.UNSET
+    zone: str | Optional = msgspec.UNSET
+    threshold_factors: tuple[ThresholdFactor, ...] | Optional = msgspec.UNSET
+    feedback: tuple[Feedback, ...] | Optional = msgspec.UNSET
+    told_from: str | Optional | None = msgspec.UNSET
+    incident_gap: int | Optional = msgspec.UNSET
+    incident_window_s: float | Optional = msgspec.UNSET
+    incident_silence_s: float | Optional = msgspec.UNSET
+    rules: tuple[Rule, ...] | Optional = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(StreamBody).decode
@@ -69,7 +82,7 @@ def router(context: Context) -> APIRouter:
     ) -> Response:
         """Create a stream, or change one. A field left out keeps its value, or its default."""
         engine = context.engine()
-        given = _read(await _body(request, context))
+        given = _read(await json_body(request, context))
         try:
             present = engine.stream(stream)
         except UnknownStream:
@@ -100,7 +113,22 @@ def router(context: Context) -> APIRouter:
     return routes
 
 
-async def _body(request: Request, context: Context) -> bytes:
+def changed_by(present: StreamConfig, body: bytes) -> StreamConfig:
+    """The configuration with the fields that a body gives.
+
+    Raises:
+        Problem: `malformed-body` or `invalid-parameter`.
+        InvalidParameter: a field has a value that is not allowed.
+    """
+    return _configured(_plain(present) | _read(body))
+
+
+async def json_body(request: Request, context: Context) -> bytes:
+    """The body of a request whose content is JSON, or empty.
+
+    Raises:
+        Problem: it is not, or it is too large.
+    """
     kind = media_type(request, JSON)
     if kind not in (JSON, "application/x-www-form-urlencoded"):
         raise unsupported(kind, (JSON,))

@@ -200,7 +200,7 @@ def score(
     options = Options(
         path=file,
         time=time,
-        columns=tuple(name.strip() for name in columns.split(",")) if columns else (),
+        columns=_listed(columns),
         shingle_size=shingle,
         trees=trees,
         sample_size=sample_size,
@@ -216,6 +216,144 @@ def score(
     _say(summary.sentence())
     if fail_on_anomaly and summary.anomalies:
         raise typer.Exit(ANOMALY_FOUND)
+
+
+@app.command(short_help="What would settings have made of the past?")
+def backtest(
+    file: Annotated[
+        str | None, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="A stream instead: the records of which results are kept.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with 1 (anomalous), 0, or -1 (does not count); or a .json file with "
+            "[start, end] pairs of times."
+        ),
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value, a field of the stream: shingle_size=4, rules=@rules.json."),
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="As --set: a second setting, shown beside the first.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time column. [default: the one named like it]")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
+    late: Annotated[
+        int, typer.Option(min=0, help="Rows behind an event in which an alert still tells of it.")
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 100_000,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw the series with most anomalies into this file.")
+    ] = None,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Judge a file, or a stream's past, under one setting or two, and say how good that was.
+
+    Alerts, precision, recall, F1, delay, alerts a day, the score of the Numenta Anomaly Benchmark,
+    and what the scores alone are worth. Writes nothing: a running service does not notice.
+    """
+    from service.cli.backtest import Options
+    from service.cli.backtest import backtest as run
+
+    options = Options(
+        file=file,
+        topic=topic,
+        labels=labels,
+        time=time,
+        columns=_listed(columns),
+        key=key,
+        settings=tuple(set or ()),
+        against=tuple(against or ()),
+        late=late,
+        limit=limit,
+        plot=plot,
+        as_json=json,
+        data_dir=data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+    )
+    with _reader_may_leave():
+        run(options, _print)
+
+
+@app.command(short_help="Find settings that suit labels, or a budget of alerts.")
+def tune(
+    file: Annotated[
+        str | None, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="A stream instead: the records of which results are kept.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="As for `rcf backtest`; without it, a budget alone.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="f1, precision, recall, nab_standard, vus_pr, average_precision.")
+    ] = "f1",
+    alerts_per_day: Annotated[
+        float | None, typer.Option(min=0, help="At most so many of one series.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try, with labels.")] = 30,
+    held_back: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, help="Share of the records, the last, only to measure on."),
+    ] = 0.3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
+    set: Annotated[
+        list[str] | None, typer.Option(help="name=value: what is fixed; the rest is searched.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Time column. [default: the one named like it]")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
+    late: Annotated[
+        int, typer.Option(min=0, help="Rows behind an event in which an alert still tells of it.")
+    ] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 100_000,
+    json: AsJson = False,
+    data_dir: DataDir = None,
+    kafka_bootstrap: Kafka = None,
+) -> None:
+    """Find settings by labels (with Optuna), or the threshold that keeps to a budget of alerts.
+
+    The figures printed are of the records held back, beside those of the settings as given. Writes
+    nothing: PUT the settings to a stream if you like them.
+    """
+    from service.cli.backtest import Options
+    from service.cli.tune import Wish
+    from service.cli.tune import tune as run
+
+    options = Options(
+        file=file,
+        topic=topic,
+        labels=labels,
+        time=time,
+        columns=_listed(columns),
+        key=key,
+        settings=tuple(set or ()),
+        late=late,
+        limit=limit,
+        as_json=json,
+        data_dir=data_dir,
+        kafka_bootstrap=kafka_bootstrap,
+    )
+    with _reader_may_leave():
+        run(options, Wish(metric, alerts_per_day, trials, seed, held_back), _print, _say)
 
 
 @app.command(short_help="Score labelled demo series without a server.")
@@ -425,6 +563,11 @@ def reference(
     from service.cli.reference import table
 
     typer.echo(table(what.value))
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def _say(sentence: str) -> None:

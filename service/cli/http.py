@@ -50,8 +50,9 @@ def follow(
         query = urlencode({"anomalies": str(anomalies).lower(), "after": after})
         try:
             with _open(url, path_of(stream, f"/events?{query}"), timeout_s=SILENCE_S) as answer:
-                for after, result in _events(answer):  # noqa: B007  (kept for the next try)
-                    yield result
+                for cursor, data in _events(answer):
+                    after = cursor or after  # kept for the next try
+                    yield data
         except (OSError, HTTPException) as error:
             warn(f"{url}: {error}")
         warn("the service went away; trying again until Ctrl-C")
@@ -59,7 +60,7 @@ def follow(
 
 
 def _events(answer: HTTPResponse) -> Iterator[tuple[str, bytes]]:
-    """Each event's id and data; the service writes both on one line each, the id before the end."""
+    """Each event's id, "" for none, and data, on one line each."""
     identity, data = "", b""
     for line in answer:
         name, _, value = line.rstrip(b"\r\n").partition(b": ")
@@ -69,7 +70,7 @@ def _events(answer: HTTPResponse) -> Iterator[tuple[str, bytes]]:
             data = value
         elif not line.strip() and data:
             yield identity, data
-            data = b""
+            identity, data = "", b""
 
 
 def _wait_for(url: str, stream: str) -> None:

@@ -45,24 +45,37 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some consecutive rows: `times` as written (empty without a time column), `values` (n, d)."""
+    """Some consecutive rows.
+
+    Attributes:
+        times: As written; empty without a time column.
+        values: (n, features).
+        kept: For each row the cells that were asked for besides, as written.
+    """
 
     times: list[str]
     values: list[list[float]]
+    kept: list[list[str]]
 
 
 class Table:
     """A CSV text with one header line, read once from front to back."""
 
     def __init__(
-        self, text: IO[str], *, time: str | None = None, columns: Sequence[str] | None = None
+        self,
+        text: IO[str],
+        *,
+        time: str | None = None,
+        columns: Sequence[str] | None = None,
+        kept: Sequence[str] = (),
     ) -> None:
         self._reader = csv.reader(text, strict=True)
         names = self._header()
         first = next(self._reader_rows(), None)
         if first is None:
             raise CommandError("the file has a header but no rows")
-        self.columns = choose_columns(names, first[1], time=time, columns=columns)
+        self.columns = choose_columns(names, first[1], time=time, columns=columns, kept=kept)
+        self._kept = [_index(names, name) for name in kept]
         self._first = first
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
@@ -71,12 +84,12 @@ class Table:
         Raises:
             CommandError: A cell is not a finite number, or a row is too short or too long.
         """
-        chunk = Chunk([], [])
+        chunk = Chunk([], [], [])
         for line, cells in chain([self._first], self._reader_rows()):
             self._read_row(line, cells, chunk)
             if len(chunk.values) >= rows:
                 yield chunk
-                chunk = Chunk([], [])
+                chunk = Chunk([], [], [])
         if chunk.values:
             yield chunk
 
@@ -114,6 +127,7 @@ class Table:
         chunk.values.append([self._number(line, index, cells) for index in self.columns.features])
         if self.columns.time is not None:
             chunk.times.append(cells[self.columns.time])
+        chunk.kept.append([cells[index] for index in self._kept])
 
     def _number(self, line: int, index: int, cells: list[str]) -> float:
         number = to_number(cells[index])
@@ -132,11 +146,12 @@ def choose_columns(
     *,
     time: str | None,
     columns: Sequence[str] | None,
+    kept: Sequence[str] = (),
 ) -> Columns:
     """Settle which columns are scored.
 
     Columns asked for are taken as they are. Otherwise every column whose first value is a number,
-    except the time column and columns that are named like labels.
+    except the time column, columns that are named like labels, and those of `kept`.
 
     Raises:
         CommandError: A column asked for is not in the header, or none is left.
@@ -147,7 +162,7 @@ def choose_columns(
         return Columns(tuple(names), chosen, time_index, ())
     features, skipped = [], []
     for index, name in enumerate(names):
-        reason = _why_skipped(index, name, first_row, time_index)
+        reason = "kept" if name in kept else _why_skipped(index, name, first_row, time_index)
         if reason:
             skipped.append((index, reason))
         else:

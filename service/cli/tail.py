@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from service import opening
 from service.cli import http
-from service.cli.lines import HEAD, line, parsed
+from service.cli.lines import HEAD, line, parsed, series_of
 from service.cli.looking import choose, entry_of, opened, run
 from service.cli.serve import url as address
+from service.engine.outcome import incident_events
 from service.settings import Settings
 
 Say = Callable[[str], None]
@@ -23,7 +24,7 @@ class Wanted:
 
     Attributes:
         series: of this key alone.
-        limit: so many, then the end; None for ever.
+        limit: so many results, then the end; None for ever.
         as_json: as they were published, one a line.
     """
 
@@ -77,15 +78,18 @@ class _Shown:
     def take(self, value: bytes) -> bool:
         """Print a result if it is wanted; tell whether that was the last one."""
         wanted, result = self._wanted, parsed(value)
-        if wanted.series is not None and result["key"] != wanted.series:
+        incident = "incident" in result
+        if wanted.series is not None and wanted.series not in series_of(result):
             return False
+        if incident and wanted.as_json and not wanted.anomalies:
+            return False  # it stands inside of the result before it
         if wanted.as_json:
             self._say(value.decode())
         else:
             if self._count == 0:
                 self._say(HEAD)
             self._say(line(result))
-        self._count += 1
+        self._count += not incident
         return self._count == wanted.limit
 
 
@@ -99,7 +103,9 @@ async def _from_kafka(chosen: Settings, wanted: Wanted, shown: _Shown) -> None:
         )
         async with aclosing(results):
             async for result in results:
-                if shown.take(result):
+                # The topic of anomalies holds incidents beside them, that of scores inside.
+                inside = [] if wanted.anomalies else incident_events(result)
+                if any(shown.take(value) for value in (result, *inside)):
                     return
     finally:
         await asyncio.shield(view.close())

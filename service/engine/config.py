@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
-from service.engine.errors import InvalidParameter
+from service.engine.errors import InvalidParameter, InvalidRecord
+from service.engine.feedback import Feedback, ThresholdFactor, check_factors
+from service.engine.rules import Rule, check_rules
+from service.engine.times import is_zone, parse_time
 
 Change = Literal["live", "model", "never"]
 """What a change of a field means: taken over at once, only with a fresh model, not at all."""
@@ -64,12 +67,47 @@ def _is_level(value: object) -> bool:
     )
 
 
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+def _real(low: float, high: float) -> Any:
+    def check(value: object) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and low <= cast(float, value) <= high
+
+    return check
+
+
+def _optional(check: Any) -> Any:
+    return lambda value: value is None or check(value)
 
 
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
+
+
+def _is_time(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parse_time(value)
+    except InvalidRecord:
+        return False
+    return True
+
+
+def _are_names(value: object) -> bool:
+    named = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    return named and len(set(cast(tuple[str, ...], value))) == len(cast(tuple[str, ...], value))
+
+
+def _is_zone(value: object) -> bool:
+    return isinstance(value, str) and is_zone(value)
+
+
+def _are(kind: type) -> Any:
+    return lambda value: isinstance(value, tuple) and all(isinstance(each, kind) for each in value)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _are_numbers(value: object) -> bool:
@@ -121,6 +159,25 @@ class StreamConfig:
         fill: one number for each feature, for `missing` "fixed"; else None.
         learning: whether forests learn; thresholds and forecasts follow the records even where
             they do not.
+        counters: features that only grow, but for falls back to 0: judged by their rate per second
+            since the series' record before. Records that are not after it in time are late.
+        late_after_s: records whose time lies more seconds than that before the newest of their
+            series are passed over as late; None: none are.
+        skip_duplicates: whether a record with the key, time and values of one of the last 10,000
+            of its partition is passed over.
+        zone: IANA time zone of times that are written without an offset.
+        threshold_factors: how series' thresholds are raised or lowered; the first that speaks of a
+            series counts.
+        feedback: verdicts on results, the newest 200.
+        told_from: anomalies of records before this time, RFC 3339, are not told of: they are
+            history; None tells of all.
+        incident_gap: records of a series in a row without an anomaly after which its part in an
+            incident is over, at least 1; until then its anomalies open no other incident.
+        incident_window_s: seconds of the records' time within which an anomaly of another series
+            of the partition joins an incident; 0 keeps series apart.
+        incident_silence_s: seconds of the records' time after which a series that sends nothing
+            has left its incident, above 0.
+        rules: which anomalies are held back; the first rule that is met counts.
         generation: grows by one with every reset; given by the engine.
 
     Raises:
@@ -173,6 +230,25 @@ class StreamConfig:
         "live", None, _are_numbers, "a list of numbers, or null"
     )
     learning: bool = _field("live", True, _is_flag, "true or false")
+    counters: tuple[str, ...] = _field("model", (), _are_names, "names of features, each once")
+    late_after_s: float | None = _field(
+        "live", None, _optional(_real(0, 1e12)), "seconds of at least 0, or null"
+    )
+    skip_duplicates: bool = _field("live", False, _is_flag, "true or false")
+    zone: str = _field("live", "UTC", _is_zone, "an IANA time zone such as Europe/Berlin")
+    threshold_factors: tuple[ThresholdFactor, ...] = _field(
+        "live", (), _are(ThresholdFactor), "a list of keys with factors"
+    )
+    feedback: tuple[Feedback, ...] = _field("live", (), _are(Feedback), "a list of verdicts")
+    told_from: str | None = _field(
+        "live", None, _optional(_is_time), "a time as RFC 3339 text, or null"
+    )
+    incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
+    incident_window_s: float = _field(
+        "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"
+    )
+    incident_silence_s: float = _field("live", 86_400.0, _real(1, 1e9), "seconds from 1 to 1e9")
+    rules: tuple[Rule, ...] = _field("live", (), _are(Rule), "a list of rules")
     generation: int = _field("live", 1, _whole(1, 2**31), "given by the engine")
 
     def __post_init__(self) -> None:
@@ -182,6 +258,11 @@ class StreamConfig:
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
         self._check_threshold()
         self._check_gaps()
+        check_rules(self.rules, self.features)
+        check_factors(self.threshold_factors)
+        unknown = [name for name in self.counters if name not in self.features]
+        if unknown:
+            raise InvalidParameter("counters", unknown[0], ", ".join(self.features))
         dimensions = len(self.features) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
@@ -246,7 +327,7 @@ class StreamConfig:
 DECISIVE = (
     *("name", "features", "shingle_size", "smoothing", "trees", "sample_size", "time_decay"),
     *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
-    *("seed", "output_after", "missing", "fill", "learning", "generation"),
+    *("seed", "output_after", "missing", "fill", "learning", "counters", "generation"),
 )
 """The fields that decide what is said of a series, given its records."""
 

@@ -7,9 +7,11 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from service.engine.asking import Question
+from service.engine.board import IncidentBoard, Standing
 from service.engine.config import StreamConfig, that_mean
 from service.engine.control import encode_config
 from service.engine.cursor import decode_cursor
@@ -27,12 +29,25 @@ from service.engine.errors import (
     TransientError,
     UnknownStream,
 )
+from service.engine.feedback import (
+    MOST_KEPT,
+    Advice,
+    Feedback,
+    Verdict,
+    factor_of,
+    fired,
+    judged_ratio,
+    suggested,
+    with_factor,
+)
 from service.engine.following import follow
 from service.engine.pipeline import check_values
 from service.engine.ports import Decoder
 from service.engine.reading import ResultReader
 from service.engine.records import (
+    EVERYTHING,
     Decoded,
+    Event,
     NewRecord,
     PartitionStatus,
     Position,
@@ -42,13 +57,23 @@ from service.engine.records import (
     StreamPartition,
     size_of,
 )
+from service.engine.rehearsal import PastRecord, Rehearsed, past_records, rehearse
 from service.engine.runner import EngineOptions, PartitionRunner, Ports, snapshot_folder
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
-from service.engine.times import EARLIEST_MS, LATEST_MS
+from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+FEEDBACK_S = 5.0
+"""Bound of the wait for the result that a verdict is about."""
+
+LOOKED_THROUGH = 20_000
+"""Offsets of a partition in which is counted what would have fired."""
+
+PAST_AT_ONCE = 2000
+"""Results read at once to judge them again."""
+
 MOST_RESULTS = 100_000
 """Results of one page at most."""
 
@@ -63,6 +88,7 @@ class _Stream:
         self.ports = ports
         self.tails = [PartitionTail() for _ in range(entry.config.partitions)]
         self.reader = ResultReader(entry.config.name, ports.log, self.tails)
+        self.board = IncidentBoard(self.reader)
         self.configure(entry)
 
     def configure(self, entry: StreamEntry) -> None:
@@ -346,6 +372,27 @@ class Engine:
         self._ports.metrics.appended(len(records), size, seconds)
         return positions
 
+    async def backfill(self, stream: str, records: Sequence[NewRecord]) -> list[Position]:
+        """Take history in, all or none: from its end on anomalies are told of, none before.
+
+        Every record has its timestamp.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            InvalidParameter: a time lies in the future, where anomalies must be told of.
+            Backpressure, Halted: as for `append`.
+        """
+        newest_ms = max(record.timestamp_ms or 0 for record in records)
+        if newest_ms > self._ports.clock.now_ms():
+            raise InvalidParameter("timestamp", format_ms(newest_ms), "times that have passed")
+        async with self._catalogue:
+            held = self._held(stream)
+            config = held.entry.config
+            if config.told_from is None or parse_time(config.told_from) <= newest_ms:
+                config = replace(config, told_from=format_ms(newest_ms + 1))
+                held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+        return await self.append(stream, records)
+
     async def results_at(
         self, stream: str, positions: Sequence[Position], timeout_s: float
     ) -> list[bytes]:
@@ -395,10 +442,91 @@ class Engine:
         where = ResultFilter(key, from_ms, to_ms, anomalies)
         return await held.reader.page(offsets, numbers, limit, where)
 
-    def subscribe(
-        self, stream: str, *, anomalies: bool, after: str | None
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        """Follow a stream's results: (event id, JSON).
+    async def incidents(self, stream: str) -> list[Standing]:
+        """Return the incidents that are open or were lately, the last to begin first.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        held = self._held(stream)
+        return await held.board.standings(held.entry.config.incident_window_s)
+
+    async def give_feedback(
+        self, stream: str, place: Position, verdict: Verdict, *, apply: bool
+    ) -> Advice:
+        """Keep a verdict on a record, and say what it asks of its series' threshold.
+
+        The verdict is part of the stream's configuration from here on, a record in every partition;
+        the suggested factor too, if `apply`.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            InvalidParameter: no score was given at that place, or it is kept no longer.
+        """
+        (value,) = await self.results_at(stream, [place], FEEDBACK_S)
+        judged = judged_ratio(value)
+        if judged.ratio is None:
+            raise InvalidParameter("offset", place.offset, "an offset with a score")
+        async with self._catalogue:
+            held = self._held(stream)
+            config = held.entry.config
+            former = [each for each in config.feedback if (each.partition, each.offset) != place]
+            verdicts = (*former, Feedback(verdict, *place, judged.key, judged.ratio))[-MOST_KEPT:]
+            factor = suggested([each for each in verdicts if each.key == judged.key])
+            factors = config.threshold_factors
+            present = factor_of(factors, judged.key)
+            if apply:
+                factors = with_factor(factors, judged.key, factor)
+            config = replace(config, feedback=verdicts, threshold_factors=factors)
+            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+        ratios = await self._ratios(held, judged.key)
+        gap = config.incident_gap
+        return Advice(
+            judged.key,
+            factor,
+            apply,
+            len(ratios),
+            fired(ratios, present, gap),
+            fired(ratios, factor, gap),
+        )
+
+    async def _ratios(self, held: _Stream, key: str) -> list[float | None]:
+        """Return score by threshold of a series' newest records."""
+        number = partition_of(key, held.entry.config.partitions)
+        end = held.reader.ends()[number]
+        place, where = max(end - LOOKED_THROUGH, 0), ResultFilter(key)
+        found: list[float | None] = []
+        while place < end:
+            part = await held.reader.read(number, place, PAST_AT_ONCE, where)
+            found += [judged_ratio(result.value).ratio for result in part.results]
+            place = max(part.next_offset, place + 1)
+        return found
+
+    async def past(self, stream: str, limit: int) -> list[PastRecord]:
+        """Return the newest records that have results, in the order of their times.
+
+        Raises:
+            UnknownStream: there is none of this name.
+        """
+        held = self._held(stream)
+        found: list[PastRecord] = []
+        for number, end in enumerate(held.reader.ends()):
+            place = max(end - limit, 0)
+            while place < end:
+                part = await held.reader.read(number, place, PAST_AT_ONCE, EVERYTHING)
+                found += past_records(part.results)
+                place = max(part.next_offset, place + 1)
+        return sorted(found, key=lambda record: record.timestamp_ms)[-limit:]
+
+    async def rehearse(self, config: StreamConfig, records: Sequence[PastRecord]) -> Rehearsed:
+        """Tell what a configuration would make of records, from nothing learnt; change nothing."""
+        ports = self._ports
+        return await self._in_thread(
+            lambda: rehearse(config, records, ports.decoder_for, ports.detectors)
+        )
+
+    def subscribe(self, stream: str, *, anomalies: bool, after: str | None) -> AsyncIterator[Event]:
+        """Follow a stream's results, all or the anomalies, and its incidents.
 
         Goes on after the event id `after`, from the log; without one, from here on. Ends when
         the stream is deleted or the engine stops. A slow reader is never waited for: it reads
@@ -410,11 +538,12 @@ class Engine:
         """
         held = self._held(stream)
         places = None if after is None else decode_cursor(after, len(held.tails), "event id")
-        return self._follow(held, places, ResultFilter(anomalies=anomalies))
+        where = ResultFilter(anomalies=anomalies, incidents=anomalies)
+        return self._follow(held, places, where)
 
     async def _follow(
         self, held: _Stream, places: list[int] | None, where: ResultFilter
-    ) -> AsyncIterator[tuple[str, bytes]]:
+    ) -> AsyncIterator[Event]:
         ends = [tail.committed for tail in held.tails]
         for number, tail in enumerate(held.tails):
             if not tail.live.is_set():

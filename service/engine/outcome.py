@@ -11,15 +11,19 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from service.engine.incidents import IncidentEvent
+
 VERSION = 3
 """Grows when the bytes of a result change: a restart then does not compare what it repeats with
 results that an earlier version wrote."""
 
-Status = Literal["scored", "imputed", "suppressed", "warming", "error", "control"]
+Status = Literal[
+    "scored", "imputed", "suppressed", "warming", "late", "duplicate", "error", "control"
+]
 
-HeldBack = Literal["cool_down", "flat", "budget", "drift"]
-HELD_BACK: dict[int, HeldBack] = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift"}
-"""What a detector's numbers mean; those of `rcf.alert.HELD_BACK`."""
+
+HELD_BACK = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift"}
+"""Why a detector holds a record back, by its numbers; those of `rcf.alert.HELD_BACK`."""
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +71,24 @@ class FeatureReason(msgspec.Struct, frozen=True, gc=False):
     ]
 
 
+class HeldBack(msgspec.Struct, frozen=True, gc=False):
+    """Why an anomaly is not told of."""
+
+    rule: Annotated[
+        str,
+        Meta(description='Name of the stream\'s rule that held it back; "": the detector did.'),
+    ]
+    reason: Annotated[
+        str,
+        Meta(
+            description="The conditions of the rule, all of which were met. Or `cool_down`: it "
+            "belongs to an event that was said; `drift`: it is an ordinary one beside the last "
+            "records, soon after an event; `flat`: it changes nothing in a flat series; `budget`: "
+            "the alerts are used up."
+        ),
+    ]
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The one result of one record."""
 
@@ -97,8 +119,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         Meta(
             description="`imputed`: scored, with gaps that were filled, see `filled`. "
             "`suppressed`: the score reaches the threshold and the record is no anomaly, see "
-            "`held_back`. `warming`: too little seen. `error`: no valid record, see `error`. "
-            "`control`: the stream was changed here."
+            "`held_back`. `warming`: too little seen. `late`, `duplicate`: passed over, neither "
+            "scored nor learnt. `error`: no valid record, see `error`. `control`: the stream was "
+            "changed here."
         ),
     ]
     score: Annotated[float | None, Meta(description="Null while warming, never 0 for that.")]
@@ -118,7 +141,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"minimum": 0, "maximum": 1},
         ),
     ]
-    anomaly: Annotated[bool, Meta(description="Whether the grade is above 0.")]
+    anomaly: Annotated[bool, Meta(description="Whether the grade is above 0, and not held back.")]
     model: Annotated[
         str,
         Meta(
@@ -158,11 +181,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     ] = UNSET
     held_back: Annotated[
         HeldBack | UnsetType,
-        Meta(
-            description="Only with the status `suppressed`. `cool_down`: it belongs to an event "
-            "that was said. `drift`: it is an ordinary one beside the last records, soon after an "
-            "event. `flat`: it changes nothing in a flat series. `budget`: the alerts are used up."
-        ),
+        Meta(description="Only with the status `suppressed`: why."),
     ] = UNSET
     started: Annotated[
         str | UnsetType,
@@ -194,3 +213,29 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
             extra_json_schema={"minimum": 1},
         ),
     ] = UNSET
+    rates: Annotated[
+        list[float] | UnsetType,
+        Meta(description="What was scored, where some features are counters: their rate a second."),
+    ] = UNSET
+    factor: Annotated[
+        float | UnsetType,
+        Meta(description="By which the stream's configuration multiplied the threshold; else 1."),
+    ] = UNSET
+    incidents: Annotated[
+        list[IncidentEvent] | UnsetType,
+        Meta(description="What the record did to incidents: opened, updated or closed them."),
+    ] = UNSET
+
+
+class _Events(msgspec.Struct):
+    """The part of an outcome that tells of incidents."""
+
+    incidents: list[Raw] = []
+
+
+_events = msgspec.json.Decoder(_Events).decode
+
+
+def incident_events(value: bytes) -> list[bytes]:
+    """Return the incident events that an outcome carries, JSON each."""
+    return [bytes(event) for event in _events(value).incidents]

@@ -16,13 +16,17 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from service.engine.alerting import Alerting, Detected, Evidence
 from service.engine.carried import Count, carried_fields, carried_headers
 from service.engine.config import LARGEST, StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
+from service.engine.feedback import bent, factor_of
 from service.engine.halting import DeadLetterLimit, Halt
-from service.engine.outcome import HELD_BACK, FeatureReason, Outcome, Reason, Status
+from service.engine.incidents import IncidentEvent
+from service.engine.intake import Intake
+from service.engine.outcome import HELD_BACK, FeatureReason, HeldBack, Outcome, Reason, Status
 from service.engine.ports import Decoder, DecoderFactory, Numbers, Told
 from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
@@ -41,6 +45,7 @@ VALUES_ALLOWED = "finite numbers from -3.4e38 to 3.4e38"
 
 NOTHING: tuple[msgspec.Raw | UnsetType, Count] = (UNSET, UNSET)
 NO_HEADERS: tuple[Headers, Count] = ((), UNSET)
+NO_EVENTS: list[IncidentEvent] = []
 
 Judged = tuple[float | None, ...]
 """Score, threshold, grade, confidence, why it was held back, and when its event began; None where
@@ -53,13 +58,21 @@ NO_BAND: Band = (UNSET, UNSET, UNSET)
 NO_BAND_YET: Band = (None, None, None)
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """A record that can be read, and the series it belongs to."""
+class Row(msgspec.Struct, gc=False):
+    """A record that can be read, and the series it belongs to.
+
+    Attributes:
+        passed_over: why it is neither scored nor learnt; None where it is. "warming": because the
+            rate of a counter is not known before its second record.
+        rates: what is scored instead of the values, where some are counters.
+    """
 
     key: str
     timestamp_ms: int
     values: list[float]
     others: dict[str, msgspec.Raw] | None
+    passed_over: Status | None = None
+    rates: list[float] | UnsetType = UNSET
 
 
 @dataclass(slots=True)
@@ -113,10 +126,14 @@ class Pipeline:
         decoder_for: DecoderFactory,
         position: int = 0,
         limit: DeadLetterLimit | None = None,
+        alerting: Alerting | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self.partition = partition
         self.detectors = detectors
         self.limit = limit or DeadLetterLimit()
+        self.alerting = alerting or Alerting(partition)
+        self.intake = intake or Intake()
         self.position = position
         self._decoder_for = decoder_for
         self._encode = msgspec.json.Encoder().encode
@@ -163,6 +180,10 @@ class Pipeline:
         self.config = config
         self._decode: Decoder = self._decoder_for(config)
         self._model = model_digest(config)
+        self._factors: dict[str, float] = {}
+        self._selective = bool(
+            config.counters or config.skip_duplicates or config.late_after_s is not None
+        )
 
     def _apply(self, record: Record, output: Output) -> None:
         """Take a configuration change over where it stands in the log."""
@@ -170,12 +191,16 @@ class Pipeline:
             config = decode_config(record.value)
         except (msgspec.MsgspecError, InvalidParameter) as error:
             raise self._broken(record.offset, f"unreadable control record: {error}") from error
+        events: list[IncidentEvent] = []
         if config.generation != self.config.generation:
             self.detectors.forget_all()
+            events = self.alerting.reset(record.offset, record.timestamp_ms)
+            self.intake.reset()
+        self.intake.reconfigure(config)
         self.detectors.reconfigure()
         self.limit.reset()
         self._configure(config)
-        self._settle(output, record, "control")
+        self._settle(output, record, "control", events=events)
 
     def _process_block(self, block: list[Record], output: Output) -> bool:
         """Judge consecutive data records under one configuration; tell whether one halts."""
@@ -183,7 +208,7 @@ class Pipeline:
             return False
         rows = self._read(block)
         matrix = self._check_range(rows)
-        series = self._by_series(block, rows)
+        series = self._by_series(block, rows, matrix)
         verdicts = self._judge(block, rows, matrix, series)
         self._emit(output, block, rows, verdicts)
         halt = self.halt
@@ -227,8 +252,12 @@ class Pipeline:
                 rows[index] = out_of_range(self.config, row.values)
         return matrix
 
-    def _by_series(self, block: list[Record], rows: list[Row | Reason]) -> dict[str, list[int]]:
+    def _by_series(
+        self, block: list[Record], rows: list[Row | Reason], matrix: Numbers
+    ) -> dict[str, list[int]]:
         """Gather row numbers by key in order; refuse series above the limit.
+
+        Rows that are passed over are in no series; those with counters change in the matrix.
 
         What comes after the record that halts the partition is taken out of `block` and `rows`:
         no series may be admitted for it yet.
@@ -238,11 +267,13 @@ class Pipeline:
             if not isinstance(row, Reason):
                 key = row.key
                 numbers = series.get(key)
-                if numbers is not None:
-                    numbers.append(index)
-                    continue
-                if self.detectors.admit(key, self.config):
-                    series[key] = [index]
+                if numbers is not None or self.detectors.admit(key, self.config):
+                    if self._selective and not self._take(row, index, matrix):
+                        continue
+                    if numbers is None:
+                        series[key] = [index]
+                    else:
+                        numbers.append(index)
                     continue
                 limit = f"the partition holds max_series = {self.config.max_series} series"
                 rows[index] = Reason("key", key, limit)
@@ -250,6 +281,17 @@ class Pipeline:
                 del block[index + 1 :], rows[index + 1 :]
                 break
         return series
+
+    def _take(self, row: Row, index: int, matrix: Numbers) -> bool:
+        """Tell whether a row is to be judged; note why not, or by which values."""
+        taken = self.intake.take(self.config, row.key, row.timestamp_ms, row.values)
+        if taken is None or isinstance(taken, str):
+            row.passed_over = taken or "warming"
+            return False
+        if self.config.counters:
+            row.rates = taken
+            matrix[index] = taken
+        return True
 
     def _judge(
         self,
@@ -299,6 +341,7 @@ class Pipeline:
     ) -> None:
         """Write each record's result."""
         stream, partition = self.partition
+        alerting, config = self.alerting, self.config
         model = self._model
         encode, add = self._encode, output.results.append
         bands, filled = verdicts.bands, verdicts.filled
@@ -308,7 +351,21 @@ class Pipeline:
                 continue
             score, threshold, grade, confidence, held, started = verdicts.judged[number]
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
-            anomaly = grade is not None and grade > 0.0
+            factor: float | UnsetType = UNSET
+            if config.threshold_factors and score is not None:
+                factor = self._factor(key)
+                threshold, grade = bent(score, threshold or 0.0, grade or 0.0, factor)
+            anomaly, held_back, events = False, None, NO_EVENTS
+            skipped = row.passed_over
+            if skipped is None and (grade or held or alerting.attentive):
+                reason = HELD_BACK[int(held)] if held else ""
+                began_ms = None if started is None else round(1000.0 * started)
+                told = alerting.take(
+                    *(config, offset, key, time_ms, row.rates or row.values),
+                    Detected(grade, reason, began_ms),
+                    evidence_of(verdicts, number, config.features),
+                )
+                anomaly, held_back, events = told.anomaly, told.held_back, told.events
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
             headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
             outcome = Outcome(
@@ -318,7 +375,7 @@ class Pipeline:
                 offset,
                 format_ms(time_ms),
                 row.values,
-                _status(score, held, number in filled),
+                skipped or _status(score, held_back, number in filled),
                 score,
                 threshold,
                 grade,
@@ -329,15 +386,25 @@ class Pipeline:
                 *bands.get(number, NO_BAND),
                 filled.get(number, UNSET),
                 UNSET,
-                HELD_BACK[int(held)] if held else UNSET,
+                held_back or UNSET,
                 UNSET if started is None else format_ms(round(1000.0 * started)),
                 fields,
                 fields_out,
                 headers_out,
+                row.rates,
+                UNSET if factor == 1.0 else factor,
+                events or UNSET,
             )
-            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers))
+            add(Result(offset, time_ms, key, anomaly, encode(outcome), headers, bool(events)))
             output.scored += score is not None
             output.anomalous += anomaly
+
+    def _factor(self, key: str) -> float:
+        """Return what the configuration multiplies a series' threshold by."""
+        factor = self._factors.get(key)
+        if factor is None:
+            factor = self._factors[key] = factor_of(self.config.threshold_factors, key)
+        return factor
 
     def _reject(self, output: Output, record: Record, reason: Reason) -> None:
         self._settle(output, record, "error", reason)
@@ -359,6 +426,7 @@ class Pipeline:
         record: Record,
         status: Status,
         error: Reason | UnsetType = UNSET,
+        events: Sequence[IncidentEvent] = NO_EVENTS,
     ) -> None:
         """Give a record without a score its result."""
         key = record.key or ""
@@ -376,21 +444,36 @@ class Pipeline:
             model=self._model,
             error=error,
             headers_left_out=headers_out,
+            incidents=list(events) or UNSET,
         )
         encoded = self._encode(outcome)
         output.results.append(
-            Result(record.offset, record.timestamp_ms, key, False, encoded, headers)
+            Result(
+                *(record.offset, record.timestamp_ms, key, False, encoded, headers),
+                bool(events),
+            )
         )
 
     def _broken(self, offset: int, reason: str) -> InvariantError:
         return InvariantError(*self.partition, offset, reason)
 
 
-def _status(score: float | None, held_back: float | None, imputed: bool) -> Status:
+def evidence_of(verdicts: Verdicts, number: int, features: tuple[str, ...]) -> Evidence:
+    """Return what is known of a row beyond score and grade."""
+    expected = verdicts.bands.get(number, NO_BAND)[0]
+    reasons = verdicts.reasons.get(number)
+    shares = None
+    if reasons is not None:
+        by_name = {each.feature: each.high + each.low for each in reasons}
+        shares = [by_name.get(name, 0.0) for name in features]
+    return Evidence(expected or None, shares)
+
+
+def _status(score: float | None, held_back: HeldBack | None, imputed: bool) -> Status:
+    if held_back is not None:
+        return "suppressed"
     if score is None:
         return "warming"
-    if held_back:
-        return "suppressed"
     return "imputed" if imputed else "scored"
 
 

@@ -9,9 +9,11 @@ from operator import attrgetter
 
 from service.engine.cursor import encode_cursor
 from service.engine.errors import InvalidParameter, ResultTimeout
+from service.engine.outcome import incident_events
 from service.engine.ports import LogBackend
 from service.engine.records import (
     EVERYTHING,
+    Event,
     Position,
     Result,
     ResultFilter,
@@ -69,7 +71,7 @@ class ResultReader:
             limit: most results of the page.
             where: which results are wanted.
         """
-        slices = {n: await self._read(n, offsets[n], limit, where) for n in numbers}
+        slices = {n: await self.read(n, offsets[n], limit, where) for n in numbers}
         runs = [[(result, n) for result in part.results] for n, part in slices.items()]
         merged = list(heapq.merge(*runs, key=_by_time))[:limit]
         places = list(offsets)
@@ -85,20 +87,19 @@ class ResultReader:
             [result.value for result, _ in merged], encode_cursor(places) if more else None
         )
 
-    async def follow(
-        self, offsets: list[int], where: ResultFilter
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield results from `offsets` on, for ever; (cursor after it, JSON) each."""
+    async def follow(self, offsets: list[int], where: ResultFilter) -> AsyncIterator[Event]:
+        """Yield results, and what they did to incidents, from `offsets` on, for ever."""
         places = list(offsets)
         while True:
             idle = True
             for number, tail in enumerate(self._tails):
                 while places[number] < tail.committed:
                     idle = False
-                    part = await self._read(number, places[number], FEED_CHUNK, where)
+                    part = await self.read(number, places[number], FEED_CHUNK, where)
                     for result in part.results:
                         places[number] = result.offset + 1
-                        yield encode_cursor(places), result.value
+                        for event in _events_of(result, encode_cursor(places), where):
+                            yield event
                     places[number] = part.next_offset
             if idle:
                 await self._news(places)
@@ -118,7 +119,7 @@ class ResultReader:
         wanted, found = set(offsets), dict[Position, bytes]()
         offset = offsets[0]
         while offset <= newest:
-            part = await self._read(number, offset, newest + 1 - offset, EVERYTHING)
+            part = await self.read(number, offset, newest + 1 - offset, EVERYTHING)
             found.update(
                 (Position(number, result.offset), result.value)
                 for result in part.results
@@ -127,12 +128,29 @@ class ResultReader:
             offset = max(part.next_offset, offset + 1)
         return found
 
-    async def _read(self, number: int, offset: int, limit: int, where: ResultFilter) -> ResultSlice:
+    def ends(self) -> list[int]:
+        """Return the next offset to settle of every partition."""
+        return [tail.committed for tail in self._tails]
+
+    async def read(self, number: int, offset: int, limit: int, where: ResultFilter) -> ResultSlice:
+        """Read up to `limit` results of a partition from `offset` on that the filter accepts."""
         near = self._tails[number].read(offset, limit, where)
         if near is not None:
             return near
         partition = StreamPartition(self._stream, number)
         return await self._log.read_results(partition, offset, limit, where)
+
+
+def _events_of(result: Result, cursor: str, where: ResultFilter) -> list[Event]:
+    """Return what is to be told of a result; the last event alone bears the cursor."""
+    told = [("result", result.value)] if result.anomaly or not where.anomalies else []
+    if result.incident:
+        told += [("incident", event) for event in incident_events(result.value)]
+    last = len(told) - 1
+    return [
+        Event(cursor if index == last else None, kind, data)
+        for index, (kind, data) in enumerate(told)
+    ]
 
 
 _time_of = attrgetter("timestamp_ms")

@@ -114,9 +114,10 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Attributes:
         offset, timestamp_ms, key: those of the record; the key is "" for records without one.
-        anomaly: whether the grade is above 0.
+        anomaly: whether the record is told of as an anomaly.
         value: the outcome as readers get it, JSON on one line.
         headers: those of the record that are carried along.
+        incident: whether the outcome tells of incidents.
     """
 
     offset: int
@@ -125,6 +126,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     anomaly: bool
     value: bytes
     headers: Headers = ()
+    incident: bool = False
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -258,21 +260,36 @@ class OwnershipChange:
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """Which results a reader wants; times in milliseconds since 1970 UTC, `to_ms` excluded."""
+    """Which results a reader wants; times in milliseconds since 1970 UTC, `to_ms` excluded.
+
+    Attributes:
+        anomalies, incidents: those that tell of an anomaly, or of incidents; all where neither.
+    """
 
     key: str | None = None
     from_ms: int | None = None
     to_ms: int | None = None
     anomalies: bool = False
+    incidents: bool = False
+
+    @property
+    def sparse(self) -> bool:
+        """Whether only results that tell something are wanted."""
+        return self.anomalies or self.incidents
 
     def accepts(self, result: Result) -> bool:
         """Tell whether a result is wanted."""
         return (
-            (not self.anomalies or result.anomaly)
+            self._tells(result)
             and (self.key is None or result.key == self.key)
             and (self.from_ms is None or result.timestamp_ms >= self.from_ms)
             and (self.to_ms is None or result.timestamp_ms < self.to_ms)
         )
+
+    def _tells(self, result: Result) -> bool:
+        if not self.sparse:
+            return True
+        return (self.anomalies and result.anomaly) or (self.incidents and result.incident)
 
 
 EVERYTHING = ResultFilter()
@@ -307,6 +324,20 @@ class ResultSlice:
 
     results: Sequence[Result]
     next_offset: int
+
+
+class Event(NamedTuple):
+    """What a reader who follows a stream gets.
+
+    Attributes:
+        cursor: where to go on after it; None where more of the same record follows.
+        kind: "result", or "incident" for what the result's record did to one.
+        data: JSON on one line.
+    """
+
+    cursor: str | None
+    kind: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from service.engine.records import (
     Result,
     StreamPartition,
 )
-from service.engine.snapshot import config_of, limit_of, load, read_manifest
+from service.engine.snapshot import alerting_of, config_of, intake_of, limit_of, load, read_manifest
 
 BATCH = 2000
 NEIGHBOURS = 5
@@ -149,6 +149,8 @@ class Replayer:
             self.decoder_for,
             manifest.offset,
             limit_of(manifest),
+            alerting_of(manifest),
+            intake_of(manifest),
         )
         return pointer, pipeline, manifest.fingerprint
 

@@ -64,9 +64,11 @@ from service.engine.snapshot import (
     Manifest,
     SeriesRef,
     Written,
+    alerting_of,
     capture,
     collect,
     config_of,
+    intake_of,
     limit_of,
     load,
     read_manifest,
@@ -366,6 +368,8 @@ class PartitionRunner:
             self._ports.decoder_for,
             manifest.offset,
             limit_of(manifest),
+            alerting_of(manifest),
+            intake_of(manifest),
         )
         self._places = {place.key: place for place in manifest.series}
         return manifest.fingerprint

@@ -18,14 +18,16 @@ from threading import Lock
 
 import msgspec
 
+from service.engine.alerting import NOTHING_TOLD, Alerting, AlertState
 from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
+from service.engine.intake import NOTHING_SEEN, Intake, IntakeState
 from service.engine.pipeline import Pipeline
 from service.engine.ports import Failpoints, SnapshotStore, Storable
-from service.engine.records import Pointer
+from service.engine.records import Pointer, StreamPartition
 
 VERSION = 1
 LIVE_SHARE = 0.5
@@ -55,6 +57,8 @@ class Manifest(msgspec.Struct, frozen=True):
         config: the configuration at that offset, as `control` writes it.
         fingerprint: names the numerics (machine, compiler); another one may round differently.
         dead_letters: the count that decides where the partition halts.
+        alerts: anomalous runs and incidents that are not over.
+        intake: what lateness, repetitions and counters are told by.
     """
 
     version: int
@@ -65,6 +69,8 @@ class Manifest(msgspec.Struct, frozen=True):
     fingerprint: str
     series: tuple[SeriesRef, ...]
     dead_letters: DeadLetterCount = NOTHING_COUNTED
+    alerts: AlertState = NOTHING_TOLD
+    intake: IntakeState = NOTHING_SEEN
 
 
 class Capture:
@@ -90,6 +96,8 @@ class Capture:
         self.offset = pipeline.position
         self.config = pipeline.config
         self.dead_letters = pipeline.limit.count()
+        self.alerts = pipeline.alerting.state()
+        self.intake = pipeline.intake.state()
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -170,6 +178,8 @@ def write(
         fingerprint=fingerprint,
         series=series,
         dead_letters=taken.dead_letters,
+        alerts=taken.alerts,
+        intake=taken.intake,
     )
     data = msgspec.json.encode(manifest)
     digest = sha256(data).hexdigest()
@@ -207,6 +217,17 @@ def config_of(manifest: Manifest) -> StreamConfig:
 def limit_of(manifest: Manifest) -> DeadLetterLimit:
     """Return the limit of dead letters, counting on from the manifest's offset."""
     return DeadLetterLimit(manifest.dead_letters)
+
+
+def alerting_of(manifest: Manifest) -> Alerting:
+    """Return rules' and incidents' memory, going on from the manifest's offset."""
+    partition = StreamPartition(manifest.stream, manifest.partition)
+    return Alerting(partition, manifest.alerts)
+
+
+def intake_of(manifest: Manifest) -> Intake:
+    """Return the memory of what came, going on from the manifest's offset."""
+    return Intake(manifest.intake)
 
 
 def load(

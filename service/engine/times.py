@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from service.engine.errors import InvalidRecord
 
@@ -31,17 +32,27 @@ def format_ms(timestamp_ms: int) -> str:
     return _format_second(timestamp_ms // 1000) + _MILLISECONDS[timestamp_ms % 1000]
 
 
-def parse_time(value: str | float) -> int:
+def is_zone(name: str) -> bool:
+    """Tell whether there is a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def parse_time(value: str | float, zone: tzinfo = UTC) -> int:
     """Read RFC 3339 text, or a number of seconds or milliseconds since 1970, as milliseconds.
 
-    Text without a zone counts as UTC. Numbers from 1e11 on are milliseconds (as seconds they would
-    lie beyond the year 5000), smaller ones seconds.
+    Text without an offset is what clocks of the zone show; where they showed it twice, because
+    they were put back, the first time counts. Numbers from 1e11 on are milliseconds (as seconds
+    they would lie beyond the year 5000), smaller ones seconds.
 
     Raises:
         InvalidRecord: it is neither, or lies outside the years 1 to 9999.
     """
     try:
-        timestamp_ms = _parse_text(value) if isinstance(value, str) else _parse_number(value)
+        timestamp_ms = _parse_text(value, zone) if isinstance(value, str) else _parse_number(value)
     except (ValueError, OverflowError):
         raise InvalidRecord("timestamp", str(value)[:100], f"not a time; use {ALLOWED}") from None
     if not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
@@ -53,10 +64,10 @@ def _parse_number(value: float) -> int:
     return round(value if abs(value) >= LEAST_MS else value * 1000)
 
 
-def _parse_text(text: str) -> int:
+def _parse_text(text: str, zone: tzinfo) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        moment = moment.replace(tzinfo=zone)
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 

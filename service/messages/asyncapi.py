@@ -53,7 +53,12 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         ("record", "recordText", "streamChange"),
     ),
     "scores": (_TOPICS.scores, "One result for each record of the input.", ("score",)),
-    "anomalies": (_TOPICS.anomalies, "The results with a grade above 0, once more.", ("anomaly",)),
+    "anomalies": (
+        _TOPICS.anomalies,
+        "The results that are anomalies, once more, and incidents as they open, change and close; "
+        "`ce_type` tells them apart.",
+        ("anomaly", "incident"),
+    ),
     "deadLetters": (
         _TOPICS.dead_letters,
         "Records that could not be scored, as they came, with the reason.",
@@ -75,7 +80,7 @@ _CHANNELS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 _OPERATIONS = {
     "receiveRecords": ("receive", "records", "Score records, and learn from them."),
     "sendScores": ("send", "scores", "Say what came of every record."),
-    "sendAnomalies": ("send", "anomalies", "Say which records are anomalous."),
+    "sendAnomalies": ("send", "anomalies", "Say which records are anomalous, and what incidents."),
     "sendDeadLetters": ("send", "deadLetters", "Put aside what could not be scored."),
     "sendCheckpoints": ("send", "checkpoints", "Remember a snapshot."),
     "sendStreams": ("send", "streams", "Remember a stream."),
@@ -123,6 +128,13 @@ def _messages() -> dict[str, Schema]:
         ),
         "score": _message("A result", "Result", _SERIES, "ResultHeaders", example=result),
         "anomaly": _message("An anomaly", "Anomaly", _SERIES, "AnomalyHeaders", example=result),
+        "incident": _message(
+            "What a record did to an incident",
+            "Incident",
+            "The series of the record.",
+            "IncidentHeaders",
+            example={"payload": examples.INCIDENT, "headers": examples.INCIDENT_HEADERS},
+        ),
         "deadLetter": {
             "title": "A dead letter",
             "contentType": "application/octet-stream",

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from service.engine.config import StreamConfig, model_digest
+from service.engine.incidents import IncidentEvent, InvolvedFeature, InvolvedSeries
 from service.engine.outcome import FeatureReason, Outcome
 from service.messages.headers import (
     ANOMALY,
@@ -21,6 +22,7 @@ from service.messages.headers import (
     ERROR_OFFSET,
     ERROR_PARTITION,
     ERROR_TOPIC,
+    INCIDENT_TYPE,
     JSON,
     RESULT_TYPE,
     SPECVERSION,
@@ -57,6 +59,36 @@ RESULT_HEADERS = {
     CE_SOURCE: "/streams/rooms",
     CONTENT_TYPE: JSON,
     ANOMALY: "true",
+}
+INCIDENT: dict[str, Any] = msgspec.to_builtins(
+    IncidentEvent(
+        incident="rooms/0/4711",
+        event="open",
+        because="anomaly",
+        number=1,
+        stream=CONFIG.name,
+        partition=0,
+        offset=4711,
+        timestamp="2026-01-31T12:00:00.000Z",
+        started="2026-01-31T12:00:00.000Z",
+        last="2026-01-31T12:00:00.000Z",
+        severity=0.56,
+        anomalies=1,
+        series_count=1,
+        series=[
+            InvolvedSeries(
+                "room-1", 0.56, 1, "2026-01-31T12:00:00.000Z", "2026-01-31T12:00:00.000Z"
+            )
+        ],
+        features=[InvolvedFeature("celsius", 1.0)],
+    )
+)
+INCIDENT_HEADERS = {
+    CE_ID: "rooms/0/4711#1",
+    CE_SPECVERSION: SPECVERSION,
+    CE_TYPE: INCIDENT_TYPE,
+    CE_SOURCE: "/streams/rooms",
+    CONTENT_TYPE: JSON,
 }
 DEAD_LETTER_HEADERS = {
     ERROR_TOPIC: "rooms",

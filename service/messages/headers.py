@@ -15,10 +15,14 @@ CONTENT_TYPE = "content-type"
 
 SPECVERSION = "1.0"
 RESULT_TYPE = "io.github.rcf-stream.result"
+INCIDENT_TYPE = "io.github.rcf-stream.incident"
 JSON = "application/json"
 
 ANOMALY = "rcf-anomaly"
-"""There, and `true`, where the grade is above 0: so that readers may filter without parsing."""
+"""There, and `true`, where the record is an anomaly: so that readers may filter without parsing."""
+
+INCIDENT = "rcf-incident"
+"""There, and `true`, where the result tells of incidents."""
 
 CONTROL = "rcf-control"
 """Of a record that changes a stream's configuration; names the stream's incarnation."""
@@ -38,7 +42,7 @@ ERROR_MESSAGE = f"{_ERRORS}exception.message"
 ERROR_FIELD = "rcf.errors.field"
 
 OF_RESULTS = frozenset(
-    (CE_ID, CE_SPECVERSION, CE_TYPE, CE_SOURCE, CONTENT_TYPE, ANOMALY, TIMESTAMP)
+    (CE_ID, CE_SPECVERSION, CE_TYPE, CE_SOURCE, CONTENT_TYPE, ANOMALY, INCIDENT, TIMESTAMP)
 )
 OF_DEAD_LETTERS = frozenset(
     (ERROR_TOPIC, ERROR_PARTITION, ERROR_OFFSET, ERROR_CLASS, ERROR_MESSAGE, ERROR_FIELD, TIMESTAMP)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from service.engine.config import StreamConfig
+from service.engine.feedback import Advice
 from service.engine.outcome import Outcome
 from service.messages import headers
 from service.messages.pointer import StoredPointer
@@ -22,6 +23,7 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _PUBLISHED = {
+    "IncidentEvent": "Incident",
     "Outcome": "Result",
     "RecordWithGaps": "Record",
     "StoredPointer": "Checkpoint",
@@ -34,7 +36,7 @@ _NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}, "min
 
 def components(template: str) -> dict[str, Schema]:
     """Return the schemas by name; they refer to each other as the template says (`{name}`)."""
-    kinds = (RecordWithGaps, Outcome, StoredPointer, StreamConfig, Stored)
+    kinds = (Advice, RecordWithGaps, Outcome, StoredPointer, StreamConfig, Stored)
     _, made = msgspec.json.schema_components(kinds, ref_template=template)
     renamed = {
         template.format(name=name): template.format(name=other)
@@ -59,7 +61,7 @@ def components(template: str) -> dict[str, Schema]:
     }
     found["Anomaly"] = {
         "title": "Anomaly",
-        "description": "A result with a grade above 0.",
+        "description": "A result with a grade above 0 that no rule held back.",
         "allOf": [
             refer("Result"),
             {
@@ -86,10 +88,23 @@ def components(template: str) -> dict[str, Schema]:
             headers.CONTENT_TYPE: {"const": headers.JSON},
         },
         {
-            headers.ANOMALY: {"const": "true", "description": "Only where the grade is above 0."},
+            headers.ANOMALY: {"const": "true", "description": "Only of an anomaly."},
+            headers.INCIDENT: {"const": "true", "description": "Only where incidents are told of."},
             headers.TIMESTAMP: _text("Milliseconds since 1970, where negative.", r"^-\d+$"),
             headers.KEY: _text("The key as hex, where it is no UTF-8.", "^([0-9a-f]{2})+$"),
         },
+    )  # fmt: skip
+    found["IncidentHeaders"] = _headers(
+        "Headers of an incident: those of a CloudEvent.",
+        {
+            headers.CE_ID: _text("topic/partition/offset#number of the record that made the event: "
+                                 "the same after any repetition.", r"^.+/\d+/\d+#\d+$"),
+            headers.CE_SPECVERSION: {"const": headers.SPECVERSION},
+            headers.CE_TYPE: {"const": headers.INCIDENT_TYPE},
+            headers.CE_SOURCE: _text("The stream.", r"^/streams/.+$"),
+            headers.CONTENT_TYPE: {"const": headers.JSON},
+        },
+        {headers.TIMESTAMP: _text("Milliseconds since 1970, where negative.", r"^-\d+$")},
     )  # fmt: skip
     found["AnomalyHeaders"] = {
         "title": "AnomalyHeaders",
@@ -125,6 +140,8 @@ DOCUMENTS = {
     "score-headers": "ResultHeaders",
     "anomaly": "Anomaly",
     "anomaly-headers": "AnomalyHeaders",
+    "incident": "Incident",
+    "incident-headers": "IncidentHeaders",
     "dead-letter-headers": "DeadLetterHeaders",
     "checkpoint": "Checkpoint",
     "stream": "StoredStream",

@@ -20,6 +20,7 @@ class Follower:
         assert answer.headers["content-type"].startswith("text/event-stream")
         self._lines = answer.iter_lines()
         self.comments = 0
+        self.named = []
         self._until("connected")
 
     def _until(self, text):
@@ -29,17 +30,19 @@ class Follower:
 
     def take(self, count):
         """The next events as (id, result)."""
-        events, data, event_id = [], None, None
+        events, data, event_id, name = [], None, None, None
         for line in self._lines:
             if line.startswith(":"):
                 self.comments += 1
+            elif line.startswith("event:"):
+                name = line[6:].strip()
             elif line.startswith("data:"):
                 data = json.loads(line[5:])
             elif line.startswith("id:"):
                 event_id = line[3:].strip()
             elif not line and data is not None:
-                events.append((event_id, data))
-                data = None
+                (events if name is None else self.named).append((event_id, data))
+                data, name, event_id = None, None, None
                 if len(events) == count:
                     return events
         return events
@@ -86,6 +89,14 @@ def test_only_anomalies_when_asked(client, stream):
         wanted = [place(result) for result in results["results"] if result["anomaly"]]
         assert wanted
         assert [place(event) for _, event in events.take(len(wanted))] == wanted
+        incidents = client.get(f"/v1/streams/{stream}/incidents").json()["incidents"]
+        opened = [event["incident"] for _, event in events.named if event["event"] == "open"]
+        assert opened and set(opened) <= {each["incident"] for each in incidents}
+        assert [each["started"] for each in incidents] == sorted(
+            (each["started"] for each in incidents), reverse=True
+        )
+        standing = client.get(f"/v1/streams/{stream}/incidents", params={"open": True}).json()
+        assert standing["incidents"] == [each for each in incidents if each["event"] != "close"]
 
 
 def test_silence_is_pinged(client, stream):

@@ -117,6 +117,12 @@ def test_partitions_never_change(client, stream):
         ({"features": 1000, "shingle_size": 1000}, "shingle_size"),
         ({"features": 100, "shingle_size": 10, "sample_size": 16383}, "sample_size"),
         ({"seed": -1}, "seed"),
+        ({"incident_gap": 0}, "incident_gap"),
+        ({"told_from": "soon"}, "told_from"),
+        ({"incident_window_s": -1}, "incident_window_s"),
+        ({"rules": [{"name": "r"}]}, "rules[0]"),
+        ({"rules": [{"name": "r", "within": "much"}]}, "rules[0].within"),
+        ({"rules": [{"name": "r", "colour": 1}]}, "rules[0]"),
         ({"colour": "red"}, "body"),
         ([], "body"),
     ],
@@ -126,6 +132,13 @@ def test_fields_that_are_not_allowed(client, stream, body, field):
     assert answer["field"].startswith(field)
     assert answer["allowed"]
     problem(client.get(PATH.format(stream)), 404, "stream-not-found")
+
+
+def test_rules_are_set_shown_and_taken_away(client, stream):
+    rule = {"name": "night", "key": "a*", "mute": {"start": "22:00", "end": "06:00"}}
+    assert put(client, stream, {"rules": [rule]}).json()["rules"] == [rule]
+    assert put(client, stream, {"incident_gap": 5}).json()["rules"] == [rule]
+    assert put(client, stream, {"rules": []}).json()["rules"] == []
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b'{"features": NaN}'])

@@ -56,7 +56,7 @@ def test_lines_name_the_place_that_replay_takes(server):
     assert head.split() == ["time", "at", "series", "score", "threshold", "grade"]
     places = {line.split()[1] for line in lines}
     assert places == {f"{each['partition']}:{each['offset']}" for each in results}
-    anomalies = [line for line in lines if line.endswith("ANOMALY")]
+    anomalies = [line for line in lines if line.endswith("ANOMALY") and "INCIDENT" not in line]
     assert len(anomalies) == sum(each["anomaly"] for each in results)
 
 
@@ -82,13 +82,17 @@ def test_only_what_comes_later_is_shown_without_being_asked_for_more(server):
 
 
 def test_only_anomalies(server):
+    server.client.put("/v1/streams/odd", json={"partitions": 1})
     results = [each for part in range(5) for each in fill(server, "odd", 60)]
     odd = [each for each in results if each["anomaly"]]
     assert odd
     said = rcf(
         server, "tail", "odd", "--anomalies", "--from-beginning", "--json", "--limit", str(len(odd))
     )
-    assert all(json.loads(line)["anomaly"] for line in said.splitlines())
+    shown = [json.loads(line) for line in said.splitlines()]
+    assert [each["offset"] for each in shown if "anomaly" in each] == [e["offset"] for e in odd]
+    opened = [each for each in shown if each.get("event") == "open"]
+    assert opened and all(each["incident"].startswith("odd/") for each in opened)
 
 
 def test_a_service_that_comes_back_is_followed_on(monkeypatch):

@@ -166,6 +166,10 @@ def test_the_model_is_named_by_what_decides_scores():
 def test_every_field_of_a_stream_is_counted_as_decisive_or_not():
     indifferent = {"partitions", "max_series", "retention", "decoder", "explain", "forecast"}
     indifferent |= {"dead_letter_share", "dead_letter_run"}
+    indifferent |= {"rules"}
+    indifferent |= {"told_from", "threshold_factors", "feedback"}
+    indifferent |= {"late_after_s", "skip_duplicates", "zone"}
+    indifferent |= {"incident_gap", "incident_window_s", "incident_silence_s"}
     assert {*DECISIVE, *indifferent} == CHANGES.keys()
 
 

@@ -19,7 +19,15 @@ from service.engine.errors import CorruptSnapshot
 from service.engine.pipeline import Pipeline
 from service.engine.records import Batch, Pointer, Record, StreamPartition
 from service.engine.runner import no_failpoint
-from service.engine.snapshot import capture, collect, config_of, load, read_manifest, write
+from service.engine.snapshot import (
+    alerting_of,
+    capture,
+    collect,
+    config_of,
+    load,
+    read_manifest,
+    write,
+)
 from tests.engine.fakes import FakeFactory
 from tests.engine.world import CONFIG
 
@@ -114,7 +122,10 @@ def test_a_decay_changed_on_the_way_survives_a_restore(cut):
     manifest = read_manifest(store, save(store, part, {}).pointer)
     detectors = SeriesDetectors(ForestFactory())
     load(store, manifest, detectors, no_failpoint)
-    part = Pipeline(HERE, config_of(manifest), detectors, JsonDecoder, manifest.offset)
+    part = Pipeline(
+        *(HERE, config_of(manifest), detectors, JsonDecoder, manifest.offset),
+        alerting=alerting_of(manifest),
+    )
     results += part.process(Batch(HERE, records[cut:], 400)).results
     assert results == expected
     assert part.detectors.digests() == whole.detectors.digests()

@@ -12,6 +12,7 @@ import pytest
 
 from service.adapters.forest import ForestFactory
 from service.engine.config import StreamConfig
+from service.engine.outcome import incident_events
 from service.engine.records import NewRecord
 from tests.kafka.probe import produce
 from tests.kafka.workers import Cluster, undisturbed
@@ -80,7 +81,10 @@ def check_outputs(cluster: Cluster, config: StreamConfig, reference: dict) -> No
         assert [(int(name.rpartition(b"/")[2]), key, value) for name, key, value in names] == scores
         traces = [dict(headers)["trace"] for *_, headers in found["scores"][number]]
         assert traces == [trace(each) for each in results]
-        wanted = [(each.key.encode(), each.value) for each in results if each.anomaly]
+        wanted = []
+        for each in results:
+            told = [each.value] if each.anomaly else []
+            wanted += [(each.key.encode(), value) for value in told + incident_events(each.value)]
         assert [each[:2] for each in found["anomalies"][number]] == wanted
         dead = [(each.key.encode(), each.value) for each in reference["dead"][number]]
         assert [(key, value or b"") for key, value, *_ in found["dlq"][number]] == dead

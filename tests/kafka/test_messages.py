@@ -17,9 +17,11 @@ from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.outcome import incident_events
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
 from service.engine.runner import EngineOptions, Ports
+from service.messages.headers import INCIDENT_TYPE
 from service.messages.topics import control_topic, topics_of
 from tests.engine.fakes import FakeFactory, NoMetrics
 from tests.kafka.fixtures import connection
@@ -178,13 +180,21 @@ def test_every_record_has_its_one_result(told):
 
 def test_scores_and_anomalies_are_as_published(told):
     assert told.reads["anomalies"], "the detectors of the tests find some"
-    for kind, name in (("scores", "score"), ("anomalies", "anomaly")):
+    for kind, names in (("scores", ["score"]), ("anomalies", ["anomaly", "incident"])):
         for read in told.reads[kind]:
+            name = names[headers_of(read)["ce_type"] == INCIDENT_TYPE]
             validate(name, json.loads(read.value))
             validate(f"{name}-headers", headers_of(read))
-    anomalous = [read for read in told.reads["scores"] if b'"anomaly":true' in read.value]
-    shown = [(read.key, read.value, read.headers) for read in told.reads["anomalies"]]
-    assert [(read.key, read.value, read.headers) for read in anomalous] == shown
+    expected = []
+    for read in told.reads["scores"]:
+        if b'"anomaly":true' in read.value:
+            expected.append((read.key, read.value, headers_of(read)["ce_id"]))
+        events = enumerate(incident_events(read.value), 1)
+        name = headers_of(read)["ce_id"]
+        expected += [(read.key, event, f"{name}#{number}") for number, event in events]
+    shown = [(read.key, read.value, headers_of(read)["ce_id"]) for read in told.reads["anomalies"]]
+    assert shown == expected
+    assert {json.loads(value).get("event") for _, value, _ in shown} >= {None, "open"}
 
 
 def test_a_result_is_a_cloud_event(told):
@@ -277,4 +287,5 @@ def test_kcat_prints_results_as_they_are(told):
     assert [json.loads(line["payload"]) for line in printed] == told.texts("anomalies")
     for line in printed:
         headers = dict(zip(line["headers"][::2], line["headers"][1::2], strict=True))
-        validate("anomaly-headers", headers)
+        incident = headers["ce_type"] == INCIDENT_TYPE
+        validate("incident-headers" if incident else "anomaly-headers", headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from typing import Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -57,6 +58,7 @@ class JsonDecoder:
         self._arrays = config.decoder in ("auto", "array")
         self._numbers = config.decoder == "auto"
         self._gaps = config.missing != "refuse"
+        self._zone = ZoneInfo(config.zone)
         self._plain = True
         self._read = READ[config.decoder]
 
@@ -77,7 +79,7 @@ class JsonDecoder:
             values = self._ordered(values)
         elif len(values) != self._width:
             wrong_length(self._features, len(values))
-        return Decoded(key, None if time is None else parse_time(time), values, others)
+        return Decoded(key, None if time is None else parse_time(time, self._zone), values, others)
 
     def _flat(self, value: bytes) -> tuple[Record, dict[str, msgspec.Raw] | None]:
         """Read a record and its other fields, NaN where a value is missing."""

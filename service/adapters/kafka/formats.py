@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from service.adapters.kafka.producer import Header, Message
+from service.engine.outcome import incident_events
 from service.engine.records import (
     DeadLetter,
     Headers,
@@ -38,6 +39,8 @@ from service.messages.headers import (
     ERROR_OFFSET,
     ERROR_PARTITION,
     ERROR_TOPIC,
+    INCIDENT,
+    INCIDENT_TYPE,
     JSON,
     KEY,
     OF_DEAD_LETTERS,
@@ -101,31 +104,55 @@ def encode_results(
             time_ms = 0
         if result.anomaly:
             headers.append((ANOMALY, b"true"))
+        if result.incident:
+            headers.append((INCIDENT, b"true"))
         if result.headers:
             headers += [(carried_name(name), value) for name, value in result.headers]
         messages.append(Message(result.key.encode(), result.value, time_ms, headers))
     return messages
 
 
-def common_headers(partition: StreamPartition) -> tuple[Header, ...]:
-    """Return the headers that all results of a partition share."""
+def telling(
+    results: Sequence[Result], encoded: Sequence[Message], partition: StreamPartition
+) -> list[Message]:
+    """Return what the anomalies' topic gets of results: anomalies as they are, and incidents.
+
+    `encoded` are the results as `encode_results` wrote them.
+    """
+    common = common_headers(partition, INCIDENT_TYPE)
+    messages: list[Message] = []
+    for result, message in zip(results, encoded, strict=True):
+        if result.anomaly:
+            messages.append(message)
+        if result.incident:
+            for number, event in enumerate(incident_events(result.value), 1):
+                name = f"{partition.stream}/{partition.partition}/{result.offset}#{number}"
+                time_ms = result.timestamp_ms
+                headers = [(CE_ID, name.encode()), *common, *_early(time_ms)]
+                messages.append(Message(message.key, event, max(time_ms, 0), headers))
+    return messages
+
+
+def common_headers(partition: StreamPartition, kind: str = RESULT_TYPE) -> tuple[Header, ...]:
+    """Return the headers that all results, or other events, of a partition share."""
     return (
         (CE_SPECVERSION, SPECVERSION.encode()),
-        (CE_TYPE, RESULT_TYPE.encode()),
+        (CE_TYPE, kind.encode()),
         (CE_SOURCE, f"/streams/{partition.stream}".encode()),
         (CONTENT_TYPE, JSON.encode()),
     )
 
 
 def decode_result(record: Any) -> Result:
-    """Read a result."""
+    """Read a result, or what stands among anomalies instead."""
     known = dict(record.headers)
-    offset = int(known[CE_ID].rpartition(b"/")[2])
+    offset = int(known[CE_ID].rpartition(b"/")[2].partition(b"#")[0])
     time_ms = _time(record, known)
     carried = _without(record.headers, OF_RESULTS)
     headers = tuple((original_name(name), value) for name, value in carried)
     key = record.key.decode()
-    return Result(offset, time_ms, key, ANOMALY in known, record.value, headers)
+    told = ANOMALY in known, INCIDENT in known
+    return Result(offset, time_ms, key, told[0], record.value, headers, told[1])
 
 
 def encode_dead_letter(dead: DeadLetter, partition: StreamPartition) -> Message:

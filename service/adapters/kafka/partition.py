@@ -15,6 +15,7 @@ from service.adapters.kafka.formats import (
     encode_dead_letter,
     encode_pointer,
     encode_results,
+    telling,
 )
 from service.adapters.kafka.producer import (
     Discards,
@@ -172,12 +173,8 @@ class OwnedPartition:
         number, topics = self.partition.partition, self._names
         encoded = encode_results(transaction.results, self.partition, self._headers)
         yield Writes(topics.scores, number, encoded)
-        anomalies = [
-            message
-            for message, result in zip(encoded, transaction.results, strict=True)
-            if result.anomaly
-        ]
-        yield Writes(topics.anomalies, number, anomalies)
+        told = telling(transaction.results, encoded, self.partition)
+        yield Writes(topics.anomalies, number, told)
         dead = [encode_dead_letter(each, self.partition) for each in transaction.dead_letters]
         yield Writes(topics.dead_letters, number, dead)
         if transaction.pointer is not None:

@@ -68,7 +68,8 @@ CREATE TABLE IF NOT EXISTS pointers (
     PRIMARY KEY (partition_id, position)
 );
 """
-"""`first` and `next` bound the offsets of a segment: [first, next)."""
+"""`first` and `next` bound the offsets of a segment: [first, next). `anomalies` counts the results
+that tell of an anomaly or of incidents."""
 
 
 def open_writer(directory: Path, synchronous: Synchronous) -> sqlite3.Connection:

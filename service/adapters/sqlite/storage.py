@@ -268,7 +268,7 @@ def commit(db: Connection, transaction: Transaction, failpoint: Failpoints) -> N
 def _put_results(db: Connection, partition_id: int, transaction: Transaction) -> None:
     start, end, results = transaction.start, transaction.end, transaction.results
     body = RESULTS.encode(results)
-    anomalies = sum(result.anomaly for result in results)
+    telling = sum(result.anomaly or result.incident for result in results)
     times = [result.timestamp_ms for result in results]
     earliest, latest = min(times), max(times)
     grown = db.execute(
@@ -277,10 +277,10 @@ def _put_results(db: Connection, partition_id: int, transaction: Transaction) ->
         "body = CAST(body || ? AS BLOB) WHERE partition_id = ? "
         "AND first = (SELECT max(first) FROM results WHERE partition_id = ?) "
         "AND next = ? AND length(body) < ?",
-        (end, anomalies, earliest, latest, body, partition_id, partition_id, start, SMALL),
+        (end, telling, earliest, latest, body, partition_id, partition_id, start, SMALL),
     )
     if grown.rowcount == 0:
-        row = (partition_id, start, end, anomalies, earliest, latest, body)
+        row = (partition_id, start, end, telling, earliest, latest, body)
         db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
@@ -330,7 +330,7 @@ def read_results(
         "coalesce((SELECT max(first) FROM results WHERE partition_id = ? AND first <= ?), 0) "
         "AND anomalies >= ? AND latest_ms >= ? AND earliest_ms < ? ORDER BY first",
         (
-            *(row.id, row.id, offset, int(where.anomalies)),
+            *(row.id, row.id, offset, int(where.sparse)),
             -(2**63) if where.from_ms is None else where.from_ms,
             2**63 - 1 if where.to_ms is None else where.to_ms,
         ),

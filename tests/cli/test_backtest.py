@@ -1,0 +1,97 @@
+"""`rcf backtest`: figures of a file and of a stream's past, two settings side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli.app import app
+from service.cli.errors import CommandError
+from tests.cli.lived import Lived, make
+
+SMALL = ("--set", "trees=5", "--set", "sample_size=32", "--set", "shingle_size=2")
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A wave with two labelled spikes, a row a minute."""
+    path = tmp_path_factory.mktemp("waves") / "waves.csv"
+    lines = ["time,value,label,room"]
+    for n in range(1500):
+        odd = n in (900, 901, 1300)
+        value = math.sin(n / 10) + 8 * odd
+        lines.append(f"{1767225600 + 60 * n},{value:.4f},{int(odd)},r{n % 1}")
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def rcf(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(app, ["backtest", *arguments])
+    if isinstance(done.exception, CommandError):
+        assert done.exception.code == code, str(done.exception)
+        return str(done.exception)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+def test_two_settings_are_shown_side_by_side(waves, tmp_path):
+    rule = '--against=rules=[{"name": "all", "grade_below": 1}, {"name": "x", "fewer_than": 9}]'
+    plot = tmp_path / "out.html"
+    said = rcf(waves, "--labels", "label", *SMALL, rule, "--plot", str(plot)).splitlines()
+    assert said[0] == "1,500 records of 1 series"
+    assert said[1].split() == ["settings", "against"]
+    figures = {line[:22].strip(): line[22:].split() for line in said[2:] if "wrote" not in line}
+    assert figures["found"] == ["2", "0"]
+    assert figures["recall"] == ["1.000", "0.000"]
+    assert "uPlot" in plot.read_text() and (tmp_path / "out-against.html").exists()
+
+
+def test_json_holds_every_figure_and_windows_label_as_columns_do(waves, tmp_path):
+    windows = tmp_path / "windows.json"
+    windows.write_text(
+        json.dumps([["2026-01-01T15:00:00Z", "2026-01-01T15:01:00Z"], [1767303600, 1767303600]])
+    )
+    by_column = rcf(waves, "--labels", "label", *SMALL, "--key", "room", "--json")
+    by_window = rcf(
+        waves, "--labels", str(windows), "--columns", "value", *SMALL, "--key", "room", "--json"
+    )
+    assert json.loads(by_column) == json.loads(by_window)
+    figures = json.loads(by_column)["settings"]
+    assert figures["events"] == figures["found"] == 2
+    assert figures["nab_standard"] > 80 and figures["alerts_per_day"] < 5
+
+
+def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
+    lived = Lived(None, tmp_path, "s")
+    make(lived)
+    before = lived.run("backtest", "--topic", "s", "--json")
+    figures = json.loads(before)["settings"]
+    assert figures["rows"] > 400 and figures["scored"] > 0
+    assert figures["events"] == 0 and figures["recall"] is None
+    assert lived.run("backtest", "--topic", "s", "--json") == before
+    few = lived.run("backtest", "--topic", "s", "--limit", "50", "--json")
+    assert json.loads(few)["settings"]["rows"] == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "FILE or --topic"),
+        (("--labels", "colour"), "no column 'colour'"),
+        (("--labels", "value"), "label"),
+        (("--labels", "absent.json"), "absent.json"),
+        (("--set", "trees"), "name=value"),
+        (("--set", "trees=many"), "trees"),
+        (("--set", "trees=0"), "trees"),
+        (("--set", "colour=red"), "no stream has a field 'colour'"),
+        (("--set", 'rules=[{"name":"r"}]'), "a condition"),
+        (("--set", "rules=@absent.json"), "absent.json"),
+    ],
+)
+def test_what_is_not_allowed_is_said(waves, arguments, said):
+    given = (waves, *arguments) if arguments else ()
+    done = CliRunner().invoke(app, ["backtest", *given])
+    assert isinstance(done.exception, CommandError) and said in str(done.exception)

@@ -1,0 +1,57 @@
+"""A detector whose judgements are its values: each record says what it shall be graded."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from service.adapters.codec import JsonDecoder
+from service.engine.alerting import Alerting
+from service.engine.config import StreamConfig
+from service.engine.detectors import SeriesDetectors
+from service.engine.pipeline import Pipeline
+from service.engine.records import Record, StreamPartition
+from tests.engine.fakes import FakeFactory
+
+P0 = StreamPartition("s", 0)
+
+
+class GradedDetector:
+    """Grades a record by its first value, expects 10 of each; nothing is learnt."""
+
+    def process(self, values: np.ndarray) -> SimpleNamespace:
+        grade = np.clip(values[:, 0], 0.0, 1.0)
+        return SimpleNamespace(
+            score=grade * 100,
+            threshold=np.full(len(values), 1.0),
+            grade=grade,
+            expected=np.full(values.shape, 10.0),
+        )
+
+    def to_bytes(self) -> bytes:
+        return b"graded"
+
+
+class GradedFactory(FakeFactory):
+    """Makes `GradedDetector`s."""
+
+    def create(self, config: StreamConfig, seed: int) -> GradedDetector:
+        return GradedDetector()
+
+    def restore(self, data: bytes) -> GradedDetector:
+        return GradedDetector()
+
+    def adjust(self, detector: GradedDetector, config: StreamConfig) -> None:
+        pass
+
+
+def record(offset: int, grade: float, key: str = "k", time_ms: int | None = None) -> Record:
+    """A record of that grade; a second for every offset unless a time is given."""
+    return Record(offset, offset * 1000 if time_ms is None else time_ms, key, b"%f" % grade)
+
+
+def pipeline(config: StreamConfig, alerting: Alerting | None = None, at: int = 0) -> Pipeline:
+    """A pipeline over graded detectors."""
+    detectors = SeriesDetectors(GradedFactory())
+    return Pipeline(P0, config, detectors, JsonDecoder, at, alerting=alerting)
