@@ -33,7 +33,7 @@ def _number(value: float | None) -> str:
 
 
 def _status(result: dict[str, Any]) -> str:
-    if result["status"] == "scored":
+    if result["status"] in ("scored", "imputed"):
         return f"{result['grade']:.2f}"
     error = result.get("error")
     said = f"{result['status']}: {error['reason']}" if error else str(result["status"])
