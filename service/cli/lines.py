@@ -51,7 +51,7 @@ def _number(value: float | None) -> str:
 
 
 def _status(result: dict[str, Any]) -> str:
-    if result["status"] == "scored":
+    if result["status"] in ("scored", "imputed"):
         return f"{result['grade']:.2f}"
     error = result.get("error")
     held_back = result.get("held_back")

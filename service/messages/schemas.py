@@ -66,7 +66,7 @@ def components(template: str) -> dict[str, Schema]:
             refer("Result"),
             {
                 "properties": {
-                    "status": {"const": "scored"},
+                    "status": {"enum": ["scored", "imputed"]},
                     "values": {"type": "array"},
                     "score": {"type": "number"},
                     "threshold": {"type": "number"},

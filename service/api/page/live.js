@@ -62,7 +62,7 @@ function announce(result, card, live) {
     describe(event);
     return;
   }
-  const values = result.values.map((value) => +value.toPrecision(5)).join(", ");
+  const values = (result.filled ?? result.values).map((value) => +value.toPrecision(5)).join(", ");
   const text = `${formatTime(Date.parse(result.timestamp) / 1000)} ${result.key}: ${values}`;
   const mark = make("span", { className: "anomaly" });
   card.event = { count: card.count, records: 1, grade: result.grade, mark };
