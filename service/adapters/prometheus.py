@@ -32,6 +32,9 @@ SLOW_S = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 OUTCOMES = ("committed", "fenced", "unknown")
 """How transactions end."""
 
+ERRORS = ("TransientError", "Fenced", "StateLost", "TornLog", "ReplayMismatch", "InvariantError")
+"""Classes of errors that are known to stop a partition; they count from 0."""
+
 EXEMPLAR_CHARACTERS = 128
 """Names and values of an exemplar's labels together. Source: OpenMetrics 1.0, "Exemplars"."""
 
@@ -107,6 +110,8 @@ class PrometheusMetrics:
         self._failures = self._counter(
             "rcf_partition_failures", "Partitions that stopped, by class of error.", ("error",)
         )
+        for error in ERRORS:
+            self._failures.labels(error)
 
     def _make_state_metrics(self) -> None:
         self._partitions = self._gauge("rcf_partitions", "Partitions that this process holds.")
