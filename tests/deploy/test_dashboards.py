@@ -13,6 +13,7 @@ import yaml
 from tests.deploy.files import (
     DASHBOARDS,
     DEPLOY,
+    ROOT,
     SELECTOR,
     compose,
     dashboard,
@@ -238,10 +239,8 @@ def test_what_is_provisioned_is_where_grafana_looks():
     grafana = compose()["services"]["grafana"]
     mounts = dict(volume.split(":")[:2] for volume in grafana["volumes"] if volume[0] == ".")
     places = {inside: path for path, inside in mounts.items()}
-    provisioning = grafana["environment"]["GF_PATHS_PROVISIONING"]
-    assert (
-        DEPLOY.parent.parent / places[provisioning]
-    ).resolve() == DEPLOY / "grafana/provisioning"
+    provisioning = places[grafana["environment"]["GF_PATHS_PROVISIONING"]]
+    assert (ROOT / provisioning).resolve() == DEPLOY / "grafana/provisioning"
     (source,) = _provisioned("datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"
     assert all(
@@ -250,7 +249,7 @@ def test_what_is_provisioned_is_where_grafana_looks():
     )
     (provider,) = _provisioned("dashboards/rcf.yml")["providers"]
     folder = places[provider["options"]["path"]]
-    assert (DEPLOY.parent.parent / folder).resolve() == DASHBOARDS[0].parent
+    assert (ROOT / folder).resolve() == DASHBOARDS[0].parent
     home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home.rpartition("/")[2] in {path.name for path in DASHBOARDS}
 

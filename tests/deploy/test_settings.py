@@ -96,14 +96,13 @@ def test_what_is_started_is_a_command():
 
 def test_ports_agree():
     port = image_settings()["RCF_PORT"]
-    assert all(
-        each["ports"][0].endswith(f":{port}") for each in workers().values() if "ports" in each
-    )
+    published = [each["ports"][0] for each in workers().values() if "ports" in each]
+    assert len(published) == 2 and all(each.endswith(f":{port}") for each in published)
     assert f"\nEXPOSE {port}\n" in DOCKERFILE.read_text("utf-8")
     scraped = (PROMETHEUS / "prometheus.yml").read_text("utf-8")
     assert f"port: {port}" in scraped and all(name in scraped for name in workers())
-    ports = [each for each in manifests() if each["kind"] == "Service"][0]["spec"]["ports"]
-    assert [each["port"] for each in ports] == [int(port)]
+    service = next(each for each in manifests() if each["kind"] == "Service")
+    assert [each["port"] for each in service["spec"]["ports"]] == [int(port)]
 
 
 def test_only_this_machine_reaches_the_ports():
