@@ -44,10 +44,30 @@ def test_every_panel_and_alert_has_data(kafka, tmp_path):
             answers = live.Answers(client)
             live.until_scraped(answers, len(targets))
             live.load(one, stream)
+            look_at_figures(answers)
             look_at_panels(answers)
             look_at_rules(answers)
             look_at_the_rest(answers, stream)
         assert complaints(one.get("/metrics").text) == []
+
+
+#: What has happened under the load, and must not be 0.
+HAPPENED = (
+    "rcf_records_in_total",
+    "rcf_records_anomalous_total",
+    "rcf_records_dead_total",
+    "rcf_answer_seconds_count",
+    "rcf_partitions",
+    "rcf_rebalances_total",
+    'rcf_transactions_total{outcome="committed"}',
+    "rcf_snapshot_seconds_count",
+    "rcf_restore_seconds_count",
+    "rcf_series",
+)
+
+
+def look_at_figures(answers):
+    assert [name for name in HAPPENED if answers.values(f"sum({name}) > 0") == []] == []
 
 
 def look_at_panels(answers):
