@@ -35,8 +35,8 @@ def worker(kafka: Connection, service: str, port: int, folder: Path) -> Iterator
         "RCF_KAFKA_BOOTSTRAP": kafka.bootstrap,
         "RCF_KAFKA_APPLICATION": kafka.application,
         "RCF_PORT": str(port),
-        "RCF_DATA_DIR": str(folder / str(port)),
-        "RCF_SNAPSHOTS": str(folder / "snapshots"),
+        "RCF_DATA_DIR": str(folder / "data"),
+        "RCF_SNAPSHOTS": str(folder / "data/snapshots"),
         "RCF_SNAPSHOT_INTERVAL_S": "1",
     }
     with (folder / f"{port}.log").open("wb") as log:
