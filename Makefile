@@ -1,4 +1,4 @@
-# One command each: run, test, check, bench, chaos. `make` alone lists them.
+# One command each: run, test, check, bench, chaos, image-test. `make` alone lists them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,11 +11,20 @@ else
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
+# dclint is a package of npm; where npm is not there, that is said, or is an error.
+ifneq ($(shell command -v npx 2>/dev/null),)
+DCLINT = npx --yes --loglevel=error dclint@3.1.0 --max-warnings 0 docker-compose.yml
+else ifeq ($(RCF_REQUIRE_ALL),1)
+DCLINT = echo "docker-compose.yml must be checked by dclint: install npm"; exit 1
+else
+DCLINT = echo "NOT CHECKED: docker-compose.yml by dclint: install npm"
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench quality chaos lock clean
+.PHONY: help run test check check-deploy format bench quality chaos image-test lock clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/bin/python:
 	@echo "making the environment in $(VENV) …"
@@ -39,11 +48,18 @@ run: $(VENV)/.runtime ## start `rcf dev`: one process, port 8080, no Docker, no 
 test: $(VENV)/.dev ## run every test (ARGS="tests/rcf -k reservoir")
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## format, lint, types, import arrows
+check: $(VENV)/.dev check-deploy ## format, lint, types, import arrows; image, compose file, manifests
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py
+
+# KEDA's kinds are in no schema that kubernetes-validate has; tests/deploy looks at keda.yaml.
+check-deploy: $(VENV)/.dev
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/compose-lint check docker-compose.yml >$(VENV)/compose-lint.txt || { cat $(VENV)/compose-lint.txt; exit 1; }
+	@$(BIN)/kubernetes-validate --strict --quiet service/deploy/kubernetes/rcf.yaml
+	@$(DCLINT)
 
 format: $(VENV)/.dev ## format the code and mend what the linter can
 	@$(BIN)/ruff format --quiet .
@@ -57,6 +73,9 @@ quality: $(VENV)/.dev ## decisions and scores on labelled streams, beside what i
 
 chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds (ARGS=kafka: on a real broker, and every other harm)
 	@$(BIN)/python -m tests.simulation $(ARGS)
+
+image-test: $(VENV)/.dev ## build the image without Docker, start it read-only, print figures (root, Debian; minutes)
+	@$(BIN)/python -m tests.deploy
 
 lock: ## resolve the versions anew (needs uv)
 	@uv pip compile --universal --quiet --no-header --no-emit-index-url --generate-hashes --python-version 3.11 pyproject.toml -o .lock/runtime.txt

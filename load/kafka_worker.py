@@ -23,6 +23,7 @@ import rcf
 from service.adapters.kafka import partition, producer
 from service.adapters.prometheus import PrometheusMetrics
 from service.engine import pipeline
+from service.engine.records import DeadLetter, Result, StreamPartition
 from service.settings import Settings
 from service.wiring import build_engine, load_kernels, spare_the_collector
 
@@ -79,11 +80,25 @@ class MeteringMetrics(PrometheusMetrics):
     meter: Meter
 
     def processed(
-        self, *, partition: int, records: int, scored: int, anomalous: int, dead: int
+        self,
+        partition: StreamPartition,
+        *,
+        records: int,
+        scored: int,
+        anomalous: int,
+        dead: int,
+        anomaly: Result | None,
+        dead_letter: DeadLetter | None,
     ) -> None:
         """See `Metrics`."""
         super().processed(
-            partition=partition, records=records, scored=scored, anomalous=anomalous, dead=dead
+            partition,
+            records=records,
+            scored=scored,
+            anomalous=anomalous,
+            dead=dead,
+            anomaly=anomaly,
+            dead_letter=dead_letter,
         )
         self.meter.committed(records)
 

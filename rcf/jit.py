@@ -8,8 +8,12 @@ Laws:
       are compiled into it from other files. The cache folder is therefore named by a digest of all
       the sources of this package: edit any of them and everything is compiled anew.
     * A cache folder that cannot be written makes ``cache=True`` raise while a module is imported
-      (a read-only root, a user without a home). Folders are tried before they are used; where none
+      (a read-only root, a user without a home). Folders are tried before they are used; one that
+      is full but cannot be written, as in an image, is copied into the next that can; where none
       can be written, kernels are compiled for this process alone.
+    * NUMBA_CPU_NAME may name a level of x86-64 (x86-64-v2, -v3, -v4) instead of a processor: then
+      one cache serves every processor of that level. On a processor below it the name is dropped
+      with a warning, because its code would hold instructions that end the process.
 """
 
 from __future__ import annotations
@@ -17,12 +21,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from llvmlite.binding import get_host_cpu_features
 from numba.core import config as _config
 from numba.extending import register_jitable
 
@@ -37,10 +44,40 @@ INTERPRETED: bool = bool(config.DISABLE_JIT)
 
 _PACKAGE = Path(__file__).resolve().parent
 
+_V2 = frozenset(["cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3"])
+_V3 = _V2 | frozenset(["avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"])
+_V4 = _V3 | frozenset(["avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"])
+
+#: What a processor of each level has. Source: x86-64 psABI, section "Micro-Architecture Levels";
+#: the names are LLVM's.
+LEVELS = {"x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
+
+
+def fit_processor() -> None:
+    """Compile for this processor where it lacks what the level in NUMBA_CPU_NAME stands for.
+
+    Warns:
+        RuntimeWarning: it does; says what is missing. Compiled code of that level is not used.
+    """
+    level = config.CPU_NAME
+    there = get_host_cpu_features()
+    missing = sorted(name for name in LEVELS.get(level, ()) if not there.get(name, False))
+    if missing:
+        warnings.warn(
+            f"NUMBA_CPU_NAME is {level}, but this processor lacks {', '.join(missing)}: kernels "
+            "are compiled for this processor instead",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        config.CPU_NAME = config.CPU_FEATURES = None
+
+
+fit_processor()
+
 
 def source_digest(package: Path = _PACKAGE) -> str:
-    """Digest of the package's sources: 16 hexadecimal digits, one per state of the code."""
-    digest = hashlib.sha256()
+    """Digest of the package's sources and of the compiler's version: 16 hexadecimal digits."""
+    digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode())
         digest.update(path.read_bytes())
@@ -72,12 +109,30 @@ def _candidates() -> list[Path]:
     return folders
 
 
+def _copy(compiled: Path, folder: Path) -> None:
+    """Copy compiled code, all at once or not at all: another process may start beside this one."""
+    with contextlib.suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="copying-") as fresh:
+            copied = Path(fresh) / "kernels"
+            shutil.copytree(compiled, copied, copy_function=shutil.copyfile)
+            copied.rename(folder)
+
+
 def cache_directory() -> Path | None:
-    """First writable folder for this state of the sources; None where there is none."""
+    """First writable folder for this state of the sources; None where there is none.
+
+    A better one that can only be read, and holds compiled code, is copied there.
+    """
+    compiled: Path | None = None
     for folder in _candidates():
         versioned = folder / f"kernels-{source_digest()}"
+        if compiled is not None and not versioned.exists():
+            _copy(compiled, versioned)
         if _writable(versioned):
             return versioned
+        if compiled is None and versioned.is_dir():
+            compiled = versioned
     return None
 
 

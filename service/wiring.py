@@ -234,6 +234,7 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
+    gc.enable()
 
 
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:

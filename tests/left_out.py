@@ -39,3 +39,9 @@ def need_kcat() -> None:
     """Leave the test that asks out where there is no kcat."""
     if shutil.which("kcat") is None:
         left_out.leave_out("kcat on our topics", "install kcat: `apt-get install kcat`")
+
+
+def need_prometheus() -> None:
+    """Leave the test that asks out where there is no Prometheus, or no promtool."""
+    if not all(map(shutil.which, ("prometheus", "promtool"))):
+        left_out.leave_out("dashboards and alerts", "install it: `apt-get install prometheus`")

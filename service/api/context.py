@@ -31,7 +31,7 @@ class Context:
         partitions: of a stream that does not say how many.
         starting: why there is no engine yet; shown by /readyz.
         closing: set when the process was told to stop; event streams end then.
-        metrics_text: everything for /metrics: content and content type.
+        metrics_text: everything for /metrics: from the header Accept to content and content type.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -39,7 +39,7 @@ class Context:
     partitions: int = 4
     starting: str = "the service is starting"
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    metrics_text: Callable[[], tuple[bytes, str]] = lambda: (b"", "text/plain")
+    metrics_text: Callable[[str], tuple[bytes, str]] = lambda _accept: (b"", "text/plain")
     subscribers: int = 0
     _engine: Engine | None = None
 

@@ -1,7 +1,7 @@
 """/healthz, /readyz, /metrics: for those who run the service."""
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.context import Context
@@ -31,9 +31,9 @@ def router(context: Context) -> APIRouter:
         return Response(msgspec.json.encode(body), media_type=JSON)
 
     @routes.get("/metrics", **METRICS)
-    async def metrics() -> Response:
-        """Every metric, in Prometheus' text format."""
-        content, kind = context.metrics_text()
+    async def metrics(request: Request) -> Response:
+        """Every metric, in Prometheus' text format, or as OpenMetrics where that is asked for."""
+        content, kind = context.metrics_text(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": kind})
 
     return routes

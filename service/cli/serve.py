@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import typer
@@ -122,9 +123,8 @@ def _places(chosen: Settings) -> str:
 def _prepare(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        probe = data_dir / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=data_dir):  # of no name, for workers may share the place
+            pass
     except OSError as error:
         raise CommandError(
             f"cannot write to the data directory {data_dir}: {error.strerror}; "

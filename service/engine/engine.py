@@ -409,12 +409,15 @@ class Engine:
                 raise InvalidParameter("partition", partition, f"0 to {len(held.tails) - 1}")
             if offset < 0:
                 raise InvalidParameter("offset", offset, "a whole number of at least 0")
+        began_s = self._ports.clock.monotonic_s()
         try:
-            return await held.reader.at(positions, timeout_s)
+            found = await held.reader.at(positions, timeout_s)
         except EngineError as error:
             if isinstance(error, CallerError | TransientError):
                 raise
             raise NotReady(f"stream {stream!r} stopped: {error}") from error
+        self._ports.metrics.answered(self._ports.clock.monotonic_s() - began_s)
+        return found
 
     async def results(
         self,
@@ -572,6 +575,8 @@ class Engine:
                     await self._forget(entry)
                 for entry in change.streams:
                     await self._learn(entry)
+                if change.assigned or change.revoked:
+                    self._ports.metrics.rebalanced()
                 await self._release(change.revoked)
                 for partition in change.assigned:
                     await self._take_on(partition)
@@ -619,6 +624,7 @@ class Engine:
                 runner = PartitionRunner(partition, self._ports, options, executors, tail)
             runner.renew()
             self._runners[partition] = runner
+            self._ports.metrics.taken(partition)
             self._tasks[partition] = asyncio.create_task(runner.run(), name=str(partition))
 
     async def _release(self, partitions: Sequence[StreamPartition]) -> None:
@@ -637,9 +643,7 @@ class Engine:
         tasks += [self._followed.pop(partition, None) for partition in partitions]
         for partition in partitions:
             if self._runners.pop(partition, None) is not None:
-                self._ports.metrics.lag(partition, 0)
-                self._ports.metrics.series(partition, 0)
-                self._ports.metrics.halted(partition, False)
+                self._ports.metrics.released(partition)
         await _cancel([task for task in tasks if task is not None])
 
     async def _follow_results(self, partition: StreamPartition) -> None:

@@ -114,6 +114,12 @@ class Output:
     scored: int = 0
     anomalous: int = 0
 
+    def newest_anomaly(self) -> Result | None:
+        """Return the last anomaly of the batch; None where there is none."""
+        if not self.anomalous:
+            return None
+        return next(result for result in reversed(self.results) if result.anomaly)
+
 
 class Pipeline:
     """The state of one partition, and the step that advances it."""

@@ -22,6 +22,7 @@ from service.engine.records import (
     Overview,
     OwnershipChange,
     Position,
+    Result,
     ResultFilter,
     ResultSlice,
     StreamEntry,
@@ -372,10 +373,7 @@ class Failpoints(Protocol):
 
 
 class Metrics(Protocol):
-    """What the engine reports; once per batch or rarer. Times in seconds, sizes in bytes.
-
-    `partition` is the partition's number, a label with few values; streams are no label.
-    """
+    """What the engine reports; once per batch or rarer. Times in seconds, sizes in bytes."""
 
     def appended(self, records: int, size: int, seconds: float) -> None:
         """One append was made durable."""
@@ -383,19 +381,42 @@ class Metrics(Protocol):
     def refused(self, records: int) -> None:
         """One append met backpressure."""
 
+    def answered(self, seconds: float) -> None:
+        """Results that a caller waited for are there; the time since the caller asked."""
+
+    def rebalanced(self) -> None:
+        """Which partitions this process runs was decided anew."""
+
+    def taken(self, partition: StreamPartition) -> None:
+        """A partition is this process' from here on."""
+
+    def released(self, partition: StreamPartition) -> None:
+        """A partition was let go; nothing of what was reported of it stands any more."""
+
     def processed(
-        self, *, partition: int, records: int, scored: int, anomalous: int, dead: int
+        self,
+        partition: StreamPartition,
+        *,
+        records: int,
+        scored: int,
+        anomalous: int,
+        dead: int,
+        anomaly: Result | None,
+        dead_letter: DeadLetter | None,
     ) -> None:
-        """One batch's results were committed."""
+        """One batch's results were committed; with one of its anomalies and dead letters."""
+
+    def transacted(self, outcome: str) -> None:
+        """A transaction ended: "committed", "fenced", or "unknown", and is tried again."""
 
     def timed(self, *, batch_s: float, score_s: float, commit_s: float) -> None:
         """One batch took so long: poll's return to commit's, in the pipeline, in the commit."""
 
     def lag(self, partition: StreamPartition, records: int) -> None:
-        """So many records wait in a partition; 0 too when it is let go."""
+        """So many records wait in a partition."""
 
     def series(self, partition: StreamPartition, count: int) -> None:
-        """So many series are held for a partition; 0 when it is let go."""
+        """So many series are held for a partition."""
 
     def halted(self, partition: StreamPartition, stands: bool) -> None:
         """A partition stands still because of its dead letters, or does so no longer."""
@@ -404,6 +425,9 @@ class Metrics(Protocol):
         self, partition: StreamPartition, *, size: int, series: int, seconds: float
     ) -> None:
         """One snapshot is durable and its pointer committed."""
+
+    def snapshot_failed(self, partition: StreamPartition) -> None:
+        """The store refused a snapshot; another one follows when it is due."""
 
     def restored(self, partition: StreamPartition, *, replayed: int, seconds: float) -> None:
         """One partition is live after loading and replaying so many records."""

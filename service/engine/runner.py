@@ -549,7 +549,7 @@ class PartitionRunner:
         transaction = self._transaction(scored.start, end, output, written)
         ports.failpoint("commit.before")
         # 2. Results, dead letters, offset and pointer appear together, or none of them.
-        await ports.log.commit(transaction)
+        await self._transact(transaction)
         ports.failpoint("commit.after")
         # 3. Only what is committed is shown to readers.
         now_s = ports.clock.monotonic_s()
@@ -559,6 +559,18 @@ class PartitionRunner:
         if written is not None:
             await self._pointed(written)
         self._report(scored, commit_s=now_s - began_s, batch_s=now_s - scored.began_s)
+
+    async def _transact(self, transaction: Transaction) -> None:
+        """Commit, and report how that ended."""
+        try:
+            await self._ports.log.commit(transaction)
+        except Fenced:
+            self._ports.metrics.transacted("fenced")
+            raise
+        except TransientError:
+            self._ports.metrics.transacted("unknown")
+            raise
+        self._ports.metrics.transacted("committed")
 
     def _transaction(
         self, start: int, end: int, output: Output, written: Written | None
@@ -590,11 +602,13 @@ class PartitionRunner:
     def _report(self, scored: _Scored, *, commit_s: float, batch_s: float) -> None:
         output, metrics = scored.output, self._ports.metrics
         metrics.processed(
-            partition=self.partition.partition,
+            self.partition,
             records=len(output.results),
             scored=output.scored,
             anomalous=output.anomalous,
             dead=len(output.dead_letters),
+            anomaly=output.newest_anomaly(),
+            dead_letter=output.dead_letters[-1] if output.dead_letters else None,
         )
         metrics.timed(batch_s=batch_s, score_s=scored.score_s, commit_s=commit_s)
         metrics.lag(self.partition, max(self.backlog.records, scored.batch.behind))
@@ -633,6 +647,7 @@ class PartitionRunner:
             )
         except OSError as error:
             self._give_up(taken)
+            ports.metrics.snapshot_failed(self.partition)
             logger.error("%s: the snapshot was not written: %s", self.partition, error)
             return None
         self._schedule.finished(ports.clock.monotonic_s())
@@ -650,7 +665,7 @@ class PartitionRunner:
         if written is not None:
             position = self.pipeline.position
             self._ports.failpoint("pointer.before")
-            await self._ports.log.commit(self._transaction(position, position, Output(), written))
+            await self._transact(self._transaction(position, position, Output(), written))
             self._ports.failpoint("pointer.after")
             await self._pointed(written)
 

@@ -4,15 +4,17 @@ import re
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.adapters.prometheus import PrometheusMetrics
-from service.engine.records import StreamPartition
+from service.adapters.prometheus import EXEMPLAR_CHARACTERS, PrometheusMetrics
+from service.engine.records import DeadLetter, Result, StreamPartition
+from service.engine.series import MAX_KEY
 from tests.api.test_records import post
 
 BASE_UNITS = ("seconds", "bytes", "records", "ratio")
 FOREIGN_UNITS = ("_ms", "_milliseconds", "_minutes", "_kb", "_mb", "_percent", "_micros")
-ALLOWED_LABELS = {"partition", "error", "le"}
+ALLOWED_LABELS = {"partition", "error", "outcome", "le"}
 
 
 def families(metrics):
@@ -27,6 +29,10 @@ def value(metrics, name, **labels):
             if sample.name == name and sample.labels == labels:
                 return sample.value
     return None
+
+
+def processed(metrics, partition, *, anomaly=None, **counts):
+    metrics.processed(partition, **counts, anomaly=anomaly, dead_letter=None)
 
 
 @pytest.fixture
@@ -55,14 +61,21 @@ def test_reports_become_numbers(metrics):
     a, b = StreamPartition("a", 0), StreamPartition("b", 0)
     metrics.appended(10, 500, 0.01)
     metrics.refused(3)
-    metrics.processed(partition=0, records=10, scored=8, anomalous=2, dead=1)
-    metrics.processed(partition=0, records=5, scored=5, anomalous=0, dead=0)
+    metrics.taken(a)
+    metrics.taken(b)
+    metrics.rebalanced()
+    processed(metrics, a, records=10, scored=8, anomalous=2, dead=1)
+    processed(metrics, b, records=5, scored=5, anomalous=0, dead=0)
+    metrics.transacted("committed")
+    metrics.transacted("unknown")
+    metrics.answered(0.02)
     metrics.timed(batch_s=0.02, score_s=0.01, commit_s=0.005)
     metrics.lag(a, 7)
     metrics.lag(b, 5)
     metrics.series(a, 100)
     metrics.series(b, 11)
     metrics.snapshot_written(a, size=1000, series=100, seconds=0.1)
+    metrics.snapshot_failed(b)
     metrics.restored(a, replayed=9, seconds=0.1)
     metrics.compiled(1.5)
     metrics.started(2.5)
@@ -77,6 +90,10 @@ def test_reports_become_numbers(metrics):
         "rcf_jit_seconds": 1.5,
         "rcf_start_seconds": 2.5,
         "rcf_batch_seconds_count": 1,
+        "rcf_answer_seconds_count": 1,
+        "rcf_partitions": 2,
+        "rcf_rebalances_total": 1,
+        "rcf_snapshot_failures_total": 1,
     }
     assert {name: value(metrics, name) for name in expected} == expected
     of_partition = {
@@ -87,23 +104,71 @@ def test_reports_become_numbers(metrics):
         "rcf_consumer_lag_records": 12,
     }
     assert {name: value(metrics, name, partition="0") for name in of_partition} == of_partition
+    outcomes = {"committed": 1, "unknown": 1, "fenced": 0}
+    for outcome, count in outcomes.items():
+        assert value(metrics, "rcf_transactions_total", outcome=outcome) == count
 
 
-def test_a_partition_let_go_counts_no_more(metrics):
+def test_a_partition_let_go_counts_no_more():
+    now_s = [100.0]
+    metrics = PrometheusMetrics(CollectorRegistry(), lambda: now_s[0])
     partition = StreamPartition("a", 1)
+    metrics.taken(partition)
     metrics.lag(partition, 7)
     metrics.series(partition, 4)
-    metrics.lag(partition, 0)
-    metrics.series(partition, 0)
+    metrics.halted(partition, True)
+    metrics.snapshot_written(partition, size=1000, series=4, seconds=0.1)
+    now_s[0] = 160.0
+    assert value(metrics, "rcf_snapshot_age_seconds") == 60
+    metrics.released(partition)
     assert value(metrics, "rcf_consumer_lag_records", partition="1") == 0
-    assert value(metrics, "rcf_series") == 0
+    gauges = ("series", "partitions", "partitions_halted", "snapshot_bytes", "snapshot_age_seconds")
+    assert {name: value(metrics, f"rcf_{name}") for name in gauges} == dict.fromkeys(gauges, 0)
+
+
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+
+
+def exemplars(metrics, name):
+    text, kind = metrics.text(OPEN_METRICS)
+    assert kind.startswith("application/openmetrics-text")
+    return [
+        sample.exemplar.labels
+        for family in openmetrics.text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name == name and sample.exemplar
+    ]
+
+
+def test_exemplars_say_which_series(metrics):
+    partition = StreamPartition("pumps", 2)
+    anomaly = Result(41, 0, "pump-7", True, b"{}")
+    letter = DeadLetter(42, 0, None, b"?", "values", "no number")
+    counts = {"records": 9, "scored": 8, "anomalous": 1, "dead": 1}
+    metrics.processed(partition, **counts, anomaly=anomaly, dead_letter=letter)
+    counts = {"records": 9, "scored": 9, "anomalous": 0, "dead": 0}
+    metrics.processed(partition, **counts, anomaly=None, dead_letter=None)
+    place = {"stream": "pumps", "partition": "2"}
+    assert exemplars(metrics, "rcf_records_anomalous_total") == [
+        place | {"series": "pump-7", "offset": "41"}
+    ]
+    assert exemplars(metrics, "rcf_records_dead_total") == [place | {"series": "", "offset": "42"}]
+
+
+def test_long_names_fit_into_an_exemplar(metrics):
+    partition = StreamPartition("s" * 249, 255)
+    anomaly = Result(2**62, 0, "k" * MAX_KEY, True, b"{}")
+    processed(metrics, partition, records=1, scored=1, anomalous=1, dead=0, anomaly=anomaly)
+    (labels,) = exemplars(metrics, "rcf_records_anomalous_total")
+    assert sum(map(len, (*labels, *labels.values()))) == EXEMPLAR_CHARACTERS
+    assert labels["stream"].endswith("s…") and labels["series"].endswith("k…")
 
 
 def test_the_number_of_series_grows_with_partitions_not_with_streams(metrics):
     for index in range(50):
         partition = StreamPartition(f"stream-{index}", index % 2)
         metrics.lag(partition, index)
-        metrics.processed(partition=index % 2, records=1, scored=1, anomalous=0, dead=0)
+        processed(metrics, partition, records=1, scored=1, anomalous=0, dead=0)
     assert len(families(metrics)["rcf_consumer_lag_records"].samples) == 2
 
 

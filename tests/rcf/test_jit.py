@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite.binding import get_host_cpu_features
 from numba.core import config
 from numba.core.errors import TypingError
 
@@ -90,6 +91,59 @@ def test_folders_are_tried_in_order(tmp_path: Path) -> None:
         "HOME": nowhere,
     }
     assert run(FOLDER, **unwritable, TMPDIR=everything["TMPDIR"]) == temporary
+
+
+#: What a process that may not write into `baked` takes; the tests may run as root.
+READ_ONLY = """
+import json, tempfile
+make = tempfile.TemporaryFile
+def refuse(*args, dir=None, **options):
+    if str(dir).startswith({baked!r}):
+        raise OSError(30, "Read-only file system")
+    return make(*args, dir=dir, **options)
+tempfile.TemporaryFile = refuse
+from rcf import jit
+print(json.dumps(str(jit.CACHE_DIRECTORY)))
+"""
+
+
+def test_a_full_folder_that_can_only_be_read_is_copied(tmp_path: Path) -> None:
+    """As in an image: what was compiled when it was built is used by whoever may not write it."""
+    baked, home = tmp_path / "baked", tmp_path / "home"
+    full = baked / f"kernels-{jit.source_digest()}"
+    (full / "rcf_0").mkdir(parents=True)
+    (full / "rcf_0/step.nbi").write_bytes(b"compiled")
+    code = READ_ONLY.format(baked=str(baked))
+    found = Path(run(code, RCF_CACHE_DIR=str(baked), HOME=str(home)))
+    assert found == home / ".cache" / "rcf-stream" / full.name
+    assert (found / "rcf_0/step.nbi").read_bytes() == b"compiled"
+    assert [path.name for path in found.parent.iterdir()] == [full.name]
+    (found / "rcf_0/step.nbi").write_bytes(b"compiled here")  # what is there already stays
+    run(code, RCF_CACHE_DIR=str(baked), HOME=str(home))
+    assert (found / "rcf_0/step.nbi").read_bytes() == b"compiled here"
+
+
+PROCESSOR = """
+import json, warnings
+import llvmlite.binding as llvm
+there = dict(llvm.get_host_cpu_features())
+there["avx2"] = {avx2}
+llvm.get_host_cpu_features = lambda: there
+with warnings.catch_warnings(record=True, action="always") as seen:
+    from rcf import jit
+said = [str(each.message) for each in seen]
+print(json.dumps([jit.config.CPU_NAME, jit.config.CPU_FEATURES, said]))
+"""
+
+
+def test_a_processor_below_the_level_compiles_for_itself(tmp_path: Path) -> None:
+    environment = {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "", "HOME": str(tmp_path)}
+    name, features, said = run(PROCESSOR.format(avx2=False), **environment)
+    assert name is None and features is None
+    assert len(said) == 1 and "avx2" in said[0] and "x86-64-v3" in said[0]
+    there = get_host_cpu_features()
+    if jit.LEVELS["x86-64-v3"] <= {name for name, has in there.items() if has}:
+        assert run(PROCESSOR.format(avx2=True), **environment) == ["x86-64-v3", "", []]
 
 
 def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
