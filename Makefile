@@ -12,7 +12,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench chaos lock clean
+.PHONY: help run test check format bench drive soak chaos lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,12 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 
 bench: $(VENV)/.dev ## speed and memory beside other forests, the pipeline, HTTP; about 20 minutes (ARGS=kernels)
 	@$(BIN)/python -m load $(ARGS)
+
+drive: $(VENV)/.dev ## open-loop traffic over HTTP and Kafka: the knee, latencies at 70 % of it (ARGS="kafka --plot drive.html")
+	@$(BIN)/python -m load drive $(ARGS)
+
+soak: $(VENV)/.dev ## half an hour at 70 % of the knee, embedded and on Kafka: does anything grow? (ARGS="--seconds 60")
+	@$(BIN)/python -m load soak $(ARGS)
 
 chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds (ARGS=kafka: on a real broker, and every other harm)
 	@$(BIN)/python -m tests.simulation $(ARGS)

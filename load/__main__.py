@@ -1,6 +1,7 @@
 """`python -m load [--readme] [REPORT …]`: every report, or those that are named.
 
-With `--readme` the tables replace those in the README.
+With `--readme` the tables replace those in the README. `python -m load drive|soak …` are commands
+with options of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from load import (
     calls,
     compact,
-    http,
+    drive,
     kafka,
     kernels,
     memory,
@@ -20,6 +21,7 @@ from load import (
     report,
     score_only,
     series,
+    soak,
     start,
     threads,
 )
@@ -33,16 +35,19 @@ REPORTS: dict[str, Callable[[], None]] = {
     "start": start.main,
     "memory": memory.main,
     "pipeline": pipeline.main,
-    "http": http.main,
     "kafka": kafka.main,
 }
 
 #: Run only when they are named: one needs most of a machine's memory, the other labelled data.
 ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million, "compact": compact.main}
 
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"drive": drive.main, "soak": soak.main}
+
 
 def main(names: list[str]) -> int:
-    """Run the reports; 2 if a name is unknown."""
+    """Run the command, or the reports; 2 if a name is unknown."""
+    if names and names[0] in COMMANDS:
+        return COMMANDS[names[0]](names[1:])
     readme = "--readme" in names
     names = [name for name in names if name != "--readme"]
     unknown = [name for name in names if name not in REPORTS | ON_REQUEST]
