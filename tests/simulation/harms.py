@@ -119,7 +119,7 @@ def corrupt_snapshot(setting: Setting) -> str:
         budget = int(rng.uniform(0.5, 1.5) * setting.records / setting.turns)
         with logged(said):
             child = fork(partial(live, world, Trap(), budget, stop=False))
-        await_snapshot(world.directory / "snapshots")
+        await_snapshots(world.directory / "snapshots", 8)
         time.sleep(rng.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -134,10 +134,10 @@ def corrupt_snapshot(setting: Setting) -> str:
     return f"{setting.turns} times, {older} snapshots refused; {lost_state(setting)}"
 
 
-def await_snapshot(folder: Path) -> None:
-    """Wait until a file appears; where nothing is left to be learnt, not for long."""
-    before, limit_s = newest_files(folder, 1), time.monotonic() + SNAPSHOT_S
-    while newest_files(folder, 1) == before and time.monotonic() < limit_s:
+def await_snapshots(folder: Path, count: int) -> None:
+    """Wait until so many were written; where nothing is left to be learnt, not for long."""
+    before, limit_s = set(folder.rglob("*.manifest")), time.monotonic() + SNAPSHOT_S
+    while len({*folder.rglob("*.manifest")} - before) < count and time.monotonic() < limit_s:
         time.sleep(0.01)
 
 
