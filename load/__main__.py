@@ -21,6 +21,7 @@ from load import (
     report,
     score_only,
     series,
+    sizes,
     soak,
     start,
     threads,
@@ -41,7 +42,11 @@ REPORTS: dict[str, Callable[[], None]] = {
 #: Run only when they are named: one needs most of a machine's memory, the other labelled data.
 ON_REQUEST: dict[str, Callable[[], None]] = {"million": series.million, "compact": compact.main}
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"drive": drive.main, "soak": soak.main}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "drive": drive.main,
+    "soak": soak.main,
+    "sizes": sizes.main,
+}
 
 
 def main(names: list[str]) -> int:
