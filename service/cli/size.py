@@ -263,7 +263,7 @@ def size(
 def _check(question: Question) -> None:
     if not (0 < question.records_per_second < 1e9):
         raise CommandError(
-            f"--records-per-second = {question.records_per_second:g}: must be above 0 and below 1e9",
+            f"--records-per-second = {question.records_per_second:g}: must be above 0, below 1e9",
             USAGE,
         )
     if not (0 < question.series <= 10**9):
