@@ -8,7 +8,6 @@ latencies are quoted. With `--rate` there is no ramp, only that run.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,11 +17,13 @@ from load.doors import WAYS, opened
 from load.driving import (
     LOAD,
     add_options,
+    each_alone,
     knee_of,
     model_of,
     ramp_of,
     run,
     settings_of,
+    tell,
     traffic_of,
     warm,
 )
@@ -30,6 +31,7 @@ from load.ramp import Step
 from load.report import Row
 from load.service import progress_bars
 
+LOST = ("refused", "failed")
 TITLE = "drive: knee, and latency from the intended time at 70 % of it (`make drive`)"
 
 
@@ -47,7 +49,7 @@ def drive(way: str, given: argparse.Namespace) -> tuple[Row, list[Step]]:
             row["knee/s"] = knee
         step = run(door, rate, given.seconds, progress, way)
     row |= step.row()
-    row |= {"refused": step.refused, "failed": step.failed + step.unsent}
+    row |= dict(zip(LOST, (step.refused, step.failed + step.unsent), strict=True))
     return row, [*steps, step]
 
 
@@ -90,27 +92,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Drive and publish; 1 when a record was refused or failed, or there is no broker."""
-    from tests.kafka.jars import NotToBeHadError
-
+    """Drive and publish; 1 when records were refused or failed, or a way could not be measured."""
     given = parse(arguments)
     rows: list[Row] = []
     drawn: list[Panel] = []
-    code = 0
-    for way in given.ways:
-        try:
-            row, steps = drive(way, given)
-        except NotToBeHadError as error:
-            sys.stderr.write(f"{way} is left out: {error}\n")
-            code = 1
-            continue
+    wrong: list[str] = []
+
+    def work(way: str) -> None:
+        row, steps = drive(way, given)
         rows.append(row)
-        drawn += panels(way, steps)
-        code |= int(bool(row["refused"] or row["failed"]))
+        drawn.extend(panels(way, steps))
+        wrong.extend(f"{way}: {row[what]} records {what}" for what in LOST if row[what])
+
+    wrong += each_alone(given.ways, work)
     if rows:
         report.publish(TITLE, rows, **settings_of(given))
     if given.plot is not None:
         write_html("rcf under load", drawn, given.plot)
     if given.readme:
         report.write_readme()
-    return code
+    return tell(wrong)

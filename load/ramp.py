@@ -25,6 +25,10 @@ ANSWERED = 0.95
 MOST_STEPS = 40
 
 
+class NoKneeError(Exception):
+    """No rate is sustained."""
+
+
 @dataclass
 class Step:
     """What came of a run at one rate.
@@ -92,7 +96,7 @@ def find_knee(
         The knee in records a second, and the runs, the last one of each rate.
 
     Raises:
-        RuntimeError: not even a hundredth of the first rate is sustained.
+        NoKneeError: not even a hundredth of the first rate is sustained.
     """
     steps: list[Step] = []
 
@@ -116,7 +120,7 @@ def find_knee(
         if low == 0.0:
             rate = high / growth**2
             if rate < begin / 100:
-                raise RuntimeError(f"not even {high:.0f} records a second are sustained")
+                raise NoKneeError(f"not even {high:.0f} records a second are sustained")
         else:
             rate = low * growth if high == math.inf else math.sqrt(low * high)
     return low, sorted(steps, key=lambda step: step.rate)

@@ -9,7 +9,6 @@ refused, fails or gets no result, latency above `--p99-limit-ms`.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,11 +19,13 @@ from load.drive import panels
 from load.driving import (
     LOAD,
     add_options,
+    each_alone,
     knee_of,
     model_of,
     ramp_of,
     run,
     settings_of,
+    tell,
     traffic_of,
     warm,
 )
@@ -116,28 +117,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Soak and publish; 1 when a limit is exceeded, or there is no broker."""
-    from tests.kafka.jars import NotToBeHadError
-
+    """Soak and publish; 1 when a limit is exceeded, or a log could not be measured."""
     given = parse(arguments)
     rows: list[Row] = []
     drawn: list[Panel] = []
     wrong: list[str] = []
-    for log in given.logs:
-        try:
-            row, exceeded, drawing = soak(log, given)
-        except NotToBeHadError as error:
-            wrong.append(f"{log} is left out: {error}")
-            continue
-        rows.append(row)
-        wrong += exceeded
-        drawn += drawing
+
+    def work(log: str) -> None:
+        row, exceeded, drawing = soak(log, given)
+        rows.extend(report.told("soak", [row]))
+        wrong.extend(exceeded)
+        drawn.extend(drawing)
+
+    wrong += each_alone(given.logs, work)
     if rows:
         report.publish(TITLE, rows, limits_exceeded=wrong, **settings_of(given))
     if given.plot is not None:
         write_html("rcf under steady load", drawn, given.plot)
     if given.readme:
         report.write_readme()
-    for sentence in wrong:
-        sys.stderr.write(f"FAILED: {sentence}\n")
-    return int(bool(wrong))
+    return tell(wrong)

@@ -16,7 +16,7 @@ from aiohttp import web
 from load import drive, http_door, soak
 from load.http_door import FORMATS, Format, HttpDoor
 from load.latency import Latencies
-from load.ramp import Step, find_knee
+from load.ramp import NoKneeError, Step, find_knee
 from load.service import Model, Served
 from load.traffic import Traffic
 from load.watch import Sample, growth, slope_per_minute
@@ -94,7 +94,7 @@ def test_the_knee_is_the_capacity_of_a_server(capacity, begin):
 
 
 def test_a_server_that_bears_nothing_has_no_knee():
-    with pytest.raises(RuntimeError, match="not even"):
+    with pytest.raises(NoKneeError, match="not even"):
         find_knee(Queue(1.0).measure, begin=1_000, limit_ms=100)
 
 
