@@ -35,7 +35,7 @@ One point's way through it; the file is where to change what it says:
     many      their records, forest by forest      block     makes a forest's block, and larger ones
     fixed     kernels for one shape of rows        special   when they take over
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
-    jit       how all are compiled and kept
+    jit       how all are compiled and kept        callee    … those that only kernels call
 """
 
 from __future__ import annotations

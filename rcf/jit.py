@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 import numba
 from numba.core import config as _config
 
+from rcf.callee import CalleeCompiler
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 config: Any = _config  # its attributes are made at run time
@@ -84,12 +86,16 @@ CACHE_DIRECTORY: Path | None = None if INTERPRETED else cache_directory()
 def kernel(function: _Function) -> _Function:
     """Compile `function` for other kernels to call, with the flags of this package.
 
-    It is compiled into those that call it, so nothing of it is kept on disk, and Python cannot call
-    it: what Python's side of a hundred kernels took was a third of a cold start.
+    It is compiled into those that call it (`rcf.callee`), so nothing of it is kept on disk, and
+    Python cannot call it: what Python's side of a hundred kernels took was a third of a cold start.
     """
-    # Numba takes these two flags, and its type hints do not name them.
-    unwrapped: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    compiled: _Function = numba.njit(function, nogil=True, error_model="numpy", **unwrapped)
+    # Numba takes these flags, and its type hints do not name them.
+    callee: Any = {
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": CalleeCompiler,
+    }
+    compiled: _Function = numba.njit(function, nogil=True, error_model="numpy", **callee)
     return compiled
 
 

@@ -52,7 +52,8 @@ ARROWS = {
 #: Inside the core, lowest first: a file (or package) imports only from rows above its own, or from
 #: its own row. Every file of the core stands here, and nothing else does.
 CORE = [
-    "errors jit constant",
+    "errors callee constant",
+    "jit",
     "pointer row layout",
     "state",
     "rng vector flat arguments",

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numba.core import config
+from numba.core.errors import TypingError
 
 import rcf
 from rcf import jit
@@ -175,3 +177,23 @@ def test_importing_the_package_does_not_load_numba() -> None:
         "import json, rcf; print(json.dumps([getattr(rcf, n).__name__ for n in rcf.__all__[:5]]))"
     )
     assert run(names) == ["Detector", "Forest", "Forests", "InvalidParameter", "Judgements"]
+
+
+def test_what_only_kernels_call_has_no_code_that_python_could_run() -> None:
+    from rcf import rng
+
+    with pytest.raises(TypeError):
+        rng.uniform(np.zeros(1, np.uint64), 0)
+
+
+def test_a_kernel_that_numba_cannot_compile_is_an_error_with_its_name() -> None:
+    @jit.kernel
+    def wrong(values: Any) -> Any:
+        return values.nothing_of_that_name
+
+    @jit.entry
+    def caller(values: Any) -> Any:
+        return wrong(values)
+
+    with pytest.raises(TypingError, match="nothing_of_that_name"):
+        caller(np.zeros(1))
