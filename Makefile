@@ -1,4 +1,4 @@
-# One command each: run, test, check, bench, chaos. `make` alone lists them.
+# One command each: run, test, check, bench, drive, soak, chaos. `make` alone lists them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -58,7 +58,7 @@ drive: $(VENV)/.dev ## open-loop traffic over HTTP and Kafka: the knee, latencie
 soak: $(VENV)/.dev ## half an hour at 70 % of the knee, embedded and on Kafka: does anything grow? (ARGS="--seconds 60")
 	@$(BIN)/python -m load soak $(ARGS)
 
-chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds (ARGS=kafka: on a real broker, and every other harm)
+chaos: $(VENV)/.dev ## every harm for longer, with more seeds (ARGS=disk-full: one of them; ARGS=kafka: on a real broker)
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 lock: ## resolve the versions anew (needs uv)

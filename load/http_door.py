@@ -67,6 +67,7 @@ class HttpDoor:
     def warm(self, each: int, done: Callable[[int], None]) -> None:
         """Send so many records of every series, as fast as they are taken."""
         asyncio.run(self._warm(each, done))
+        self._service.until_settled()
 
     async def _warm(self, each: int, done: Callable[[int], None]) -> None:
         rows, sent = self._traffic.warming(each), 0
@@ -171,11 +172,13 @@ def _session() -> aiohttp.ClientSession:
 
 
 async def _insist(session: aiohttp.ClientSession, url: str, body: bytes) -> None:
-    """Post until it is taken, and wait for the results."""
+    """Post until it is taken."""
     while True:
-        async with session.post(url, data=body, headers={"Content-Type": NDJSON}) as answer:
+        async with session.post(
+            f"{url}?wait=ack", data=body, headers={"Content-Type": NDJSON}
+        ) as answer:
             text = await answer.text()
-            if answer.status == 200:
+            if answer.status == 202:
                 return
             if answer.status != 429:
                 raise RuntimeError(f"{answer.status}: {text[:300]}")

@@ -131,7 +131,7 @@ class Detector:
         return Judgements(scores, thresholds, grades)
 
     def _rule(self) -> Rule:
-        header = state.open_block(self._forest.block).header
+        header = state.header_of(self._forest.block)
         offset, scale = scale_for(_SCORES[int(header[state.SCORE])], int(header[state.SAMPLE]))
         z_factor, anomaly_rate, lower_threshold = self._settings[:3].tolist()
         return Rule(

@@ -113,7 +113,7 @@ class Forest:
     # --- what it is -----------------------------------------------------------------------------
 
     def _header(self) -> state.I64:
-        return self._block[: state.HEADER * 8].view(np.int64)
+        return state.header_of(self._block)
 
     @property
     def features(self) -> int:
@@ -138,7 +138,7 @@ class Forest:
     @property
     def time_decay(self) -> float:
         """Rate per point at which sampled points lose weight."""
-        return float(state.open_block(self._block).reals[state.DECAY])
+        return float(state.reals_of(self._block)[state.DECAY])
 
     @property
     def nbytes(self) -> int:
