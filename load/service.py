@@ -30,7 +30,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-START_S = 120.0
+START_S = 300.0  #: a machine may compile the kernels first
 STOP_S = 30.0
 SETTLE_S = 300.0
 
