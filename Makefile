@@ -12,7 +12,7 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench drive soak chaos lock clean
+.PHONY: help run test check format bench drive soak figures chaos lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -57,6 +57,11 @@ drive: $(VENV)/.dev ## open-loop traffic over HTTP and Kafka: the knee, latencie
 
 soak: $(VENV)/.dev ## half an hour at 70 % of the knee, embedded and on Kafka: does anything grow? (ARGS="--seconds 60")
 	@$(BIN)/python -m load soak $(ARGS)
+
+figures: $(VENV)/.dev ## measure again what the README says of a service under load, and what `rcf size` answers from; two hours
+	@$(BIN)/python -m load sizes --write
+	@$(BIN)/python -m load drive --readme
+	@$(BIN)/python -m load soak --readme
 
 chaos: $(VENV)/.dev ## every harm for longer, with more seeds (ARGS=disk-full: one of them; ARGS=kafka: on a real broker)
 	@$(BIN)/python -m tests.simulation $(ARGS)

@@ -16,7 +16,7 @@ from load.traffic import Traffic
 
 LOAD = 0.7  #: of the knee, at which a service is meant to be run
 KNEE_LIMIT_MS = 1_000.0
-SLICES = 60  #: of a run, for plots
+SLICES, LEAST_SLICE_S = 60, 0.25  #: of a run, for trends and plots
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run(door: Door, rate: float, seconds: float, progress: Progress, what: str) 
         rate,
         seconds,
         lambda done: progress.update(task, completed=min(int(done), round(seconds))),
-        max(seconds / SLICES, 1.0),
+        max(seconds / SLICES, LEAST_SLICE_S),
     )
     progress.remove_task(task)
     return step

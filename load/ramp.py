@@ -3,8 +3,8 @@
 A rate is *sustained* when, in a run of some seconds at that rate, open loop,
 
 1. no record is refused, fails, or stays unsent,
-2. the answers that came while it was sent are at least `ANSWERED` of what was sent, so that no
-   backlog builds up, and
+2. no backlog builds up: the median latency of the last quarter is at most `GROWTH` times that of
+   the first, and `SPARE_MS` more, and
 3. the 99th percentile of latency, from the intended time on, is at most `limit_ms`.
 
 A run that is not is repeated once: what a noisy machine did shows once, what the rate did twice.
@@ -17,11 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 
 from load.latency import Latencies
 from load.report import Row
 
-ANSWERED = 0.95
+GROWTH, SPARE_MS = 2.0, 100.0
 MOST_STEPS = 40
 
 
@@ -58,11 +59,18 @@ class Step:
         for name in ("refused", "failed", "unsent"):
             if getattr(self, name):
                 return f"{getattr(self, name)} {name}"
-        if self.within < ANSWERED * self.sent:
-            return f"{self.within / max(self.sent, 1):.0%} answered in time"
+        first, last = self.medians()
+        if last > GROWTH * first + SPARE_MS:
+            return f"a backlog builds up: median latency from {first:.0f} to {last:.0f} ms"
         if self.latencies.ms(99) > limit_ms:
             return f"p99 {self.latencies.ms(99):.0f} ms"
         return None
+
+    def medians(self) -> tuple[float, float]:
+        """Median latencies, in ms, of the first and the last quarter."""
+        slices = [ms for _, ms in self.latencies.over_time(50)]
+        quarter = max(len(slices) // 4, 1)
+        return median(slices[:quarter] or [0.0]), median(slices[-quarter:] or [0.0])
 
     def row(self) -> Row:
         """One line of a table."""

@@ -67,7 +67,7 @@ class Queue:
 
     def measure(self, rate: float) -> Step:
         seconds = 4.0
-        step = Step(rate, seconds, sent=int(rate * seconds))
+        step = Step(rate, seconds, int(rate * seconds), latencies=Latencies(seconds / 8))
         due = np.arange(step.sent) / rate
         done = np.maximum.accumulate(due - np.arange(step.sent) / self.capacity)
         done += (np.arange(step.sent) + 1) / self.capacity
