@@ -1,4 +1,4 @@
-# One command each: run, test, check, bench, chaos, image-test. `make` alone lists them.
+# One command each: run, test, check, bench, drive, soak, quality, chaos, image-test. `make` alone lists them.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,8 @@ DCLINT = echo "NOT CHECKED: docker-compose.yml by dclint: install npm"
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-deploy format bench quality chaos image-test lock clean
+.PHONY: help run test check check-deploy format bench drive soak figures quality chaos image-test
+.PHONY: lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,7 +72,18 @@ bench: $(VENV)/.dev ## speed and memory beside other forests, the pipeline, HTTP
 quality: $(VENV)/.dev ## decisions and scores on labelled streams, beside what is asked; RCF_DATA is their folder
 	@$(BIN)/python -m load quality
 
-chaos: $(VENV)/.dev ## the long kill -9 run: more kills, more seeds (ARGS=kafka: on a real broker, and every other harm)
+drive: $(VENV)/.dev ## open-loop traffic over HTTP and Kafka: the knee, latencies at 70 % of it (ARGS="kafka --plot drive.html")
+	@$(BIN)/python -m load drive $(ARGS)
+
+soak: $(VENV)/.dev ## half an hour at 70 % of the knee, embedded and on Kafka: does anything grow? (ARGS="--seconds 60")
+	@$(BIN)/python -m load soak $(ARGS)
+
+figures: $(VENV)/.dev ## measure again what the README says of a service under load, and what `rcf size` answers from; two hours
+	@$(BIN)/python -m load sizes --write
+	@$(BIN)/python -m load drive --readme
+	@$(BIN)/python -m load soak --readme
+
+chaos: $(VENV)/.dev ## every harm for longer, with more seeds (ARGS=disk-full: one of them; ARGS=kafka: on a real broker)
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
 image-test: $(VENV)/.dev ## build the image without Docker, start it read-only, print figures (root, Debian; minutes)

@@ -1,4 +1,4 @@
-"""Measures the code that the service runs: `make bench`.
+"""Measures the code that the service runs: `make bench`, `make drive`, `make soak`.
 
     streams    seeded streams with known anomalies
     contender  what every forest that is measured must do, and how several take turns
@@ -13,12 +13,26 @@
     start      seconds of an import, of a first result, of a compilation
     memory     MB a forest, resident and on disk (probe: the process that it looks into)
     pipeline   records a second through the engine, without network
-    http       records a second posted to a real server in batches
     kafka      records a second from topic to committed scores, what a record costs, how late it is
-               (kafka_worker: a worker with a clock at each part; kafka_traffic: its clients)
+               (kafka_worker: a worker with a clock at each part)
+
+    answers    what a forest says besides a score
+    drive      open-loop traffic: the knee of each way in, latencies at 70 % of it
+    soak       the same for half an hour, and whether the process grows
+    sizes      what `rcf size` answers from
+    driving    what these three have in common; ramp: what the knee is, and its search
+    traffic    records of many series, some far more popular than others
+    doors      ways in: http_door, kafka_door (kafka_traffic: librdkafka's clients)
+    service    the service and a broker as processes (counted: with its tasks counted)
+    latency    histograms; watch: what a process holds; chart: both as lines in one HTML file
+
+
     quality    decisions and scores on labelled streams, with the default: `make quality`
-               (labelled: the data; nab, ranking: the measures)
+               (labelled: the data)
     compact    what small forests cost in quality
+    forecast, imputation, frozen
+               errors of forecasts and of filled gaps, and scoring without learning, likewise
+
     report     one table for people, one JSON line for machines
 
 Machines are noisy, so only ratios inside one run mean anything: variants take turns in short

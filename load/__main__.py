@@ -1,6 +1,7 @@
 """`python -m load [--readme] [REPORT …]`: every report, or those that are named.
 
-With `--readme` the tables replace those in the README.
+With `--readme` the tables replace those in the README. `python -m load drive|soak …` are commands
+with options of their own.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from load import (
     answers,
     calls,
     compact,
+    drive,
     forecast,
     frozen,
-    http,
     imputation,
     kafka,
     kernels,
@@ -25,6 +26,8 @@ from load import (
     report,
     score_only,
     series,
+    sizes,
+    soak,
     start,
     threads,
 )
@@ -39,7 +42,6 @@ REPORTS: dict[str, Callable[[], None]] = {
     "start": start.main,
     "memory": memory.main,
     "pipeline": pipeline.main,
-    "http": http.main,
     "kafka": kafka.main,
 }
 
@@ -53,9 +55,17 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "quality": quality.main,
 }
 
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "drive": drive.main,
+    "soak": soak.main,
+    "sizes": sizes.main,
+}
+
 
 def main(names: list[str]) -> int:
-    """Run the reports; 2 if a name is unknown."""
+    """Run the command, or the reports; 2 if a name is unknown."""
+    if names and names[0] in COMMANDS:
+        return COMMANDS[names[0]](names[1:])
     readme = "--readme" in names
     names = [name for name in names if name != "--readme"]
     unknown = [name for name in names if name not in REPORTS | ON_REQUEST]

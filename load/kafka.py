@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,13 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from load.kafka_traffic import Line, Reader, drip, fill
+from load.kafka_traffic import Drip, Line, Reader, Scores, fill
 from load.kafka_worker import PARTS
+from load.latency import Latencies
 from load.report import Row, publish
+from load.service import broker
 from load.streams import seasonal
 
 PARTITIONS, SERIES = 4, 20
@@ -183,42 +183,26 @@ def measure(bench: Bench, count: int, records: int) -> Row:
         rate = LOAD * float(found["records/s"])
         dripped = lines(int(rate * DRIP_S), seed=3)
         progress.update(task, description=f"{count} workers: at 70 % load", total=len(dripped))
-        reader = Reader(bench.address, f"{bench.stream}.scores", PARTITIONS)
+        drip, late = Drip(bench.address, bench.stream, rate), Latencies()
+        counted_ms = 1e3 * (drip.began_s + DRIP_S / 10)
+
+        def note(scores: Scores) -> None:
+            late.add_many((0.0, (now - due) / 1e3) for due, now in scores if due >= counted_ms)
+
+        reader = Reader(bench.address, f"{bench.stream}.scores", PARTITIONS, note)
         reader.start()
-        drip(
-            *(bench.address, bench.stream, dripped, rate),
-            lambda done: progress.update(task, completed=done),
-        )
+        drip.run(dripped, len(dripped), lambda done: progress.update(task, completed=done))
         bench.wait(warm + records + len(dripped), task)
         time.sleep(1.0)
         reader.leave()
     progress.remove_task(task)
-    late = np.percentile(reader.ages_ms[len(reader.ages_ms) // 10 :], (50, 99))
     return {
         "workers": len(reports),
         **found,
         "load/s": rate,
-        "p50 ms": float(late[0]),
-        "p99 ms": float(late[1]),
+        "p50 ms": late.ms(50),
+        "p99 ms": late.ms(99),
     }
-
-
-@contextlib.contextmanager
-def broker(folder: Path) -> Iterator[str]:
-    """Address of a broker."""
-    from tests.kafka.broker import Broker
-
-    there = os.environ.get("RCF_TEST_KAFKA")
-    if there:
-        yield there
-        return
-    own = Broker(folder / "broker")
-    try:
-        own.format()
-        own.start()
-        yield own.address
-    finally:
-        own.kill()
 
 
 def main(records: int = 200_000) -> None:
@@ -248,7 +232,7 @@ def measured(records: int) -> list[Row]:
     shown = Progress(console=Console(stderr=True), transient=True)
     with (
         tempfile.TemporaryDirectory(prefix="rcf-load-") as folder,
-        broker(Path(folder)) as address,
+        broker() as address,
         shown as progress,
     ):
         for count in (1, 2):

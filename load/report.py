@@ -23,7 +23,10 @@ Row = Mapping[str, str | float | int]
 README = Path(__file__).resolve().parent.parent / "README.md"
 #: Whose versions the figures depend on; jrcf carries the jars of AWS's Java forest.
 PACKAGES = ("numba", "numpy", "krcf", "jrcf", "river", "rrcf")
+#: Whose versions matter to a service under load besides.
+CLIENTS = ("aiohttp", "aiokafka", "confluent-kafka", "fastapi", "hdrhistogram", "uvicorn")
 
+WIDTH = 160
 BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 _published: list[str] = []
@@ -37,7 +40,7 @@ def machine() -> dict[str, str | int]:
         "cpu": _cpu(),
         "cores": os.cpu_count() or 0,
     }
-    for name in ("rcf-stream", *PACKAGES):
+    for name in ("rcf-stream", *PACKAGES, *CLIENTS):
         try:
             facts[name] = version(name)
         except PackageNotFoundError:
@@ -78,7 +81,8 @@ def publish(title: str, rows: Iterable[Row], **settings: object) -> None:
         table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
         table.add_row(*(_shown(value) for value in row.values()))
-    Console(stderr=True).print(table)
+    # Without a terminal nobody's window is too narrow.
+    Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH).print(table)
     _published.append(markdown(title, rows))
     report = {"report": title, "machine": machine(), "settings": settings, "rows": rows}
     sys.stdout.write(json.dumps(report) + "\n")

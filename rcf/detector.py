@@ -209,7 +209,7 @@ class Detector:
         self._configure(settings)
 
     def _configure(self, settings: Settings) -> None:
-        header = self._views[0].block[: state.HEADER * 8].view(np.int64)
+        header = state.header_of(self._views[0].block)
         name, size = _SCORES[int(header[state.SCORE])], int(header[state.SAMPLE])
         self._settings = settings
         self._policy = Policy(

@@ -107,7 +107,7 @@ class Forest:
         )
 
     def _adopt(self, block: U8) -> None:
-        shape = state.shape_of(block[: state.HEADER * 8].view(np.int64))
+        shape = state.shape_of(state.header_of(block))
         self._block = block
         self._features = shape.features
         self._trees = shape.trees
@@ -445,7 +445,7 @@ class Forest:
     # --- what it is -----------------------------------------------------------------------------
 
     def _header(self) -> state.I64:
-        return self._block[: state.HEADER * 8].view(np.int64)
+        return state.header_of(self._block)
 
     @property
     def features(self) -> int:
@@ -470,7 +470,7 @@ class Forest:
     @property
     def time_decay(self) -> float:
         """Rate per point at which sampled points lose weight."""
-        return float(state.open_block(self._block).reals[state.DECAY])
+        return float(state.reals_of(self._block)[state.DECAY])
 
     @property
     def nbytes(self) -> int:

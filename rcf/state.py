@@ -257,6 +257,9 @@ def places(shape: Shape) -> tuple[list[int], int]:
     return offsets, at
 
 
+_REALS_AT = (HEADER * 8 + 63) // 64 * 64  # behind the header, see `places`
+
+
 def empty_block(size: int) -> U8:
     """Zeroed bytes on a cache-line boundary. uint8 (size,).
 
@@ -270,7 +273,7 @@ def empty_block(size: int) -> U8:
 
 def open_block(block: U8) -> Forest:
     """A block with its sections as arrays, for Python; kernels use `rcf.step.open_forest`."""
-    shape = shape_of(block[: HEADER * 8].view(np.int64))
+    shape = shape_of(header_of(block))
     offsets, _ = places(shape)
     arrays = [
         block[at : at + items * dtype.itemsize].view(dtype)
@@ -284,6 +287,16 @@ def open_block(block: U8) -> Forest:
     )
     views = [nodes.view(kind) for kind in (layout.number, layout.box_row, np.float32)]
     return Forest._make([*sizes, *arrays, *views])
+
+
+def header_of(block: U8) -> I64:
+    """The header of a block, without opening the rest: for what is asked with every record."""
+    return block[: HEADER * 8].view(np.int64)
+
+
+def reals_of(block: U8) -> F64:
+    """The second section of a block, likewise."""
+    return block[_REALS_AT : _REALS_AT + REALS * 8].view(np.float64)
 
 
 def shape_of(header: I64) -> Shape:

@@ -520,6 +520,32 @@ def doctor(
     raise typer.Exit(code)
 
 
+@app.command(short_help="Workers, partitions and memory for some traffic.")
+def size(
+    records_per_second: Annotated[float, typer.Option(help="Records a second, at the most.")],
+    series: Annotated[int, typer.Option(help="Keys, each with a detector of its own.")],
+    features: Annotated[int, typer.Option(help="Values of a record.")] = 1,
+    shingle_size: Annotated[int, typer.Option(help="Records in one point.")] = 8,
+    trees: Annotated[int, typer.Option(help="Trees of each forest.")] = 50,
+    sample_size: Annotated[int, typer.Option(help="Points behind each tree.")] = 256,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure the forest on this machine, in some seconds.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Tell how many workers, partitions and how much memory some traffic needs.
+
+    Works it out from figures that were measured, and says from which.
+    """
+    from service.cli.size import Question, Shape
+    from service.cli.size import size as run
+
+    question = Question(
+        records_per_second, series, Shape(features, shingle_size, trees, sample_size)
+    )
+    run(question, measured_here=measure, as_json=json, say=_print)
+
+
 @app.command(short_help="Let a halted stream go on.")
 def resume(stream: Stream, url: Url = None) -> None:
     """Let partitions go on that halted because of their dead letters.

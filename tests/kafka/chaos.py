@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import math
 import os
 import random
@@ -16,11 +17,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import psutil
 from confluent_kafka import Producer
+from rich.console import Console
+from rich.progress import Progress
 
 from service.adapters.forest import ForestFactory
 from service.engine.config import StreamConfig
@@ -29,9 +33,11 @@ from tests.kafka.broker import Broker
 from tests.kafka.fixtures import connection
 from tests.kafka.proxy import Api, Kind, Proxy
 from tests.kafka.test_kills import as_written, check_outputs, ends_of, make_records, make_stream
-from tests.kafka.workers import OPTIONS, Cluster, Worker, undisturbed
+from tests.kafka.workers import OPTIONS, PARTS, Cluster, Parts, Worker, undisturbed
+from tests.simulation.damage import SkewedClock, SlowFactory, Told, damage, newest_files
+from tests.simulation.harms import MOST_GROWTH_MB, await_snapshots
 from tests.simulation.lives import warm
-from tests.simulation.workload import Workload
+from tests.simulation.workload import HARSH, LARGE, POISON, Workload
 
 CHUNK = 200
 LOOK_S = 0.25
@@ -39,6 +45,9 @@ SETTLE_S = 300.0
 SESSION_S = 3.0  # of `fixtures.connection`
 SPARED_S = SESSION_S + 5.0
 """No death of one worker keeps the partitions of another from moving for longer."""
+
+STORM_SHARE = 0.2
+"""Of the progress of quiet times, that there must be while workers come and go."""
 
 STUCK_S = 20.0
 """No transaction keeps a partition for longer, the time that a broker takes to start included."""
@@ -62,6 +71,7 @@ class Feed(threading.Thread):
     records: Records
     per_s: float
     workers: list[Worker]
+    told: Told
     written: list[int] = field(default_factory=list)
     longest_s: list[float] = field(default_factory=list)
     spared_s: list[float] = field(default_factory=list)
@@ -105,6 +115,7 @@ class Feed(threading.Thread):
             assert producer.flush(180) == 0, "the broker takes no records"
             for part, *_ in chunk:
                 self.written[part] += 1
+            self.told((first + CHUNK) / len(self.records))
 
     def _watch(self) -> None:
         count = self.config.partitions
@@ -147,6 +158,8 @@ class Harm:
     rng: random.Random
     proxy: Proxy | None
     notes: list[str] = field(default_factory=list)
+    left: list[dict] = field(default_factory=list)
+    """What workers said that left in good order."""
 
     def while_fed(self) -> bool:
         return self.feed.is_alive()
@@ -157,6 +170,8 @@ class Run:
     """One kind of harm, and its sizes.
 
     Attributes:
+        parts: what workers are made of.
+        poison: what a share of the records is, that cannot be read.
         limit_s: longest pause of a partition that is allowed.
         spared_limit_s: the same, of a partition whose worker was not killed.
     """
@@ -169,6 +184,8 @@ class Run:
     proxied: bool = False
     limit_s: float = math.inf
     spared_limit_s: float = math.inf
+    parts: Parts = PARTS
+    poison: Sequence[bytes] = POISON
 
 
 def kills(harm: Harm, count: int = 30) -> None:
@@ -243,6 +260,73 @@ def endings(harm: Harm) -> None:
             time.sleep(harm.rng.uniform(1.0, 14.0) if kind is Kind.HOLD else 1.0)
 
 
+def storm(harm: Harm) -> None:
+    """Every two seconds for a minute a worker joins, or one leaves in good order."""
+    calm, stormy = 10.0, 60.0
+    before = _progress(harm)
+    time.sleep(calm)
+    normal = (_progress(harm) - before) / calm
+    before, began_s = _progress(harm), time.monotonic()
+    while time.monotonic() - began_s < stormy:
+        if len(harm.workers) < 3:
+            harm.workers.append(harm.cluster.start())
+        else:
+            harm.left.append(harm.workers.pop(harm.rng.randrange(2)).stop())
+        time.sleep(2.0)
+    share = (_progress(harm) - before) / (time.monotonic() - began_s) / normal
+    harm.notes.append(f"{share:.0%} of the progress of quiet times")
+    assert harm.while_fed(), "the feed ended before the storm"
+    assert share >= STORM_SHARE, f"{share:.0%} of the progress of quiet times"
+
+
+def _progress(harm: Harm) -> int:
+    """Records that are settled."""
+    found = harm.feed.cluster.offsets(harm.feed.config, stable=False)
+    return sum(max(offset, 0) for offset in found)
+
+
+def slow(harm: Harm) -> None:
+    """Scoring takes twenty times as long; what waits must not fill the memory."""
+    processes = [psutil.Process(worker.pid) for worker in harm.workers]
+    before = [each.memory_info().rss for each in processes]
+    most = 0.0
+    while harm.while_fed():
+        now = [each.memory_info().rss for each in processes]
+        most = max(most, *((b - a) / 1e6 for a, b in zip(before, now, strict=True)))
+        time.sleep(0.2)
+    waited = sum(harm.feed.written) - _progress(harm)
+    harm.notes.append(f"{waited} records waited at the end, memory grew by {most:.0f} MB")
+    assert waited > 0, "nothing waited"
+    assert most < MOST_GROWTH_MB, f"memory grew by {most:.0f} MB"
+
+
+def corrupt(harm: Harm) -> None:
+    """A worker is killed, and bits of the newest snapshots' files are flipped, eight times."""
+    folder, damaged = harm.cluster.snapshots, 0
+    for _ in range(8):
+        await_snapshots(folder, 16)
+        harm.workers.pop(0).kill()
+        for path in newest_files(folder, 8):
+            with contextlib.suppress(FileNotFoundError):  # the other one tidies up
+                damage(harm.rng, path)
+                damaged += 1
+        harm.workers.append(harm.cluster.start())
+    harm.notes.append(f"{damaged} files damaged")
+
+
+def skew(harm: Harm) -> None:
+    """Workers whose clocks are wrong by up to an hour come in the place of others."""
+    for _ in range(6):
+        time.sleep(harm.rng.uniform(2.0, 4.0))
+        harm.workers.pop(0).kill()
+        harm.workers.append(harm.cluster.start(Parts(clock=SkewedClock(harm.rng.getrandbits(32)))))
+
+
+def some_kills(harm: Harm) -> None:
+    """Five kills."""
+    kills(harm, 5)
+
+
 RUNS = {
     run.name: run
     for run in (
@@ -254,18 +338,23 @@ RUNS = {
         Run("crashes", crashes, limit_s=STUCK_S),
         Run("stalls", stalls, workers=1, proxied=True),
         Run("endings", endings, workers=1, proxied=True),
+        Run("storm", storm, records=130_000),
+        Run("slow-consumer", slow, per_s=4000.0, parts=Parts(SlowFactory(ForestFactory()))),
+        Run("corrupt-snapshot", corrupt, records=60_000),
+        Run("clock-skew", skew, parts=Parts(clock=SkewedClock(1))),
+        Run("poison-1", some_kills, poison=(*HARSH, LARGE[:900_000])),
     )
 }
 
 
-def play(run: Run, folder: Path, seed: int) -> str:
-    """Do one run; return what came of it.
+def play(run: Run, folder: Path, seed: int, told: Told = lambda _share: None) -> str:
+    """Do one run; return what came of it. `told` is told the share of the records that is written.
 
     Raises:
         AssertionError: something differs from the undisturbed run.
     """
     began_s = time.monotonic()
-    config, records = make_stream(run.name), make_records(seed, run.records)
+    config, records = make_stream(run.name), make_records(seed, run.records, run.poison)
     warm(ForestFactory(), Workload((config,), {}))
     broker = Broker(folder / "broker")
     broker.format()
@@ -279,9 +368,9 @@ def play(run: Run, folder: Path, seed: int) -> str:
         there = direct if proxy is None else replace(direct, bootstrap=proxy.address)
         cluster = Cluster(there, folder, options=replace(OPTIONS, batch_records=400))
         asyncio.run(cluster.create(config))
-        workers += [cluster.start() for _ in range(run.workers)]
+        workers += [cluster.start(run.parts) for _ in range(run.workers)]
         watched = Cluster(direct, folder)
-        feed = Feed(watched, config, broker.address, records, run.per_s, workers)
+        feed = Feed(watched, config, broker.address, records, run.per_s, workers, told)
         harm = Harm(broker, cluster, workers, feed, random.Random(seed), proxy)
         feed.start()
         _until_all_move(feed)
@@ -295,7 +384,8 @@ def play(run: Run, folder: Path, seed: int) -> str:
         reports = [worker.stop() for worker in harm.workers]
         options = replace(OPTIONS, batch_records=2000)
         reference = asyncio.run(undisturbed(config, records, options))
-        assert [report["broken"] for report in reports] == [{}] * len(reports), reports
+        broken = [report["broken"] for report in (*harm.left, *reports)]
+        assert not any(broken), broken
         check_outputs(watched, config, reference)
         states = {part: found for report in reports for part, found in report["states"].items()}
         assert states == reference["states"], "states differ"
@@ -334,6 +424,16 @@ def faults() -> str:
     return "every error and every bug"
 
 
+def shown(run: Run, seed: int) -> str:
+    """Do one run behind a bar."""
+    with (
+        tempfile.TemporaryDirectory(prefix="rcf-chaos-") as folder,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task(f"{run.name}, seed {seed}", total=1.0)
+        return play(run, Path(folder), seed, lambda share: progress.update(task, completed=share))
+
+
 def main(arguments: list[str]) -> int:
     """Run and report; 1 when a run differs from its undisturbed twin."""
     parser = argparse.ArgumentParser(prog="make chaos ARGS=kafka", description=__doc__)
@@ -346,11 +446,7 @@ def main(arguments: list[str]) -> int:
     differing = 0
     for name in given.names or [*RUNS, "faults"]:
         try:
-            if name == "faults":
-                said = faults()
-            else:
-                with tempfile.TemporaryDirectory(prefix="rcf-chaos-") as folder:
-                    said = play(RUNS[name], Path(folder), given.seed)
+            said = faults() if name == "faults" else shown(RUNS[name], given.seed)
         except Exception as error:
             differing += 1
             said = f"FAILED: {type(error).__name__}: {str(error)[:2000]}"

@@ -10,7 +10,6 @@ import pytest
 
 from service.adapters.codec import JsonDecoder
 from service.adapters.forest import ForestFactory
-from service.adapters.kafka import KafkaLog
 from service.engine.config import StreamConfig
 from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
@@ -35,14 +34,6 @@ def written() -> list[tuple[int, bytes, bytes, int]]:
         for n in range(COUNT)
         for number in (0, 1)
     ]
-
-
-async def resume(cluster: Cluster, config: StreamConfig) -> None:
-    """Say the word as any worker could."""
-    log = KafkaLog(replace(cluster.connection, session_s=1.0))
-    await log._catalogue.open()  # without joining the group
-    await log.update_stream(config, encode_config(config))
-    await log.close()
 
 
 def oracle(config: StreamConfig, number: int) -> tuple[Pipeline, list[Output], list[Halt]]:
@@ -93,7 +84,7 @@ def test_workers_that_die_halt_at_one_record_and_go_on_when_told(kafka, tmp_path
         worker = cluster.start()
         time.sleep(2 * SESSION_S)  # it took over, and halted where the other one did
         assert cluster.offsets(config) == [halt.offset + 1, COUNT]
-        asyncio.run(resume(cluster, config))
+        asyncio.run(cluster.resume(config))
         cluster.until_settled(config, [COUNT + 1, COUNT + 1], 40)
         report = worker.stop()
     finally:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -34,15 +35,18 @@ def make_stream(name: str) -> StreamConfig:
     )
 
 
-def make_records(seed: int, count: int) -> list[tuple[int, NewRecord]]:
+def make_records(
+    seed: int, count: int, poison: Sequence[bytes] = POISON, share: float = 0.01
+) -> list[tuple[int, NewRecord]]:
+    """Records of forty series over all partitions; a share of them cannot be read."""
     rng, numbers = random.Random(seed), np.random.default_rng(seed)
     values = numbers.normal(size=(count, 2))
     values[numbers.random(count) < 0.02] *= 20
     found = []
     for index, (x, y) in enumerate(values.tolist()):
         key = f"series-{rng.randrange(40)}"
-        value = rng.choice(POISON) if rng.random() < 0.01 else json.dumps([x, y]).encode()
-        if index % 3 == 0:
+        value = rng.choice(poison) if rng.random() < share else json.dumps([x, y]).encode()
+        if index % 3 == 0 and share < 1:
             value = json.dumps({"host": f"h{index % 7}", "values": [x, y], "n": index}).encode()
         found.append((hash_of(key), NewRecord(value, key, 1_700_000_000_000 + index)))
     return found

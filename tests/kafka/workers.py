@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -20,9 +21,10 @@ from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import DirectorySnapshotStore, MemorySnapshotStore
 from service.engine.config import StreamConfig
+from service.engine.control import encode_config
 from service.engine.engine import Engine
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import ForeignResults, LogBackend, SnapshotStore
+from service.engine.ports import Clock, DetectorFactory, ForeignResults, LogBackend, SnapshotStore
 from service.engine.records import EVERYTHING, NewRecord, StreamPartition
 from service.engine.runner import EngineOptions, Ports
 from tests.engine.fakes import NoMetrics
@@ -39,19 +41,31 @@ SETTLE_S = 20.0
 TOPICS = ("scores", "anomalies", "dlq")
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a worker is made of besides log and snapshots."""
+
+    factory: DetectorFactory = field(default_factory=ForestFactory)
+    clock: Clock = field(default_factory=SystemClock)
+
+
+PARTS = Parts()
+
+
 def engine_over(
     log: LogBackend,
     store: SnapshotStore,
     foreign: ForeignResults | None = None,
     options: EngineOptions = OPTIONS,
+    parts: Parts = PARTS,
 ) -> Engine:
-    """Return an engine with the real forests."""
+    """Return an engine with the real forests, unless told otherwise."""
     ports = Ports(
         log,
         store,
         decoder_for,
-        ForestFactory(),
-        SystemClock(),
+        parts.factory,
+        parts.clock,
         NoMetrics(),
         foreign=foreign,
     )
@@ -106,13 +120,26 @@ class Cluster:
     count: int = 0
     options: EngineOptions = OPTIONS
 
-    def start(self) -> Worker:
+    def start(self, parts: Parts = PARTS) -> Worker:
         """Start another worker."""
         self.count += 1
         report = self.directory / f"worker-{self.count}.json"
-        snapshots = self.directory / "snaps"
-        pid = fork(lambda: asyncio.run(_work(self.connection, snapshots, report, self.options)))
+        connection, options = self.connection, self.options
+        work = partial(_work, connection, self.snapshots, report, options, parts)
+        pid = fork(lambda: asyncio.run(work()))
         return Worker(pid, report)
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the snapshots."""
+        return self.directory / "snaps"
+
+    async def resume(self, config: StreamConfig) -> None:
+        """Let a halted stream go on, as any worker could."""
+        log = KafkaLog(replace(self.connection, session_s=1.0))
+        await log._catalogue.open()  # without joining the group
+        await log.update_stream(config, encode_config(config))
+        await log.close()
 
     async def create(self, config: StreamConfig) -> None:
         """Make a stream, as any worker could."""
@@ -154,10 +181,10 @@ class Cluster:
 
 
 async def _work(
-    connection: Connection, snapshots: Path, report: Path, options: EngineOptions
+    connection: Connection, snapshots: Path, report: Path, options: EngineOptions, parts: Parts
 ) -> None:
     log = KafkaLog(connection)
-    engine = engine_over(log, DirectorySnapshotStore(snapshots), log, options)
+    engine = engine_over(log, DirectorySnapshotStore(snapshots), log, options, parts)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await engine.start()

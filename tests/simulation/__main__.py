@@ -1,6 +1,7 @@
-"""`make chaos`: random kills over more records, more kills and more seeds than the tests take.
+"""`make chaos ARGS="[NAME …]"`: what may happen to a service, for longer than the tests take.
 
-`make chaos ARGS="kafka [NAME …]"`: the same and more on a real broker, see `tests.kafka.chaos`.
+Each run must end as if nothing had happened, and says its figures. `make chaos ARGS="kafka [NAME
+…]"`: the same and more on a real broker, see `tests.kafka.chaos`.
 """
 
 from __future__ import annotations
@@ -8,42 +9,74 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
 
 from service.adapters.forest import ForestFactory
 from tests.engine.fakes import FakeFactory
-from tests.simulation.chaos import run_chaos
+from tests.simulation.harms import HARMS, Setting
+
+LONG = {"kills": (200_000, 500)}
+"""Records and turns of those that take others than the rest."""
 
 
 def main() -> int:
-    """Run and report; 1 when a run differs from its undisturbed twin."""
+    """Run and report; 1 when something did not hold."""
     if sys.argv[1:2] == ["kafka"]:
         from tests.kafka.chaos import main as on_kafka
 
         return on_kafka(sys.argv[2:])
+    given = parse(sys.argv[1:])
+    failed = 0
+    for name in given.names or HARMS:
+        for seed in given.seeds:
+            held, said = play(name, seed, given)
+            failed += not held
+            text = f"{name}, seed {seed}: {said}"
+            print(text, flush=True)  # noqa: T201  (its output)
+    return int(failed > 0)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(HARMS))
+    parser.add_argument("--records", type=int, help="[60000; kills: 200000]")
+    parser.add_argument("--turns", type=int, help="how often harm is done [20; kills: 500]")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--fake", action="store_true", help="a toy detector in the forest's place")
-    given = parser.parse_args()
-    differing = 0
-    for seed in given.seeds:
-        with tempfile.TemporaryDirectory() as directory:
-            outcome = run_chaos(
-                Path(directory),
-                seed,
-                records=given.records,
-                kills=given.kills,
-                factory=FakeFactory() if given.fake else ForestFactory(),
-            )
-        same = outcome.found == outcome.reference and "results" in outcome.found
-        differing += not same
-        statuses = outcome.found.get("statuses", outcome.found)
-        verdict = "identical" if same else "DIFFERENT"
-        text = f"seed {seed}: {outcome.kills} kills, {statuses}, {outcome.seconds:.1f} s: {verdict}"
-        print(text, flush=True)  # noqa: T201  (its output)
-    return int(differing > 0)
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.names if name not in HARMS]
+    if unknown:
+        parser.error(f"no run named {', '.join(unknown)}; there are: kafka, {', '.join(HARMS)}")
+    return given
+
+
+def play(name: str, seed: int, given: argparse.Namespace) -> tuple[bool, str]:
+    """Do one harm behind a bar; whether it held, and what is to be said."""
+    began_s = time.monotonic()
+    records, turns = LONG.get(name, (60_000, 20))
+    with (
+        tempfile.TemporaryDirectory(prefix="rcf-chaos-") as folder,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        task = progress.add_task(f"{name}, seed {seed}", total=1.0)
+        setting = Setting(
+            Path(folder),
+            seed,
+            given.records or records,
+            given.turns or turns,
+            FakeFactory() if given.fake else ForestFactory(),
+            lambda share: progress.update(task, completed=share),
+        )
+        try:
+            said = HARMS[name](setting)
+        except Exception as error:
+            return False, f"FAILED: {type(error).__name__}: {str(error)[:2000]}"
+    return True, f"identical; {said}; {time.monotonic() - began_s:.1f} s"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,9 +26,18 @@ class Outcome:
 
 
 def run_chaos(
-    directory: Path, seed: int, *, records: int, kills: int, factory: DetectorFactory | None = None
+    directory: Path,
+    seed: int,
+    *,
+    records: int,
+    kills: int,
+    factory: DetectorFactory | None = None,
+    told: Callable[[float], None] = lambda _share: None,
 ) -> Outcome:
-    """Kill a service at `kills` random moments while it takes in `records`."""
+    """Kill a service at `kills` random moments while it takes in `records`.
+
+    `told` is told the share that is done.
+    """
     began = time.monotonic()
     world = World(directory / "undisturbed", make_workload(seed, records))
     if factory is not None:
@@ -36,10 +46,11 @@ def run_chaos(
     reference = begin(world, timeout_s=120)  # beside the kills: two cores, half the time
     world = replace(world, directory=directory / "killed")
     rng = random.Random(seed)
-    for _ in range(kills):
+    for kill in range(kills):
         budget = int(rng.uniform(0.2, 1.8) * records / kills)
         life_s = rng.choice((rng.uniform(0.0, 0.03), rng.uniform(0.02, 0.12)))
         kill_after(world, budget, life_s)
+        told((kill + 1) / (kills + 1))
     found = finish(world, timeout_s=120)
     return Outcome(reference(), found, kills, time.monotonic() - began)
 

@@ -24,7 +24,7 @@ from service.adapters.sqlite import SqliteLog
 from service.engine.engine import Engine
 from service.engine.errors import Backpressure, TransientError
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import DetectorFactory, Failpoints, LogBackend, SnapshotStore
+from service.engine.ports import Clock, DetectorFactory, Failpoints, LogBackend, SnapshotStore
 from service.engine.records import EVERYTHING, StreamPartition
 from service.engine.runner import EngineOptions, Ports
 from tests.engine.fakes import NoMetrics
@@ -77,6 +77,7 @@ class World:
     factory: DetectorFactory = field(default_factory=ForestFactory)
     options: EngineOptions = OPTIONS
     synchronous: str = "FULL"
+    clock: Clock = field(default_factory=SystemClock)
     make_log: Callable[[World, Failpoints], LogBackend] | None = None
 
     def log(self, failpoint: Failpoints) -> LogBackend:
@@ -94,7 +95,7 @@ class World:
             self.store(failpoint),
             decoder_for,
             self.factory,
-            SystemClock(),
+            self.clock,
             NoMetrics(),
             failpoint,
         )

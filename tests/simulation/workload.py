@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,20 @@ POISON = (
     b'{"values":[1e39,0]}',
     b'"text"',
 )
+HARSH = (
+    *POISON,
+    b'{"values":[NaN,1]}',
+    b'{"values":[1,-Infinity]}',
+    b'{"values":[1,2,3]}',
+    b'{"values":[[1,2]]}',
+    b"[" * 100_000,
+    b'{"values":[' + b"9" * 5000 + b",1]}",
+    bytes(range(256)),
+)
+"""What crashes a decoder that is not careful."""
+
+LARGE = b'{"values":[1,2' + b" " * 5_000_000
+"""A record of five megabytes, broken at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +74,15 @@ class Workload:
         return len(self.steps[stream])
 
 
-def make_workload(seed: int, records: int, *, trees: int = 10, sample_size: int = 32) -> Workload:
-    """Make about so many records over three streams of 1 to 3 partitions."""
+def make_workload(
+    seed: int,
+    records: int,
+    *,
+    trees: int = 10,
+    sample_size: int = 32,
+    poison: Sequence[bytes] = POISON,
+) -> Workload:
+    """Make about so many records over three streams of 1 to 3 partitions; 1 % is poison."""
     rng = random.Random(seed)
     base = {"trees": trees, "sample_size": sample_size, "features": ("x", "y")}
     streams = (
@@ -71,10 +93,14 @@ def make_workload(seed: int, records: int, *, trees: int = 10, sample_size: int 
         ),
     )
     share = records // len(streams)
-    return Workload(streams, {config.name: _steps(rng, config, share) for config in streams})
+    return Workload(
+        streams, {config.name: _steps(rng, config, share, poison) for config in streams}
+    )
 
 
-def _steps(rng: random.Random, config: StreamConfig, records: int) -> tuple[Step, ...]:
+def _steps(
+    rng: random.Random, config: StreamConfig, records: int, poison: Sequence[bytes]
+) -> tuple[Step, ...]:
     numbers = np.random.default_rng(rng.getrandbits(63))
     steps: list[Step] = []
     done, generation = 0, 1
@@ -82,7 +108,8 @@ def _steps(rng: random.Random, config: StreamConfig, records: int) -> tuple[Step
         size = min(rng.choice((1, 7, 60, 150, 400)), records - done)
         values = numbers.normal(size=(size, 2))
         values[numbers.random(size) < 0.01] *= 20
-        steps.append(Append(tuple(_record(rng, row, done + i) for i, row in enumerate(values))))
+        rows = (_record(rng, row, done + i, poison) for i, row in enumerate(values))
+        steps.append(Append(tuple(rows)))
         before, done = done, done + size
         for share in (0.3, 0.6):
             if before < share * records <= done:
@@ -100,11 +127,11 @@ def _changed(config: StreamConfig, reset: bool) -> StreamConfig:
     return StreamConfig(**values)
 
 
-def _record(rng: random.Random, row: np.ndarray, number: int) -> NewRecord:
+def _record(rng: random.Random, row: np.ndarray, number: int, poison: Sequence[bytes]) -> NewRecord:
     key = f"series-{min(int(rng.expovariate(0.4)), 19)}"
     time_ms = 1_700_000_000_000 + number * 10 + rng.choice((0, 0, 0, -500))  # some run backward
     if rng.random() < 0.01:
-        return NewRecord(rng.choice(POISON), key, time_ms)
+        return NewRecord(rng.choice(poison), key, time_ms)
     x, y = (repr(value).encode() for value in row.tolist())
     if number % 3 == 0:  # other fields, now and then more of them than are carried
         note = b"n" * (5000 if number % 99 == 0 else 5)

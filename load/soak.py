@@ -1,0 +1,139 @@
+"""`python -m load soak [embedded|kafka …]`: does it stay as it is when it works for long?
+
+For each log: a service of its own with all its series, its knee, and then half an hour at 70 % of
+it. Exit code 1 when a limit is exceeded: memory that grows by more than `--slope-limit` MB a
+minute after the first tenth, descriptors, threads or tasks that become more, a record that is
+refused, fails or gets no result, latency above `--p99-limit-ms`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from load import report
+from load.chart import Line, Panel, write_html
+from load.doors import opened
+from load.drive import panels
+from load.driving import (
+    LOAD,
+    add_options,
+    each_alone,
+    knee_of,
+    model_of,
+    ramp_of,
+    run,
+    settings_of,
+    tell,
+    traffic_of,
+    warm,
+)
+from load.ramp import Step
+from load.report import Row
+from load.service import progress_bars
+from load.watch import Sample, Watch, growth, slope_per_minute
+
+TITLE = "soak: at 70 % of the knee (`make soak`)"
+WAY_OF = {"embedded": "batch", "kafka": "kafka"}
+SETTLING = 0.1  #: of the time, at its begin, that says nothing about growth
+SAMPLES = 900
+SPARE = {"descriptors": 8, "threads": 2, "tasks": 16}  #: by which a median may rise
+
+
+def soak(log: str, given: argparse.Namespace) -> tuple[Row, list[str], list[Panel]]:
+    """One line of the table, the limits that were exceeded, and what a plot shows."""
+    traffic = traffic_of(given)
+    with opened(WAY_OF[log], model_of(given), traffic) as (service, door), progress_bars() as bars:
+        warm(door, traffic, given.warm, bars, log)
+        knee: float | None = None
+        rate = given.rate
+        if rate is None:
+            knee, _ = knee_of(door, ramp_of(given), bars, log)
+            rate = LOAD * knee
+        watch = Watch(service, given.seconds / SAMPLES)
+        watch.start()
+        step = run(door, rate, given.seconds, bars, f"{log}, soaking")
+        watch.leave()
+    settled = [each for each in watch.samples if each.at_s >= SETTLING * given.seconds]
+    row: dict[str, str | float | int] = {"log": log, "series": traffic.series}
+    row |= {"minutes": given.seconds / 60} | ({} if knee is None else {"knee/s": knee})
+    row |= step.row()
+    row |= {
+        "memory MB": settled[-1].memory_mb,
+        "MB/min": slope_per_minute(settled),
+        **{f"{name} +": growth([getattr(each, name) for each in settled]) for name in SPARE},
+    }
+    return row, objections(row, step, given), [*panels(log, [step]), *held(log, watch.samples)]
+
+
+def objections(row: Row, step: Step, given: argparse.Namespace) -> list[str]:
+    """The limits that were exceeded, a sentence each."""
+    log = row["log"]
+    found = [
+        f"{log}: {count} records {what}"
+        for what in ("refused", "failed", "unsent")
+        if (count := getattr(step, what))
+    ]
+    bounds = {
+        "MB/min": given.slope_limit,
+        "p99 ms": given.p99_limit_ms,
+        **{f"{name} +": spare for name, spare in SPARE.items()},
+    }
+    for name, most in bounds.items():
+        value = float(row[name])
+        if value > most:
+            found.append(f"{log}: {name} is {value:.2f}, allowed is {most:g}")
+    return found
+
+
+def held(log: str, samples: Sequence[Sample]) -> list[Panel]:
+    """Plots of what the process held."""
+    times = [each.at_s for each in samples]
+    counts = [Line(name, [getattr(each, name) for each in samples]) for name in SPARE]
+    memory = [Line("MB", [each.memory_mb for each in samples])]
+    return [
+        Panel(f"{log}: resident memory", "seconds", times, memory),
+        Panel(f"{log}: descriptors, threads, tasks", "seconds", times, counts),
+    ]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("logs", nargs="*", metavar="LOG", help=", ".join(WAY_OF))
+    parser.add_argument("--seconds", type=float, default=1800.0, help="at 70 %%: %(default)s")
+    parser.add_argument("--rate", type=float, help="records a second, instead of 70 %% of the knee")
+    parser.add_argument("--slope-limit", type=float, default=1.0, help="MB/min: %(default)s")
+    parser.add_argument("--p99-limit-ms", type=float, default=250.0, help="%(default)s")
+    parser.add_argument("--plot", type=Path, help="also draw everything into this HTML file")
+    add_options(parser)
+    given = parser.parse_args(arguments)
+    unknown = [log for log in given.logs if log not in WAY_OF]
+    if unknown:
+        parser.error(f"no log named {', '.join(unknown)}; there are: {', '.join(WAY_OF)}")
+    given.logs = given.logs or list(WAY_OF)
+    return given
+
+
+def main(arguments: list[str]) -> int:
+    """Soak and publish; 1 when a limit is exceeded, or a log could not be measured."""
+    given = parse(arguments)
+    rows: list[Row] = []
+    drawn: list[Panel] = []
+    wrong: list[str] = []
+
+    def work(log: str) -> None:
+        row, exceeded, drawing = soak(log, given)
+        rows.extend(report.told("soak", [row]))
+        wrong.extend(exceeded)
+        drawn.extend(drawing)
+
+    wrong += each_alone(given.logs, work)
+    if rows:
+        report.publish(TITLE, rows, limits_exceeded=wrong, **settings_of(given))
+    if given.plot is not None:
+        write_html("rcf under steady load", drawn, given.plot)
+    if given.readme:
+        report.write_readme()
+    return tell(wrong)
