@@ -204,3 +204,16 @@ def test_a_record_that_every_tree_took_is_explained_by_all() -> None:
     found = forest.attribution_of_newest(score)
     assert found.high[0, 0, 0] == pytest.approx(score, rel=0.05)
     assert sums(found.high) + sums(found.low) == pytest.approx(score)
+
+
+def test_a_group_is_parted_with_the_query_in_it() -> None:
+    """Queries between a small group and the rest narrow the gap, on one feature more."""
+    rows = np.column_stack([np.zeros(62), np.arange(62) % 7 / 7.0])
+    rows[[30, 50]] = [[100.0, 40.0], [101.0, 41.0]]
+    forest, naive = twins("codisp", rows, 1, 3, sample_size=62, initial_accept_fraction=1.0)
+    queries = np.array([[60.0, 39.0], [99.0, 10.0], [95.0, 41.0]])
+    found = forest.attribution(queries)
+    for i, point in enumerate(points_of(naive, queries)):
+        theirs = np.mean([tree.attribution(point, "codisp") for tree in naive.trees], axis=0)
+        ours = np.stack([found.high[i].ravel(), found.low[i].ravel()])
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6 * found.total[i]), f"query {i}"
