@@ -28,7 +28,7 @@ ONLINE = ("previous", "zero", "forest", "forecast")
 AFTERWARDS = ("next", "linear")
 SHARES = (0.05, 0.2, 0.5)
 BLOCK = 20  #: records of a whole gap
-FILES, RECORDS, FEATURES = 2, 1500, 6  #: files of a collection, and their last records
+FILES, RECORDS, FEATURES = 2, 1200, 6  #: files of a collection, and their last records
 
 
 class Outcome(NamedTuple):

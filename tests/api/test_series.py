@@ -114,17 +114,17 @@ def test_what_comes_next(client, asked):
         {"lead": 1, "expected": [1.0], "lower": [0.5], "upper": [1.5]},
         {"lead": 2, "expected": [2.0], "lower": [1.5], "upper": [2.5]},
     ]
-    problem(client.get(f"{asked}/forecast", params={"horizon": 0}), 400, "invalid-parameter")
+    problem(client.get(f"{asked}/forecast", params={"horizon": 0}), 422, "invalid-parameter")
     client.put(asked, json={"forecast": False})
     refused = client.get(f"{asked}/forecast", params={"key": "a"})
-    assert problem(refused, 400, "invalid-parameter")["field"] == "forecast"
+    assert problem(refused, 422, "invalid-parameter")["field"] == "forecast"
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_no_question_about_a_record_with_a_gap(client, asked, question):
     client.put(asked, json={"missing": "previous"})
     answer = client.post(f"{asked}/{question}", json={"key": "a", "values": [1.0, None]})
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == 422, answer.text
     assert "values.y" in answer.text
 
 
