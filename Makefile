@@ -46,8 +46,8 @@ $(VENV)/.dev: .lock/dev.txt $(VENV)/.runtime
 run: $(VENV)/.runtime ## start `rcf dev`: one process, port 8080, no Docker, no Kafka (ARGS="--port 9000")
 	@$(BIN)/rcf dev $(ARGS)
 
-test: $(VENV)/.dev ## run every test (ARGS="tests/rcf -k reservoir")
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## run every test, in two processes (ARGS="tests/rcf -k reservoir")
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 check: $(VENV)/.dev check-deploy ## format, lint, types, import arrows; image, compose file, manifests
 	@$(BIN)/ruff format --check --quiet .
