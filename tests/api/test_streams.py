@@ -62,7 +62,7 @@ def test_a_change_that_needs_a_fresh_model_says_so_and_does_it_when_told(client,
     body = problem(put(client, stream, {"trees": 10, "retention": 2000}), 409, "needs-new-model")
     assert body["fields"] == ["trees"]
     assert "reset" in body["detail"]
-    assert client.get(PATH.format(stream)).json()["trees"] == 50
+    assert client.get(PATH.format(stream)).json()["trees"] == 30
     answer = put(client, stream, {"trees": 10}, reset=True)
     assert answer.status_code == 200
     assert answer.json()["trees"] == 10 and answer.json()["generation"] == 2
