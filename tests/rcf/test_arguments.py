@@ -94,7 +94,7 @@ BAD_VALUES: list[tuple[int, Any, str]] = [
     (2, [[1.0, 1e39], [3.0, float("nan")]], "values[0][1]"),
     (2, [1.0, float("nan")], "values[0][1]"),
     *((1, values, "values") for values in (
-        "1.0", ["1.0"], [None], None, {}, {"a": 1}, [1 + 2j], [True, False], [object()],
+        "1.0", ["1.0"], [None], None, {}, {"a": 1}, [1 + 2j], [True, False], [object],
         [[1.0], [1.0, 2.0]], [[1.0, 2.0]], [[[1.0]]], np.zeros((2, 2)), b"123",
         np.array(["2020-01-01"], "datetime64[D]"))),
     *((2, values, "values") for values in (
