@@ -28,7 +28,7 @@
 
 
     quality    decisions and scores on labelled streams, with the default: `make quality`
-               (labelled: the data)
+               (labelled: the data; the measures are in `service.evaluation`)
     compact    what small forests cost in quality
     forecast, imputation, frozen
                errors of forecasts and of filled gaps, and scoring without learning, likewise

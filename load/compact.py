@@ -14,8 +14,8 @@ import numpy as np
 
 import rcf
 from load.labelled import Labelled, data_folder, streams_of
-from load.ranking import auc
 from load.report import Row, publish
+from service.evaluation.ranking import roc_auc
 
 FORESTS: dict[str, dict[str, Any]] = {
     "50 x 256": {"trees": 50, "sample_size": 256, "time_decay": 1 / 2560},
@@ -38,7 +38,7 @@ def quality(stream: Labelled, name: str) -> float:
             **FORESTS[name],
         )
         scores = np.nan_to_num(forest.process(stream.values))
-        found.append(auc(scores[stream.start :], stream.labels[stream.start :]))
+        found.append(roc_auc(stream.labels[stream.start :], scores[stream.start :]))
     return statistics.mean(found)
 
 

@@ -11,8 +11,8 @@ import statistics
 import rcf
 from load.compact import SEEDS
 from load.labelled import Labelled, collection, data_folder
-from load.ranking import auc
 from load.report import Row, publish
+from service.evaluation.ranking import roc_auc
 
 LEARNT = 400  #: records of a run that are its usual warm-up
 FORESTS = {"50 x 256": (50, 256), "50 x 400": (50, 400)}
@@ -27,7 +27,7 @@ def quality(stream: Labelled, size: tuple[int, int], score: str, learn: bool) ->
         forest = rcf.Forest(features, trees=trees, sample_size=sample, score=score, seed=seed)
         forest.update(stream.values[:LEARNT])
         scores = forest.process(stream.values[LEARNT:], learn=learn)
-        found.append(auc(scores, stream.labels[LEARNT:]))
+        found.append(roc_auc(stream.labels[LEARNT:], scores))
     return statistics.mean(found)
 
 

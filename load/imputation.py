@@ -19,10 +19,10 @@ import numpy as np
 
 import rcf
 from load.labelled import Labelled, data_folder, streams_of
-from load.ranking import auc
 from load.report import Row, publish
 from rcf.gaps import filled
 from rcf.state import F64
+from service.evaluation.ranking import roc_auc
 
 ONLINE = ("previous", "zero", "forest", "forecast")
 AFTERWARDS = ("next", "linear")
@@ -69,7 +69,7 @@ def outcome(stream: Labelled, taken: np.ndarray, method: str) -> Outcome:
     spread = stream.values.std(axis=0)
     moving = np.broadcast_to(spread > 0, taken.shape) & taken
     errors = np.abs(found - stream.values) / np.where(spread > 0, spread, 1.0)
-    return Outcome(float(errors[moving].mean()), auc(scores[200:], stream.labels[200:]))
+    return Outcome(float(errors[moving].mean()), roc_auc(stream.labels[200:], scores[200:]))
 
 
 def cut(streams: Iterable[Labelled]) -> list[Labelled]:
@@ -87,7 +87,7 @@ def cut(streams: Iterable[Labelled]) -> list[Labelled]:
 def compare(streams: list[Labelled]) -> Iterable[Row]:
     """One row for each way of taking values out."""
     whole = statistics.mean(
-        auc(judged(one.values, "refuse")[1][200:], one.labels[200:]) for one in streams
+        roc_auc(one.labels[200:], judged(one.values, "refuse")[1][200:]) for one in streams
     )
     for kind in ("values", "blocks"):
         for share in SHARES:

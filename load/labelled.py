@@ -18,11 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcf.state import F64
-
-NAB_START = 0.15, 750  #: share of a NAB file, or records, that nobody is asked about
-
-Span = tuple[int, int]
-"""First and last record of a window."""
+from service.evaluation.nab import Window, Windows
 
 
 class Labelled(NamedTuple):
@@ -32,7 +28,7 @@ class Labelled(NamedTuple):
         collection: The folder's name.
         name: The file's, without its ends.
         values: float64 (n, features).
-        labels: float64 (n,), 1 for anomalies, else 0.
+        labels: bool (n,), true for anomalies.
         start: The first record that counts; all before it only teach.
         spans: NAB's windows.
         times: datetime64[s] (n,), or None where the collection has no times.
@@ -41,9 +37,9 @@ class Labelled(NamedTuple):
     collection: str
     name: str
     values: F64
-    labels: F64
+    labels: NDArray[np.bool_]
     start: int
-    spans: tuple[Span, ...] = ()
+    spans: tuple[Window, ...] = ()
     times: NDArray[np.datetime64] | None = None
 
 
@@ -75,16 +71,16 @@ def nab(folder: Path) -> Iterator[Labelled]:
         _, rows = read(path)
         times = np.array([row[0].replace(" ", "T") for row in rows], "datetime64[s]")
         values = np.array([[float(row[1])] for row in rows])
-        spans: list[Span] = []
-        labels = np.zeros(len(rows))
+        spans: list[Window] = []
+        labels = np.zeros(len(rows), np.bool_)
         at = 0
         for first, last in ends:
             begin, end = (np.datetime64(time[:19].replace(" ", "T"), "s") for time in (first, last))
             start = at + int(np.flatnonzero(times[at:] == begin)[0])
             spans.append((start, int(np.flatnonzero(times == end)[0])))
             at = spans[-1][1] + 1
-            labels[start:at] = 1
-        start = min(int(NAB_START[0] * len(rows)), NAB_START[1])
+            labels[start:at] = True
+        start = Windows(len(rows), spans).probation
         yield Labelled(folder.name, name, values, labels, start, tuple(spans), times)
 
 
@@ -97,7 +93,7 @@ def with_labels(folder: Path) -> Iterator[Labelled]:
         labels = np.array([float(row[at]) for row in rows])
         values = np.array([[float(value) for value in row[first:at]] for row in rows])
         start = int((labels < 0).sum())
-        yield Labelled(folder.name, path.name[:-7], values, np.maximum(labels, 0), start)
+        yield Labelled(folder.name, path.name[:-7], values, labels > 0, start)
 
 
 def collection(folder: Path) -> list[Labelled]:
