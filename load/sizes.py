@@ -83,7 +83,7 @@ def memory(few: int, many: int, records: int) -> tuple[float, float]:
     """MB of a worker without series, and bytes of a series beside its detector."""
     low, high = resident(few, records), resident(many, records)
     a_series = (high - low) / (many - few)
-    detector = DRIVEN.detector().nbytes
+    detector = DRIVEN.series().nbytes
     return (low - few * a_series) / MB, max(a_series - detector, 0.0)
 
 
@@ -117,7 +117,7 @@ def main(arguments: list[str]) -> int:
             "features x shingle": f"{each.shape.features} x {each.shape.shingle_size}",
             "trees x sample": f"{each.shape.trees} x {each.shape.sample_size}",
             "µs a record": each.micros,
-            "bytes": each.shape.detector().nbytes,
+            "bytes": each.shape.series().nbytes,
         }
         for each in figures.forests
     ]

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from service.adapters.forest import ForestFactory
 from service.api.context import Context
 from service.cli.app import Reference, app
 from service.cli.reference import table
-from tests.api.conftest import running
+from tests.api.conftest import memory_engine, running
+from tests.engine.fakes import NoMetrics
 from tests.left_out import need_curl
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +93,8 @@ def test_the_curl_examples_are_answered():
     need_curl()
     curls = [(line, shown) for line, shown in commands() if line.startswith("curl")]
     assert len(curls) >= 4
-    with running(Context(auto_create=True)) as server:
+    engine = memory_engine(NoMetrics(), ForestFactory())
+    with running(Context(auto_create=True), engine) as server:
         for line, shown in curls:
             if " -N " in line:
                 continue  # an event stream has no end

@@ -526,8 +526,8 @@ def size(
     series: Annotated[int, typer.Option(help="Keys, each with a detector of its own.")],
     features: Annotated[int, typer.Option(help="Values of a record.")] = 1,
     shingle_size: Annotated[int, typer.Option(help="Records in one point.")] = 8,
-    trees: Annotated[int, typer.Option(help="Trees of each forest.")] = 50,
-    sample_size: Annotated[int, typer.Option(help="Points behind each tree.")] = 256,
+    trees: Annotated[int, typer.Option(help="Trees of the first forest.")] = 30,
+    sample_size: Annotated[int, typer.Option(help="Points behind each of them.")] = 1024,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure the forest on this machine, in some seconds.")
     ] = False,

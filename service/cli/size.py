@@ -45,17 +45,17 @@ class Shape:
     """A detector's sizes; see `rcf.Detector`."""
 
     features: int = 1
-    shingle_size: int = 8
-    trees: int = 50
-    sample_size: int = 256
+    shingle_size: int = 1
+    trees: int = 30
+    sample_size: int = 1024
 
-    def detector(self, seed: int = 0) -> rcf.Detector:
-        """One that has seen nothing.
+    def series(self, seed: int = 0) -> rcf.Series:
+        """One that has seen nothing, and forecasts as a stream does by default.
 
         Raises:
             InvalidParameter: A size is outside what is allowed.
         """
-        return rcf.Detector(**asdict(self), seed=seed)
+        return rcf.Series(rcf.Detector(**asdict(self), seed=seed), coverage=0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +155,18 @@ def _terms(shape: Shape) -> tuple[float, float, float]:
 
 def measure(shape: Shape) -> ForestFigure:
     """Measure a forest here, in some seconds."""
-    one = shape.detector()
+    one = shape.series()
     count = max(min(_BYTES // one.nbytes, 200), 4)
-    detectors = [shape.detector(seed) for seed in range(count)]
+    series = [shape.series(seed) for seed in range(count)]
     values = np.random.default_rng(0).normal(size=(_WARM, shape.features))
-    for detector in detectors:
-        detector.process(values)
+    for each in series:
+        each.process(values)
     rows = [values[n : n + 1] for n in range(_WARM)]
     took = []
     for _ in range(_ROUNDS):
         began_s = time.thread_time()
         for number in range(_CALLS):
-            detectors[number % count].process(rows[number % _WARM])
+            series[number % count].process(rows[number % _WARM])
         took.append((time.thread_time() - began_s) / _CALLS)
     return ForestFigure(shape, 1e6 * median(took))
 
@@ -213,7 +213,7 @@ def answer(question: Question, figures: Figures, forest_micros: float) -> Answer
             f"partitions, enough for about {most} a second: spread the series over several",
             USAGE,
         )
-    series_bytes = shape.detector().nbytes + figures.series_bytes
+    series_bytes = shape.series().nbytes + figures.series_bytes
 
     def memory(among: int) -> float:
         held = math.ceil(question.series / among * (UNEVEN if among > 1 else 1.0))
@@ -269,7 +269,7 @@ def _check(question: Question) -> None:
     if not (0 < question.series <= 10**9):
         raise CommandError(f"--series = {question.series}: must be 1 to 1000000000", USAGE)
     try:
-        question.shape.detector()
+        question.shape.series()
     except rcf.InvalidParameter as error:
         raise CommandError(str(error), USAGE) from error
 

@@ -26,7 +26,7 @@ def test_service_and_library_mean_the_same() -> None:
             threshold_level=4.0 if threshold == "fixed" else None,
             alert_budget=2,
         )
-        detector = ForestFactory().create(wanted, 1)
+        detector = ForestFactory().create(wanted, 1).detector
         assert detector.settings.mode == threshold and detector.settings.budget == 2
 
 
@@ -34,17 +34,18 @@ def test_two_alerts_a_day_are_kept_and_may_change_while_a_series_runs() -> None:
     """Ten days of minutes with twenty spikes each; from the sixth on, five alerts a day."""
     factory = ForestFactory()
     wanted = replace(SMALL, alert_budget=2)
-    detector = factory.create(wanted, 1)
+    series = factory.create(wanted, 1)
     random = np.random.default_rng(1)
     days = []
     for day in range(10):
         if day == 5:
-            detector = factory.restore(detector.to_bytes())
-            factory.adjust(detector, replace(wanted, alert_budget=5))
+            series = factory.restore(series.to_bytes())
+            factory.adjust(series, replace(wanted, alert_budget=5))
         rows = random.normal(size=(1440, 1))
         rows[random.choice(1440, 20, replace=False)] += 30.0 * (1 + random.random((20, 1)))
         times = 86_400.0 * day + 60.0 * np.arange(1440)
-        days.append(int(np.sum(detector.process(rows, times).grade > 0)))
+        told = series.process(rows, times, explain="none")
+        days.append(int(np.sum(told.judgements.grade > 0)))
     assert max(days[:5]) <= 3 and sum(days[:5]) <= 11, "two in any 24 hours"
     assert sum(days[1:5]) >= 6
     assert sum(days[5:]) > sum(days[:5])
@@ -52,8 +53,8 @@ def test_two_alerts_a_day_are_kept_and_may_change_while_a_series_runs() -> None:
 
 def test_adjusting_to_what_is_so_already_changes_no_bit() -> None:
     factory = ForestFactory()
-    detector = factory.create(SMALL, 1)
-    detector.process(np.random.default_rng(1).normal(size=(200, 1)), np.arange(200.0))
-    before = detector.to_bytes()
-    factory.adjust(detector, SMALL)
-    assert detector.to_bytes() == before
+    series = factory.create(SMALL, 1)
+    series.process(np.random.default_rng(1).normal(size=(200, 1)), np.arange(200.0), explain="all")
+    before = series.to_bytes()
+    factory.adjust(series, SMALL)
+    assert series.to_bytes() == before

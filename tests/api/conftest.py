@@ -21,6 +21,7 @@ from service.adapters.snapshots import MemorySnapshotStore
 from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.engine.engine import Engine
+from service.engine.ports import DetectorFactory
 from service.engine.runner import EngineOptions, Ports
 from service.wiring import Server
 from tests.engine.fakes import FakeFactory
@@ -79,12 +80,12 @@ class Running:
         return time.monotonic() - began
 
 
-def memory_engine(metrics: object) -> Engine:
+def memory_engine(metrics: object, detectors: DetectorFactory | None = None) -> Engine:
     ports = Ports(
         log=MemoryLog(),
         snapshots=MemorySnapshotStore(),
         decoder_for=decoder_for,
-        detectors=FakeFactory(),
+        detectors=detectors or FakeFactory(),
         clock=SystemClock(),
         metrics=metrics,  # type: ignore[arg-type]  # a stand-in that counts
     )

@@ -23,11 +23,12 @@ config = StreamConfig(
     name="s", features=names, shingle_size=shingle, trees=trees, sample_size=sample
 )
 factory, values = ForestFactory(), np.random.default_rng(0).normal(size=(records, features))
-factory.create(config, 0).process(values)
+times = np.arange(float(records))
+factory.create(config, 0).process(values, times, explain="none")
 before = psutil.Process().memory_info().rss
 held = {f"series-{n}": factory.create(config, n) for n in range(count)}
 for detector in held.values():
-    detector.process(values)
+    detector.process(values, times, explain="none")
 print((psutil.Process().memory_info().rss - before) / count)
 """
 

@@ -20,13 +20,23 @@ P0 = StreamPartition("s", 0)
 class GradedDetector:
     """Grades a record by its first value, expects 10 of each; nothing is learnt."""
 
-    def process(self, values: np.ndarray) -> SimpleNamespace:
+    def process(self, values: np.ndarray, times: np.ndarray, *, explain: str) -> SimpleNamespace:
         grade = np.clip(values[:, 0], 0.0, 1.0)
-        return SimpleNamespace(
+        judgements = SimpleNamespace(
             score=grade * 100,
             threshold=np.full(len(values), 1.0),
             grade=grade,
-            expected=np.full(values.shape, 10.0),
+            confidence=grade,
+            held_back=np.zeros(len(values), np.int64),
+            started=np.where(grade > 0, times, np.nan),
+        )
+        ten = np.full(values.shape, 10.0)
+        return SimpleNamespace(
+            judgements=judgements,
+            forecast=SimpleNamespace(expected=ten, lower=ten, upper=ten),
+            values=values,
+            imputed=np.zeros(len(values), np.bool_),
+            reasons={},
         )
 
     def to_bytes(self) -> bytes:

@@ -230,7 +230,7 @@ def test_importing_the_package_does_not_load_numba() -> None:
     names = (
         "import json, rcf; print(json.dumps([getattr(rcf, n).__name__ for n in rcf.__all__[:5]]))"
     )
-    assert run(names) == ["Detector", "Forest", "Forests", "InvalidParameter", "Judgements"]
+    assert run(names) == ["Detector", "Forecast", "Forecaster", "Forest", "Forests"]
 
 
 def test_what_only_kernels_call_has_no_code_that_python_could_run() -> None:

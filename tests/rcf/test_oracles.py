@@ -1,4 +1,4 @@
-"""Scores beside two other implementations: rrcf by true insertion, AWS's forest in krcf."""
+"""Answers beside other implementations: rrcf by insertion, AWS's forest in krcf and in Java."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from rcf import Forest
 from rcf.ask import HOW_CROWDED
 from rcf.density import PARTS
+from tests.rcf.java import HORIZON, java_answers
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -140,42 +141,20 @@ def test_depth_scores_agree_with_aws(features: int, shingle_size: int) -> None:
 # --- jrcf: imputation and extrapolation -----------------------------------------------------------
 
 
-class JavaForest:
-    """AWS's Java forest, of the sizes of ours."""
-
-    def __init__(self, features: int, shingle_size: int, seed: int) -> None:
-        import jpype
-        import jrcf  # noqa: F401  (starts the virtual machine)
-
-        self._java = jpype
-        self._forest = (
-            jpype.JClass("com.amazon.randomcutforest.RandomCutForest")
-            .builder()
-            .numberOfTrees(50)
-            .sampleSize(256)
-            .dimensions(features * shingle_size)
-            .shingleSize(shingle_size)
-            .timeDecay(1 / 2560)
-            .internalShinglingEnabled(True)
-            .initialAcceptFraction(0.125)
-            .randomSeed(seed)
-            .build()
-        )
-
-    def update(self, row: np.ndarray) -> None:
-        self._forest.update(self._java.JArray.of(row, self._java.JFloat))
-
-    def extrapolate(self, horizon: int) -> np.ndarray:
-        return np.array(self._forest.extrapolate(horizon))
-
-    def impute(self, point: np.ndarray) -> np.ndarray:
-        missing = np.flatnonzero(np.isnan(point)).astype(np.int32)
-        filled = self._forest.imputeMissingValues(
-            self._java.JArray.of(np.nan_to_num(point).astype(np.float32), self._java.JFloat),
-            len(missing),
-            self._java.JArray.of(missing, self._java.JInt),
-        )
-        return np.array(filled)[missing]
+def our_completions(
+    rows: np.ndarray, asked: list[int], missing: list[int], shingle_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `tests.rcf.java.completions`."""
+    forest = Forest(rows.shape[1], shingle_size=shingle_size, seed=seed)
+    filled, ahead = [], []
+    for at, row in enumerate(rows):
+        if at in asked:
+            point = rows[at - shingle_size + 1 : at + 1].reshape(-1).copy()
+            point[missing] = np.nan
+            filled.append(np.sort(forest.completions(point)[0], axis=0)[24, missing])
+            ahead.append(forest.extrapolate(HORIZON).expected.reshape(-1))
+        forest.update(row)
+    return np.array(filled), np.array(ahead)
 
 
 @pytest.mark.parametrize(("features", "shingle_size"), [(1, 8), (3, 4)])
@@ -190,26 +169,11 @@ def test_imputation_and_extrapolation_agree_with_aws(features: int, shingle_size
     i = np.arange(1000)
     noise = np.random.default_rng(features).normal(size=(len(i), features))
     rows = noise + 5 * np.sin(i / 30)[:, None]
-    java = [JavaForest(features, shingle_size, seed) for seed in (1, 2)]
-    ours = [Forest(features, shingle_size=shingle_size, seed=seed) for seed in (1, 2)]
-    filled: list[list[np.ndarray]] = [[], [], [], []]
-    ahead: list[list[np.ndarray]] = [[], [], [], []]
     missing = [1, features * shingle_size // 2, features * shingle_size - 1]
-    for at, row in enumerate(rows):
-        if at > 400 and at % 10 == 0:
-            point = rows[at - shingle_size + 1 : at + 1].reshape(-1).copy()
-            point[missing] = np.nan
-            for one, theirs in enumerate(java):
-                filled[one].append(theirs.impute(point))
-                ahead[one].append(theirs.extrapolate(4))
-            for one, mine in enumerate(ours, 2):
-                filled[one].append(np.sort(mine.completions(point)[0], axis=0)[24, missing])
-                ahead[one].append(mine.extrapolate(4).expected.reshape(-1))
-        for theirs in java:
-            theirs.update(row)
-        for mine in ours:
-            mine.update(row)
-    for answers in (np.array(filled), np.array(ahead)):
+    asked = list(range(410, len(rows), 10))
+    java = java_answers(rows, asked, missing, shingle_size, seeds=(1, 2))
+    ours = [our_completions(rows, asked, missing, shingle_size, seed) for seed in (1, 2)]
+    for answers in (np.array(kind) for kind in zip(*java, *ours, strict=True)):
         itself = np.abs(answers[0] - answers[1]).mean()
         differ = np.mean([np.abs(answers[a] - answers[b]).mean() for a in (0, 1) for b in (2, 3)])
         assert differ < 1.25 * itself, f"{differ:.3f}, Java with itself {itself:.3f}"

@@ -109,9 +109,9 @@ class _Slow:
     def __init__(self, detector: SeriesDetector, times: float) -> None:
         self._detector, self._times = detector, times
 
-    def process(self, values: np.ndarray) -> SimpleNamespace:
+    def process(self, values: np.ndarray, times: np.ndarray, *, explain: str) -> SimpleNamespace:
         began_s = time.perf_counter()
-        found = self._detector.process(values)
+        found = self._detector.process(values, times, explain=explain)
         time.sleep((self._times - 1) * (time.perf_counter() - began_s))
         return found
 

@@ -292,5 +292,6 @@ def warm(factory: DetectorFactory, workload: Workload) -> None:
 
     for config in workload.streams:
         detector = factory.create(replace(config), 1)
-        detector.process(np.random.default_rng(0).normal(size=(200, len(config.features))))
+        values = np.random.default_rng(0).normal(size=(200, len(config.features)))
+        detector.process(values, np.arange(200.0), explain=config.explain)
         factory.restore(detector.to_bytes())
