@@ -43,11 +43,13 @@ class Detected(msgspec.Struct, frozen=True, gc=False):
         grade: above 0 where the record is an anomaly; None while warming.
         held_back: why it is none although its score reaches the threshold; "" else.
         started_ms: when the event began to which it belongs; None below the threshold.
+        weak: whether it is an anomaly only because the stream lowers its threshold.
     """
 
     grade: float | None
     held_back: str = ""
     started_ms: int | None = None
+    weak: bool = False
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -130,7 +132,7 @@ class Alerting:
         if run.told:
             self._runs[key] = run
             events = self._incidents.note(config, offset, key, time_ms, None, standing=True)
-            return Told(False, HeldBack("", detected.held_back), events)
+            return Told(False, HeldBack("", GOES_ON), events)
         suspect = Suspect(
             *(key, time_ms, run.grade, values, evidence.expected, run.records, run.started_ms)
         )
@@ -145,13 +147,14 @@ class Alerting:
     def _run(self, config: StreamConfig, key: str, time_ms: int, detected: Detected) -> Run | None:
         """The event that the record belongs to, with it; None where it belongs to none."""
         before = self._runs.get(key)
-        if detected.grade:
+        weak = detected.weak and before is not None and before.told
+        if detected.grade and not weak:
             records = 1 if before is None else before.records + 1
             started_ms = time_ms if detected.started_ms is None else detected.started_ms
             if before is not None and before.records and not before.told:
                 started_ms = min(started_ms, before.started_ms)
             return Run(records, started_ms, detected.grade, told=False)
-        if detected.held_back == GOES_ON and before is not None:
+        if before is not None and (weak or detected.held_back == GOES_ON):
             return msgspec.structs.replace(before, records=before.records + 1, calm=0)
         if before is not None:
             if before.calm >= config.cool_down:

@@ -358,9 +358,14 @@ class Pipeline:
             score, threshold, grade, confidence, held, started = verdicts.judged[number]
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             factor: float | UnsetType = UNSET
-            if config.threshold_factors and score is not None:
+            weak = False
+            if config.threshold_factors and score is not None and threshold is not None:
                 factor = self._factor(key)
-                threshold, grade = bent(score, threshold or 0.0, grade or 0.0, factor)
+                usual = threshold
+                threshold, grade = bent(score, usual, grade or 0.0, factor)
+                weak = threshold <= score < usual
+                if score < threshold:
+                    held = started = None
             anomaly, held_back, events = False, None, NO_EVENTS
             skipped = row.passed_over
             if skipped is None and (grade or held or alerting.attentive):
@@ -368,7 +373,7 @@ class Pipeline:
                 began_ms = None if started is None else round(1000.0 * started)
                 told = alerting.take(
                     *(config, offset, key, time_ms, row.rates or row.values),
-                    Detected(grade, reason, began_ms),
+                    Detected(grade, reason, began_ms, weak),
                     evidence_of(verdicts, number, config.features),
                 )
                 anomaly, held_back, events = told.anomaly, told.held_back, told.events

@@ -18,17 +18,20 @@ P0 = StreamPartition("s", 0)
 
 
 class GradedDetector:
-    """Grades a record by its first value, expects 10 of each; nothing is learnt."""
+    """Grades a record by its first value, expects 10 of each; nothing is learnt.
+
+    A value below 0 is held back as part of an event that was said, in `cool_down`.
+    """
 
     def process(self, values: np.ndarray, times: np.ndarray, *, explain: str) -> SimpleNamespace:
         grade = np.clip(values[:, 0], 0.0, 1.0)
         judgements = SimpleNamespace(
-            score=grade * 100,
+            score=np.abs(values[:, 0]) * 100,
             threshold=np.full(len(values), 1.0),
             grade=grade,
             confidence=grade,
-            held_back=np.zeros(len(values), np.int64),
-            started=np.where(grade > 0, times, np.nan),
+            held_back=(values[:, 0] < 0).astype(np.int64),
+            started=np.where(values[:, 0] != 0, times, np.nan),
         )
         ten = np.full(values.shape, 10.0)
         return SimpleNamespace(

@@ -10,6 +10,7 @@ import pytest
 from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.errors import InvalidParameter
+from service.engine.feedback import ThresholdFactor
 from service.engine.records import Batch, Record
 from service.engine.rules import Mute, Rule, Suspect, first_met
 from service.engine.times import parse_time
@@ -170,3 +171,39 @@ def test_a_rule_that_makes_no_sense_is_refused(rule, field):
 def test_two_rules_of_one_name_are_refused():
     with pytest.raises(InvalidParameter, match="no other rule's name"):
         replace(CONFIG, rules=(Rule(name="r", within=1), Rule(name="r", within=2)))
+
+
+def told(config: StreamConfig, *grades: float) -> list[tuple[bool, str]]:
+    """Of each record whether it is told of, and why not."""
+    records = [record(offset, grade) for offset, grade in enumerate(grades)]
+    results = pipeline(config).process(Batch(P0, records, len(records))).results
+    found = [json.loads(each.value) for each in results]
+    return [(each["anomaly"], each.get("held_back", {}).get("reason", "")) for each in found]
+
+
+def test_an_event_that_a_rule_held_back_is_told_once_it_lasts():
+    """The detector says an event with its first record, which is too early for the rule."""
+    config = StreamConfig(name="s", rules=(Rule(name="a moment", fewer_than=3),))
+    moment = (False, "fewer_than = 3")
+    assert told(config, 0.5, -0.5, -0.5, -0.5, 0.0) == [
+        moment,
+        moment,
+        (True, ""),
+        (False, "cool_down"),
+        (False, ""),
+    ]
+    assert told(config, 0.5, 0.0, -0.5, -0.5, -0.5)[2:] == [moment, moment, (True, "")]
+    assert told(StreamConfig(name="s"), 0.5, -0.5, 0.0, -0.5) == [
+        (True, ""),
+        (False, "cool_down"),
+        (False, ""),
+        (False, "cool_down"),
+    ]
+
+
+def test_a_lowered_threshold_tells_of_an_event_once_too():
+    lowered = StreamConfig(name="s", threshold_factors=(ThresholdFactor("*", 0.5),), cool_down=3)
+    weak = [0.006, 0.007, 0.006, 0.0, 0.006, *[0.0] * 5, 0.006]  # the detector's threshold is .01
+    found = told(lowered, *weak)
+    assert [place for place, (anomaly, _) in enumerate(found) if anomaly] == [0, 10]
+    assert found[1] == (False, "cool_down") and found[3] == (False, "")
