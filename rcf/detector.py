@@ -43,7 +43,7 @@ MEMORY = 2**15
 
 
 class Settings(NamedTuple):
-    """What a detector is told besides its forests; checked by `settings_of`.
+    """What a detector is told besides its forests, checked.
 
     Attributes:
         mode: How the threshold is set, a key of `rcf.threshold.MODES`.

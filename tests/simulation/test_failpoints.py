@@ -45,6 +45,7 @@ FAILPOINTS = (
     "abort.begin",
 )
 LATE = {
+    "sqlite.append": 6,
     "sqlite.pointer": 6,
     "snapshot.captured": 6,
     "snapshot.packed": 6,
