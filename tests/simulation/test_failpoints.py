@@ -45,7 +45,6 @@ FAILPOINTS = (
     "abort.begin",
 )
 LATE = {
-    "sqlite.append": 6,
     "sqlite.pointer": 6,
     "snapshot.captured": 6,
     "snapshot.packed": 6,
@@ -58,7 +57,7 @@ LATE = {
     "restore.done": 5,
     "restore.series": 4,
     "replay.batch": 3,
-    "abort.begin": 3,
+    "abort.begin": 2,
 }
 FAILURES = (("commit.before", 4), ("commit.after", 9), ("sqlite.offset", 15))
 """Every life also meets these errors, of known and of unknown outcome, and must get over them."""
@@ -92,7 +91,8 @@ def test_death_at_a_failpoint_changes_nothing(name, occurrence, reference, tmp_p
     if name.startswith(("restore", "replay")):
         first_life(world, "snapshot.before_collect", 8)
     elif occurrence == "late":
-        first_life(world, "commit.after", 14)
+        # Appends run ahead of what is scored: few may be left behind the fourteenth commit.
+        first_life(world, *((name, 8) if "append" in name else ("commit.after", 14)))
     died = end_of(fork(lambda: live(world, trap_with(name, number), None, stop=True)))
     assert died == signal.SIGKILL, f"{name} was not met {number} times"
     assert finish(world, trap_with(None, 0)) == reference
