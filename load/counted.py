@@ -27,7 +27,7 @@ def count_into(file: Path) -> None:
                 fresh.rename(file)
             return await super().on_tick(counter)
 
-    wiring.Server = CountedServer  # type: ignore[misc]
+    wiring.Server = CountedServer  # type: ignore[misc]  # the one that `rcf dev` starts
 
 
 if __name__ == "__main__":

@@ -117,9 +117,9 @@ class Forest:
     def from_kinesis(
         cls,
         numberOfTrees: int = 100,  # noqa: N803  (the service's names)
-        subSampleSize: int = 256,  # noqa: N803
-        timeDecay: int = 100_000,  # noqa: N803
-        shingleSize: int = 1,  # noqa: N803
+        subSampleSize: int = 256,  # noqa: N803  (as above)
+        timeDecay: int = 100_000,  # noqa: N803  (as above)
+        shingleSize: int = 1,  # noqa: N803  (as above)
         *,
         features: int = 1,
         seed: int = 0,

@@ -290,7 +290,8 @@ class PartitionRunner:
         self.backlog.committed = assignment.committed
         self.backlog.end = max(self.backlog.end, assignment.end)  # appends went on meanwhile
         self.state, self.error = "live", None
-        self._go_on_or_say_why_not()
+        if self.halt is not None:
+            self._go_on_or_say_why_not(self.halt)
         seconds = self._ports.clock.monotonic_s() - began_s
         self._ports.metrics.restored(self.partition, replayed=replayed, seconds=seconds)
         self._ports.metrics.series(self.partition, len(self.pipeline.detectors))
@@ -424,19 +425,18 @@ class PartitionRunner:
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
                 self._pace(full=len(batch.records) >= self._asked)
-                self._go_on_or_say_why_not()
+                if self.halt is not None:
+                    await self._committed()  # whoever hears of a halt finds what led to it
+                    self._go_on_or_say_why_not(self.halt)
             elif self._stopping.is_set() and not (self._releasing or self._waits()):
                 return await self._finish()
             await self._look_after_snapshot()
 
-    def _go_on_or_say_why_not(self) -> None:
+    def _go_on_or_say_why_not(self, halt: Halt) -> None:
         """Pass a halt that was overruled already; say loudly that the partition stands at another.
 
         Called once for each halt.
         """
-        halt = self.halt
-        if halt is None:
-            return
         if self._ahead.permits(halt):
             self._resume(halt)
             return

@@ -192,6 +192,35 @@ def test_a_halted_partition_says_so_and_goes_on_when_told(caplog):
     assert len(said) == 2 and "rcf dlq list s" in said[0] and "rcf resume s" in said[0]
 
 
+def test_a_halt_is_told_of_once_what_led_to_it_is_durable():
+    world = World()
+
+    async def body() -> None:
+        asked, done, commit = asyncio.Event(), asyncio.Event(), world.log.commit
+
+        async def slow(transaction):
+            asked.set()
+            await done.wait()
+            await commit(transaction)
+
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await until(lambda: engine.ready)
+            world.log.commit = slow  # type: ignore[method-assign]  # this log alone
+            await fed(world, "..xxxxx")
+            await asked.wait()
+            await asyncio.sleep(0.05)
+            (stands,) = engine.partitions("s")
+            assert (stands.state, stands.committed) == ("live", 0) and not engine.halted
+            done.set()
+            await settled(world, 7)
+            await until(lambda: engine.halted)
+            (stands,) = engine.partitions("s")
+            assert (stands.state, stands.committed) == ("halted", 7)
+
+    run(body)
+
+
 def test_what_others_append_behind_a_halt_counts_as_lag():
     world = World(metrics=Standing())
 

@@ -97,8 +97,9 @@ def test_a_forest_looks_at_its_last_records() -> None:
 def test_limits_are_those_of_kinesis(field: str, given: dict[str, float]) -> None:
     forest = Forest(1)
     forest.update(np.zeros(300))
+    limits = {"window": 200, "radius": 1.0, "least": 5} | given
     with pytest.raises(InvalidParameter, match=field):
-        forest.hotspots(**{"window": 200, "radius": 1.0, "least": 5} | given)  # type: ignore[arg-type]
+        forest.hotspots(**limits)  # type: ignore[arg-type]  # floats and integers in one dict
 
 
 def test_values_that_are_not_finite_are_refused() -> None:

@@ -79,7 +79,7 @@ def test_points_that_outlived_the_ring_have_no_number() -> None:
 def test_a_distance_that_is_none_is_refused(distance: object) -> None:
     forest, _ = grid_forest()
     with pytest.raises(InvalidParameter, match="distance"):
-        forest.near_neighbours([[0.0, 0.0]], distance=distance)  # type: ignore[arg-type]
+        forest.near_neighbours([[0.0, 0.0]], distance=distance)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_recent_records_are_the_last_ones() -> None:

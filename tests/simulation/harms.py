@@ -351,7 +351,7 @@ async def _pressed(world: World) -> dict:
             refused += 1
             raise
 
-    engine.append = counting  # type: ignore[method-assign]
+    engine.append = counting  # type: ignore[method-assign]  # this engine alone
     process, most = psutil.Process(), 0
     before = process.memory_info().rss
     await engine.start()
