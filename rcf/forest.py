@@ -109,11 +109,10 @@ class Forest:
         )
 
     def _adopt(self, block: U8) -> None:
-        shape = state.shape_of(state.header_of(block))
         self._hold(block)
-        self._features = shape.features
-        self._trees = shape.trees
-        self._specialist = specialist_for(shape)
+        self._features = self._shape.features
+        self._trees = self._shape.trees
+        self._specialist = specialist_for(self._shape)
 
     @classmethod
     def from_kinesis(
@@ -237,7 +236,7 @@ class Forest:
         scores = np.empty(len(rows))
         why: dict[int, Shares] = {}
         if not learn:
-            _run_together(forests, starts, rows, scores, False)
+            scores[:] = Forest.score_together(forests, starts, rows)
             for forest, start, stop in zip(forests, starts[:-1], starts[1:], strict=True):
                 why |= forest._explain_above(at_least, rows, scores, int(start), int(stop))
                 forest._follow(rows[start:stop])
@@ -245,15 +244,16 @@ class Forest:
         every = at_least == -_NEVER
         if every:
             refuse_invalid(rows)
-        none, done = np.empty((0, rows.shape[1])), 0
+        blocks, none = _blocks_of(forests), np.empty((0, rows.shape[1]))
+        done = 0
         while done < len(rows):
             part = _part_of(starts, done)
             # A call copies what it is given; one that stops at every record is given no more.
-            stop = part + 1 if every else len(forests)
+            parts = slice(part, part + 1 if every else None)
             ends = np.array([0, 1]) if every else np.maximum(starts[part:] - done, 0)
             span = slice(done, done + int(ends[-1]))
             done += _run_together(
-                forests[part:stop], ends, rows[span], scores[span], True, at_least
+                *(forests, blocks, parts, ends, rows[span], scores[span], True, at_least)
             )
             if scores[done - 1] >= at_least:
                 told = forests[_part_of(starts, done - 1)]
@@ -269,7 +269,8 @@ class Forest:
     def score_together(forests: Sequence[Forest], starts: I64, rows: F64) -> F64:
         """`score` for several forests of one shape; arguments as for `process_together`."""
         scores = np.empty(len(rows))
-        _run_together(forests, starts, rows, scores, False)
+        blocks = _blocks_of(forests)
+        _run_together(forests, blocks, slice(0, None), starts, rows, scores, False, _NEVER)
         return scores
 
     def update(self, values: ArrayLike) -> None:
@@ -328,7 +329,7 @@ class Forest:
             InvalidParameter: The horizon is outside its range, or points are single records, which
                 say nothing of what comes next.
         """
-        if state.shape_of(self._header()).shingle_size == 1:
+        if self._shape.shingle_size == 1:
             raise InvalidParameter("shingle_size", 1, "at least 2, to tell what comes next")
         rows = np.full((whole("horizon", horizon, 1, 100_000), self._features), np.nan)
         lower, expected, upper = np.moveaxis(self._complete(rows, (0.1, 0.5, 0.9), 1, 1.0), 1, 0)
@@ -500,7 +501,7 @@ class Forest:
     @property
     def shape(self) -> Shape:
         """Sizes of the state."""
-        return state.shape_of(self._header())
+        return self._shape
 
     @property
     def records_seen(self) -> int:
@@ -615,6 +616,7 @@ class Forest:
     def _hold(self, block: U8) -> None:
         self._block = block
         self._address: int = block.ctypes.data
+        self._shape = state.shape_of(state.header_of(block))
 
     def _grow(self) -> int:
         """Make room for more, and return the address of the block."""
@@ -622,21 +624,26 @@ class Forest:
         return self._address
 
 
+def _blocks_of(forests: Sequence[Forest]) -> I64:
+    return np.array([forest._address for forest in forests])
+
+
 def _run_together(
     forests: Sequence[Forest],
+    blocks: I64,
+    parts: slice,
     starts: I64,
     rows: F64,
     scores: F64,
     learn: bool,
-    stop: float = _NEVER,
+    stop: float,
 ) -> int:
-    """`rcf.run.run_wide` for forests of one shape, each with its segment."""
-    blocks = np.array([forest.address for forest in forests])
+    """`rcf.run.run_all` for some of the forests, and of their blocks; records done."""
     first = forests[0]
     done = run_all(
         first._specialist.kernel,
-        *(blocks, starts, rows, scores, stop, learn),
-        lambda part: forests[part]._grow(),
+        *(blocks[parts], starts, rows, scores, stop, learn),
+        lambda part: forests[parts.start + part]._grow(),
     )
     first._specialist.note(done, first._trees)
     return done
