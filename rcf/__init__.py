@@ -59,6 +59,7 @@ Around it:
     forests   many forests, a series each          archive   a million of them, and back
     fixed     kernels for one shape of rows        special   when they take over
     block     makes a forest's block, and larger ones
+    decay     how soon a forest forgets
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
     jit       how all are compiled and kept        callee    … those that only kernels call
 """

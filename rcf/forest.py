@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from rcf import ask, field, state, step
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_invalid, refuse_value, whole
-from rcf.block import decay_of, grown, new_block
+from rcf.block import grown, new_block
+from rcf.decay import decay_of
 from rcf.density import PARTS, density_of
 from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter

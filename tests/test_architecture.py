@@ -64,7 +64,7 @@ CORE = [
     "pointer row layout",
     "state",
     "rng vector flat smooth usual arguments gaps shares",
-    "cut points reservoir pair faces dialects hotspots threshold",
+    "cut points reservoir pair faces dialects hotspots threshold decay",
     "path",
     "box",
     "score",
