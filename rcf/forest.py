@@ -25,6 +25,7 @@ from rcf.special import specialist_for
 from rcf.state import F64, I64, U8, Shape
 
 _NEVER = math.inf  # no score is as high
+_ONE = np.array([0, 1])  # one record
 
 
 class Forecast(NamedTuple):
@@ -189,7 +190,12 @@ class Forest:
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        return self.process_explained(values, _NEVER, learn=learn)[0]
+        rows = as_rows(values, self._features)
+        scores = np.empty(len(rows))
+        self._run(rows, scores, learn)
+        if not learn:
+            self._follow(rows)
+        return scores
 
     def process_explained(
         self, values: ArrayLike, at_least: float, *, learn: bool = True
@@ -264,7 +270,9 @@ class Forest:
     def score(self, values: ArrayLike) -> F64:
         """Score records as `process` would if it did not learn; nothing changes."""
         rows = as_rows(values, self._features)
-        return self.score_together([self], np.array([0, len(rows)]), rows)
+        scores = np.empty(len(rows))
+        self._run(rows, scores, False)
+        return scores
 
     @staticmethod
     def score_together(forests: Sequence[Forest], starts: I64, rows: F64) -> F64:
@@ -614,9 +622,17 @@ class Forest:
         both = shares.reshape(len(shares), 2, shape.shingle_size, shape.features)
         return both[:, 0], both[:, 1]
 
+    def _run(self, rows: F64, scores: F64, learn: bool) -> None:
+        """Score records, and learn them if told to, at the least cost of a call."""
+        starts = _ONE if len(rows) == 1 else np.array([0, len(rows)])
+        run = self._specialist.kernel
+        run_all(run, self._blocks, starts, rows, scores, _NEVER, learn, lambda _: self._grow())
+        self._specialist.note(len(rows), self._trees)
+
     def _hold(self, block: U8) -> None:
         self._block = block
         self._address: int = block.ctypes.data
+        self._blocks = np.array([self._address])
         self._shape = state.shape_of(state.header_of(block))
 
     def _grow(self) -> int:
