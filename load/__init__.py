@@ -32,6 +32,7 @@
     compact    what small forests cost in quality
     forecast, imputation, frozen
                errors of forecasts and of filled gaps, and scoring without learning, likewise
+    transforms scores of records that were put on scales of their own, and of mixed units
 
     report     one table for people, one JSON line for machines
 

@@ -30,6 +30,7 @@ from load import (
     soak,
     start,
     threads,
+    transforms,
 )
 
 REPORTS: dict[str, Callable[[], None]] = {
@@ -53,6 +54,7 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "frozen": frozen.main,
     "imputation": imputation.main,
     "quality": quality.main,
+    "transforms": transforms.main,
 }
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

@@ -55,6 +55,7 @@ What is decided, and what is expected:
 
 Around it:
 
+    transform features of different units side by side         scale  where a value lies in its own
     snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
     fixed     kernels for one shape of rows        special   when they take over
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from rcf.neighbours import Neighbour
     from rcf.series import Series, Told
     from rcf.shares import Shares
+    from rcf.transform import Original, Transform
 
 __all__ = [
     "Detector",
@@ -91,11 +93,13 @@ __all__ = [
     "InvalidParameter",
     "Judgements",
     "Neighbour",
+    "Original",
     "RcfError",
     "Series",
     "Shares",
     "SnapshotError",
     "Told",
+    "Transform",
     "__version__",
     "filled",
 ]
@@ -115,6 +119,8 @@ _HOMES = {
     "Told": "rcf.series",
     "Neighbour": "rcf.neighbours",
     "Shares": "rcf.shares",
+    "Original": "rcf.transform",
+    "Transform": "rcf.transform",
 }
 
 
