@@ -19,7 +19,6 @@ from tests.kafka.workers import Cluster, undisturbed
 from tests.simulation.lives import warm
 from tests.simulation.workload import Workload
 
-
 REQUEST_S = 2.0
 """The bound of a request, in place of the service's own: a broker stands still for longer."""
 
