@@ -20,6 +20,20 @@ BROKER = "broker"
 LONGEST = (
     BROKER,
     "tests/rcf/test_modes.py",
+    "tests/simulation/test_failpoints.py",
+    "tests/rcf/test_oracles.py",
+    "tests/rcf/test_special.py",
+    "tests/cli/test_command.py",
+    "tests/simulation/test_kills.py",
+    "tests/rcf/test_jit.py",
+    "tests/kafka/test_security.py",
+    "tests/rcf/test_laws.py",
+    "tests/kafka/test_faults.py",
+    "tests/rcf/test_reference.py",
+    "tests/rcf/test_vector.py",
+    "tests/api/test_openapi.py",
+    "tests/simulation/test_mutants.py",
+    "tests/cli/test_size.py",
 )
 
 __all__ = ["kafka", "kafka_address", "proxy", "s3_bucket", "s3_endpoint"]
