@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BROKER, LONGEST
+
 ROOT = Path(__file__).parent.parent
 
 #: Package or module -> what it may import of this project, besides itself. Longest prefix counts.
@@ -277,3 +279,7 @@ def test_the_start_of_the_command_line_is_light():
         "typer",
         "service",
     }
+
+
+def test_what_is_begun_first_is_there():
+    assert [name for name in LONGEST if name != BROKER and not (ROOT / name).is_file()] == []

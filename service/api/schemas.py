@@ -303,6 +303,7 @@ COMPONENTS: dict[str, Schema] = {
     "Records": {
         "type": "object",
         "required": ["records"],
+        "additionalProperties": False,
         "properties": {
             "records": {
                 "type": "array",
