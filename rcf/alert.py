@@ -50,6 +50,7 @@ _AS_MUCH = 0.5
 _STEPS = 16.0  # of the grade
 _FULL = 2.0  # thresholds that make a grade of 1
 _GAP_MEMORY = 256.0  # records, of the mean time between them
+_ODD_GAP = 0.5  # mean times between records
 
 
 class Policy(NamedTuple):
@@ -61,6 +62,7 @@ class Policy(NamedTuple):
         cool_down: Records below the threshold that end an event.
         budget: Alerts allowed in a window; 0 for any number.
         window: In the unit of the records' times, or records.
+        timed: Whether a gap in time may make a record odd.
     """
 
     bar: Bar
@@ -68,6 +70,7 @@ class Policy(NamedTuple):
     cool_down: Int
     budget: Int
     window: float
+    timed: bool
 
 
 class Memory(NamedTuple):
@@ -81,6 +84,8 @@ class Memory(NamedTuple):
         alerts: (budget,), when the last ones were; a ring.
         rows: (before x features,), the last records; zeros where the series has had fewer.
         clock: (before,), their times.
+        transform: (rcf.transform.words(features),).
+        seen: (before x coordinates,), what the forest over points saw of the last records.
     """
 
     event: F64
@@ -90,6 +95,8 @@ class Memory(NamedTuple):
     alerts: F64
     rows: F64
     clock: F64
+    transform: F64
+    seen: F64
 
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
@@ -117,6 +124,14 @@ def keep_time(event: F64, time: float) -> None:
         event[TIME] = max(event[TIME], time)
     else:
         event[TIME] = time
+
+
+@kernel
+def is_odd_gap(event: F64, time: float) -> bool:
+    """Whether the gap before a record is far from the mean time between records."""
+    if event[COUNT] == 0.0:
+        return False
+    return abs(time - event[TIME] - event[GAP]) > _ODD_GAP * event[GAP]
 
 
 @kernel
@@ -170,6 +185,7 @@ def say(
     score: float,
     point: float,
     time: float,
+    odd_gap: bool,
 ) -> Int:
     """NOTHING if a record at or above the threshold is to be said, else why it is held back.
 
@@ -181,11 +197,12 @@ def say(
         score: The record's score.
         point: That of the record itself, without its trailing mean.
         time: When.
+        odd_gap: Whether the record may be odd for its time, whatever its values.
     """
     event = memory.event
     begins = event[BEGAN] < 0.0
     again = event[CALM] > 0.0 and point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
-    drifts = begins and is_drift(memory, values)
+    drifts = begins and not odd_gap and is_drift(memory, values)
     event[REACHED] = event[COUNT]
     event[PEAK] = score if begins else max(event[PEAK], score)
     if not (begins or again):
@@ -212,6 +229,7 @@ def judge(
     record is ``window[at]``, at ``clock[at]``, with ``length - 1`` of its series before it.
     """
     event, time = memory.event, float(clock[at])
+    odd_gap = policy.timed and is_odd_gap(event, time)
     keep_time(event, time)
     bar = threshold_of(policy.bar, memory.scores, memory.usual, alerts_a_record(policy, event))
     confidence = 1.0 - usual.share_above(memory.usual, score)
@@ -219,10 +237,10 @@ def judge(
         event[BEGAN] = -1.0
     grade, held, since, started = 0.0, NOTHING, np.nan, np.nan
     if score >= bar:
-        if all_still(policy, memory.still, window[at]):
+        if not odd_gap and all_still(policy, memory.still, window[at]):
             held = FLAT
         else:
-            held = say(policy, memory, window[at], bar, score, point, time)
+            held = say(policy, memory, window[at], bar, score, point, time, odd_gap)
             if event[BEGAN] < 0.0:
                 late = smooth.changed_since(window, at, length)
                 event[BEGAN], event[STARTED] = event[COUNT] - late, clock[at - late]

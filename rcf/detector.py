@@ -15,17 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf import alert, memory, state
-from rcf.alert import Policy
-from rcf.arguments import as_rows, as_times, real, whole
+from rcf.alert import Memory, Policy
+from rcf.arguments import as_rows, as_rows_with_gaps, as_times, real, refuse_value, whole
 from rcf.errors import InvalidParameter
 from rcf.flat import Tolerance
 from rcf.forest import Forest
-from rcf.judge import Verdicts, judge_rows, mean_rows
+from rcf.hotspots import Hotspot
+from rcf.judge import Verdicts, judge_rows, see_rows
 from rcf.memory import Size
+from rcf.neighbours import Neighbour
 from rcf.score import NAMES
 from rcf.shares import Shares
 from rcf.state import F64, I64, U8, Shape
 from rcf.threshold import MODES, Bar, floor_for, lowest_threshold, scale_for
+from rcf.transform import GAP, NONE, TIME, Transform, change_of, checked_weights
+from rcf.transform import Policy as Change
 
 _SCORES = {number: name for name, number in NAMES.items()}
 
@@ -73,12 +77,14 @@ class Kind(NamedTuple):
     Attributes:
         shapes: Of their forests, as if none had been given more room.
         width: Records of the trailing mean.
+        change: What is done to records before forests see them.
         size: Of what they remember besides.
         settings: What they were told.
     """
 
     shapes: tuple[Shape, ...]
     width: int
+    change: Change
     size: Size
     settings: Settings
 
@@ -123,6 +129,12 @@ class Detector:
 
     Args:
         features: Values a record.
+        transform: What is done to records before forests see them, one of `rcf.transform.METHODS`:
+            "none" where all features have one unit, "normalize" where they have several.
+        weights: (features,), what features count for, 0 to 1,000,000; 0 leaves one out. None: 1
+            for each. Transform "none" takes none, "weighted" does nothing else.
+        time_weight: Weight of the gap between records as one more coordinate, 0 to 1,000,000; 0:
+            it is none. Where it is one, records need times.
         shingle_size: Records a point of the first forest; 1 finds spikes best, more finds broken
             rhythms.
         trees: Trees of the first forest.
@@ -157,6 +169,9 @@ class Detector:
         self,
         features: int = 1,
         *,
+        transform: str = "none",
+        weights: ArrayLike | None = None,
+        time_weight: float = 0.0,
         shingle_size: int = 1,
         trees: int = 30,
         sample_size: int = 1024,
@@ -184,8 +199,11 @@ class Detector:
         )
         width = whole("smoothing", smoothing, 1, 1000)
         sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
+        features = whole("features", features, 1, state.MAX_DIMENSIONS)
+        change = change_of(transform, weights, time_weight, field="transform")
+        coordinates = features + (change.time_weight > 0.0)
         points = Forest(
-            features,
+            coordinates,
             shingle_size=shingle_size,
             trees=trees,
             sample_size=sample_size,
@@ -198,7 +216,7 @@ class Detector:
         views = [points]
         if width > 1:
             means = Forest(
-                features,
+                coordinates,
                 trees=min(trees, MEAN_TREES),
                 sample_size=min(sample_size, MEAN_SAMPLE),
                 time_decay=points.time_decay,
@@ -208,14 +226,22 @@ class Detector:
                 seed=_other_seed(seed),
             )
             views.append(means)
-        size = Size(points.features, settings.budget, max(width, shingle_size) - 1)
-        self._adopt(views, width, size, settings, memory.fresh(size))
+        size = Size(features, settings.budget, max(width, shingle_size) - 1, coordinates)
+        words = memory.fresh(size, checked_weights(weights, features))
+        self._adopt(views, width, change, size, settings, words)
 
     def _adopt(
-        self, views: list[Forest], width: int, size: Size, settings: Settings, words: F64
+        self,
+        views: list[Forest],
+        width: int,
+        change: Change,
+        size: Size,
+        settings: Settings,
+        words: F64,
     ) -> None:
         self._views = views
         self._width = width
+        self._change = change
         self._remember(size, words)
         self._configure(settings)
 
@@ -239,10 +265,11 @@ class Detector:
             settings.cool_down,
             settings.budget,
             settings.window,
+            self._change.time_weight > 0.0,
         )
         self._lowest = lowest_threshold(self._policy.bar) * (1.0 - _ROUNDING)
         shapes = tuple(view.shape._replace(kept=0, rows=0) for view in self._views)
-        self._kind = _the(Kind(shapes, self._width, self._size, settings))
+        self._kind = _the(Kind(shapes, self._width, self._change, self._size, settings))
 
     # --- what it does ---------------------------------------------------------------------------
 
@@ -255,11 +282,12 @@ class Detector:
             values: (n, features) in the order of the series; (n,) does for one feature, (features,)
                 for one record of several.
             times: (n,), when the records were, in any unit; the window of the budget is in the
-                same. None: a record's number is its time.
+                same. None: a record's number is its time, unless time is a coordinate.
             learn: Whether the forests learn; the threshold follows the scores even so.
 
         Raises:
-            InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
+            InvalidParameter: A value is no finite float32, the shape is wrong, or times are needed;
+                nothing is learnt.
         """
         rows, when = self._checked(values, times)
         return self.process_together([self], _alone(rows), rows, when, learn=learn)[0]
@@ -330,13 +358,13 @@ class Detector:
         if any(detector._kind is not first._kind for detector in detectors):
             raise InvalidParameter("detectors", "of several kinds", "of one kind")
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
-        means, seen = _seen(detectors, starts, rows)
+        memories = np.array([detector._address for detector in detectors])
+        points, means, seen = _seen(detectors, memories, starts, rows, times, learn)
         found = [
             Forest.process_together(forests, starts, each, lowest, learn=learn)
-            for forests, each in _seen_by(detectors, rows, means)
+            for forests, each in _seen_by(detectors, points, means)
         ]
         scores = np.array([each for each, _ in found])
-        memories = np.array([detector._address for detector in detectors])
         judgements = _judged(first, memories, starts, rows, times, seen, scores)
         if explain == "none":
             return judgements, {}
@@ -350,11 +378,13 @@ class Detector:
         """Judge records as `process` would, were nothing learnt by the forests; nothing changes."""
         rows, when = self._checked(values, times)
         starts = _alone(rows)
-        means, seen = _seen([self], starts, rows)
-        views = _seen_by([self], rows, means)
-        scores = np.array([Forest.score_together(each, starts, seen_) for each, seen_ in views])
         words = self._words.copy()
         memories = np.array([words.ctypes.data])
+        points, means, seen = _seen([self], memories, starts, rows, when, False)
+        views = _seen_by([self], points, means)
+        scores = np.array(
+            [Forest.score_together(each, starts, coordinates) for each, coordinates in views]
+        )
         return _judged(self, memories, starts, rows, when, seen, scores)
 
     # --- what it says of records besides; nothing changes -----------------------------------------
@@ -365,19 +395,66 @@ class Detector:
         The first forest's points are shingles; the other one's are trailing means of single
         records.
         """
-        rows = as_rows(values, self.forest.features)
-        means, _ = _seen([self], _alone(rows), rows)
-        views = [forest.attribution(each) for (forest,), each in _seen_by([self], rows, means)]
+        points, means = self._seen_next(values)
+        views = [forest.attribution(each) for (forest,), each in _seen_by([self], points, means)]
         totals = np.nan_to_num(np.array([shares.total for shares in views]), nan=-1.0)
         return [
             Shares(*(part[row : row + 1] for part in views[view]))
             for row, view in enumerate(totals.argmax(axis=0).tolist())
         ]
 
+    def density(self, values: ArrayLike) -> Shares:
+        """See `Forest.density`, of the forest over points."""
+        return self.forest.density(self._seen_next(values)[0])
+
+    def distance(self, values: ArrayLike) -> Shares:
+        """See `Forest.distance`, of the forest over points."""
+        return self.forest.distance(self._seen_next(values)[0])
+
+    def near_neighbours(self, values: ArrayLike, distance: float = np.inf) -> list[list[Neighbour]]:
+        """See `Forest.near_neighbours`: points and distance are those that the forest sees."""
+        return self.forest.near_neighbours(self._seen_next(values)[0], distance)
+
+    def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
+        """See `Forest.hotspots`: where records crowd as the forest sees them."""
+        return self.forest.hotspots(window, radius, least)
+
+    def impute(self, values: ArrayLike) -> F64:
+        """One record, float64 (1, features), with what is missing filled in by the forest.
+
+        NaN where the forest knows nothing; nothing changes.
+        """
+        rows = as_rows_with_gaps(values, self._size.features)
+        if self._change.method == NONE and self._change.time_weight == 0.0:
+            return self.forest.impute(rows)
+        transform = Transform.of_parts(self._change, self._memory().transform.copy())
+        gaps = np.isnan(rows)
+        known = transform.peek(np.nan_to_num(rows))
+        known[:, : self._size.features][gaps] = np.nan
+        found = self.forest.impute(known)
+        if np.isnan(found).any():
+            return np.full_like(rows, np.nan)
+        return np.where(gaps, transform.invert(found).values, rows)
+
     def newest(self) -> F64 | None:
-        """The record learnt last, float64 (features,); None before the first."""
+        """The record learnt last as the forest saw it, float64 (coordinates,); None before it."""
         rows = self.forest.recent(1)
         return rows[0] if len(rows) else None
+
+    def _seen_next(self, values: ArrayLike) -> tuple[F64, F64]:
+        """What forests would see of records, came they next at the usual time."""
+        rows = as_rows(values, self._size.features)
+        words = self._words.copy()
+        memories, starts = np.array([words.ctypes.data]), _alone(rows)
+        change = self._memory().transform
+        times = None
+        if self._change.time_weight > 0.0:
+            times = change[TIME] + change[GAP] * np.arange(1.0, len(rows) + 1.0)
+        points, means, _ = _seen([self], memories, starts, rows, times, False)
+        return points, means
+
+    def _memory(self) -> Memory:
+        return memory.memory_of(self._words, self._size)
 
     # --- what may change while it runs ------------------------------------------------------------
 
@@ -418,8 +495,12 @@ class Detector:
                 forest.set_time_decay(time_decay)
 
     def _checked(self, values: ArrayLike, times: ArrayLike | None) -> tuple[F64, F64 | None]:
-        rows = as_rows(values, self.forest.features)
-        return rows, None if times is None else as_times(times, len(rows))
+        rows = as_rows(values, self._size.features)
+        if times is not None:
+            return rows, as_times(times, len(rows))
+        if self._change.time_weight > 0.0:
+            raise InvalidParameter("times", None, "given where time is a coordinate")
+        return rows, None
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -439,6 +520,11 @@ class Detector:
         return self._settings
 
     @property
+    def features(self) -> int:
+        """Values a record."""
+        return self._size.features
+
+    @property
     def values_seen(self) -> int:
         """Records learnt so far."""
         return self.forest.records_seen
@@ -449,19 +535,25 @@ class Detector:
         forests = sum(forest.nbytes for forest in self._views)
         return forests + self._words.nbytes
 
-    def parts(self) -> tuple[int, Size, Settings, F64, list[U8]]:
-        """(smoothing, size and words of the memory, settings, blocks), for snapshots."""
+    def parts(self) -> tuple[int, Change, Size, Settings, F64, list[U8]]:
+        """(smoothing, transform, size and words of the memory around settings, blocks)."""
         blocks = [forest.block for forest in self._views]
-        return self._width, self._size, self._settings, self._words, blocks
+        return self._width, self._change, self._size, self._settings, self._words, blocks
 
     @classmethod
     def of_parts(
-        cls, width: int, size: Size, settings: Settings, words: F64, blocks: list[U8]
+        cls,
+        width: int,
+        change: Change,
+        size: Size,
+        settings: Settings,
+        words: F64,
+        blocks: list[U8],
     ) -> Detector:
         """A detector around its parts, which it then owns."""
         detector = cls.__new__(cls)
         views = [Forest.of_block(block) for block in blocks]
-        detector._adopt(views, width, size, settings, words)
+        detector._adopt(views, width, change, size, settings, words)
         return detector
 
     def __reduce__(self) -> tuple[Callable[[bytes], Detector], tuple[bytes]]:
@@ -491,22 +583,34 @@ def _alone(rows: F64) -> I64:
     return np.array([0, len(rows)])
 
 
-def _seen(detectors: Sequence[Detector], starts: I64, rows: F64) -> tuple[F64, I64]:
-    """Trailing means of records, and how many records each series had before."""
+def _seen(
+    detectors: Sequence[Detector],
+    memories: I64,
+    starts: I64,
+    rows: F64,
+    times: F64 | None,
+    learn: bool,
+) -> tuple[F64, F64, I64]:
+    """Records as forests see them, their trailing means, and how many each series had before."""
     first = detectors[0]
-    means, seen = np.empty_like(rows), np.empty(len(detectors), np.int64)
+    points, means = np.empty((2, len(rows), first._size.coordinates))
+    seen = np.empty(len(detectors), np.int64)
     blocks = np.array([detector.forest.address for detector in detectors])
-    memories = np.array([detector._address for detector in detectors])
-    mean_rows(blocks, memories, first._size, first._width, starts, rows, means, seen)
-    return means, seen
+    done = see_rows(
+        *(blocks, memories, first._size, first._change, first._width, starts, rows),
+        *(np.empty(0) if times is None else times, learn, points, means, seen),
+    )
+    if done < 0:
+        refuse_value(rows, -1 - done)
+    return points, means, seen
 
 
 def _seen_by(
-    detectors: Sequence[Detector], rows: F64, means: F64
+    detectors: Sequence[Detector], points: F64, means: F64
 ) -> list[tuple[tuple[Forest, ...], F64]]:
     """The forests over points and what they see of records; likewise those over trailing means."""
     views = zip(*(detector.views for detector in detectors), strict=True)
-    return list(zip(views, (rows, means), strict=False))
+    return list(zip(views, (points, means), strict=False))
 
 
 def _judged(

@@ -7,14 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from rcf import flat
-from rcf.alert import NOTHING, Memory, Policy, judge
+from rcf.alert import NOTHING, Policy, judge
 from rcf.jit import entry, kernel
 from rcf.memory import Size, memory_at
-from rcf.pointer import block_at, keep_alive
+from rcf.pointer import block_at
 from rcf.run import longest
 from rcf.smooth import smooth
 from rcf.state import F64, HEADER, I64, RECORDS, Int
-from rcf.step import header_of
+from rcf.step import first_invalid, header_of
+from rcf.transform import NONE, transform_row
+from rcf.transform import Policy as Change
 
 
 class Verdicts(NamedTuple):
@@ -29,57 +31,80 @@ class Verdicts(NamedTuple):
 
 
 @kernel
-def fill_window(window: F64, memory: Memory, before: Int, values: F64) -> None:
-    """Write the last records of a series, then those that follow. float64 (…, features)."""
-    features = window.shape[1]
+def fill_window(window: F64, last: F64, before: Int, values: F64) -> None:
+    """Write the last records of a series, end to end, then those that follow. float64 (…, n)."""
+    width = window.shape[1]
     for at in range(before):
-        for i in range(features):
-            window[at, i] = memory.rows[at * features + i]
+        for i in range(width):
+            window[at, i] = last[at * width + i]
     for row in range(len(values)):
-        for i in range(features):
+        for i in range(width):
             window[before + row, i] = values[row, i]
 
 
 @kernel
-def keep_newest(window: F64, clock: F64, memory: Memory, before: Int, count: Int) -> None:
-    """Keep the last `before` of a window with `count` records behind its front."""
-    features = window.shape[1]
+def keep_newest(window: F64, last: F64, before: Int, count: Int) -> None:
+    """Keep the last `before` of a window with `count` records behind its front, end to end."""
+    width = window.shape[1]
     for at in range(before):
-        for i in range(features):
-            memory.rows[at * features + i] = window[count + at, i]
-        memory.clock[at] = clock[count + at]
+        for i in range(width):
+            last[at * width + i] = window[count + at, i]
 
 
 @entry
-def mean_rows(
+def see_rows(
     blocks: I64,
     memories: I64,
     size: Size,
+    change: Change,
     width: Int,
     starts: I64,
     values: F64,
+    times: F64,
+    learn: bool,
+    points: F64,
     means: F64,
     seen: I64,
-) -> None:
-    """Trailing means of records, each together with those of its series before it.
+) -> Int:
+    """What forests see of records: the records transformed, and the trailing means of these.
 
     Args:
         blocks: int64 (segments,), addresses of the blocks of the series' first forests.
-        memories: int64 (segments,), addresses of their memories.
+        memories: int64 (segments,), addresses of their memories, of which what transforms records
+            and what was seen of the last ones is brought up to date.
         size: That of the memories.
+        change: What is done to records.
         width: Records a mean; at most one more than are kept.
         starts: int64 (segments + 1,), where the records of each begin, and their number.
         values: float64 (n, features).
-        means: float64 (n, features), out.
+        times: float64 (n,), or without items where time is no coordinate.
+        learn: Whether what transforms records learns them.
+        points: float64 (n, coordinates), out.
+        means: float64 (n, coordinates), out.
         seen: int64 (segments,), out: records of each series before these.
+
+    Returns:
+        0; below 0 where a value is no finite float32: -1 minus its flat index, nothing was done.
     """
-    window = np.empty((size.before + longest(starts), size.features))
+    bad = first_invalid(values)
+    if bad >= 0:
+        return -1 - bad
+    before = size.before
+    window = np.empty((before + longest(starts), size.coordinates))
     for part in range(len(blocks)):
         seen[part] = header_of(block_at(blocks[part], HEADER * 8))[RECORDS]
         start, stop = starts[part], starts[part + 1]
-        fill_window(window, memory_at(memories[part], size), size.before, values[start:stop])
-        smooth(window, size.before, width, seen[part], means[start:stop])
-    keep_alive(values)
+        memory = memory_at(memories[part], size)
+        if change.method == NONE and change.time_weight == 0.0:
+            points[start:stop] = values[start:stop]
+        else:
+            for row in range(start, stop):
+                time = times[row] if len(times) > 0 else 0.0
+                transform_row(change, memory.transform, values[row], time, points[row], learn)
+        fill_window(window, memory.seen, before, points[start:stop])
+        smooth(window, before, width, seen[part], means[start:stop])
+        keep_newest(window, memory.seen, before, stop - start)
+    return 0
 
 
 @kernel
@@ -122,7 +147,7 @@ def judge_rows(
     window, clock = np.empty((before + most, size.features)), np.empty(before + most)
     for part in range(len(memories)):
         memory, start, stop = memory_at(memories[part], size), starts[part], starts[part + 1]
-        fill_window(window, memory, before, values[start:stop])
+        fill_window(window, memory.rows, before, values[start:stop])
         for at in range(before):
             clock[at] = memory.clock[at]
         for row in range(start, stop):
@@ -152,4 +177,6 @@ def judge_rows(
                 verdicts.started[row] = found[5]
             for i in range(size.features):
                 flat.observe(memory.still, flat.WORDS * i, window[at, i])
-        keep_newest(window, clock, memory, before, stop - start)
+        keep_newest(window, memory.rows, before, stop - start)
+        for at in range(before):
+            memory.clock[at] = clock[stop - start + at]

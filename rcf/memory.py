@@ -1,7 +1,8 @@
 """Where the state of a detector lies besides its forests: one array of words, known by its address.
 
 In their order: the event, what was learnt of scores, which are usual, what has been still, the last
-alerts, the last records and their times (`rcf.alert.Memory`).
+alerts, the last records and their times, what transforms them, and what the forest saw of them
+(`rcf.alert.Memory`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rcf import alert, flat, threshold, usual
+from rcf import alert, flat, threshold, transform, usual
 from rcf.alert import Memory
 from rcf.jit import formula, kernel
 from rcf.pointer import block_at, section
@@ -24,28 +25,34 @@ class Size(NamedTuple):
         features: Values a record.
         budget: Alerts allowed in a window; 0 for any number.
         before: Records that are kept.
+        coordinates: Of a record as the forest sees it.
     """
 
     features: Int
     budget: Int
     before: Int
+    coordinates: Int
 
 
 @formula
-def ends(size: Size) -> tuple[Int, Int, Int, Int, Int, Int, Int]:
+def ends(size: Size) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int, Int]:
     """Where each section ends, in words."""
     scores = alert.WORDS + threshold.WORDS
-    still = scores + usual.WORDS + flat.WORDS * size.features
+    common = scores + usual.WORDS
+    still = common + flat.WORDS * size.features
     alerts = still + size.budget
     rows = alerts + size.before * size.features
-    return alert.WORDS, scores, scores + usual.WORDS, still, alerts, rows, rows + size.before
+    clock = rows + size.before
+    transformed = clock + transform.words(size.features)
+    seen = transformed + size.before * size.coordinates
+    return alert.WORDS, scores, common, still, alerts, rows, clock, transformed, seen
 
 
 @kernel
 def memory_at(address: Int, size: Size) -> Memory:
     """The sections of the words at an address, which somebody keeps alive."""
-    event, scores, common, still, alerts, rows, clock = ends(size)
-    words = block_at(address, 8 * clock)
+    event, scores, common, still, alerts, rows, clock, transformed, seen = ends(size)
+    words = block_at(address, 8 * seen)
     return Memory(
         section(words, 0, 8 * event, np.float64),
         section(words, 8 * event, 8 * scores, np.float64),
@@ -54,6 +61,8 @@ def memory_at(address: Int, size: Size) -> Memory:
         section(words, 8 * still, 8 * alerts, np.float64),
         section(words, 8 * alerts, 8 * rows, np.float64),
         section(words, 8 * rows, 8 * clock, np.float64),
+        section(words, 8 * clock, 8 * transformed, np.float64),
+        section(words, 8 * transformed, 8 * seen, np.float64),
     )
 
 
@@ -62,13 +71,14 @@ def memory_of(words: F64, size: Size) -> Memory:
     return Memory(*np.split(words, ends(size)[:-1]))
 
 
-def fresh(size: Size) -> F64:
-    """Words of a series without records."""
+def fresh(size: Size, weights: F64) -> F64:
+    """Words of a series without records; weights of its features, float64 (features,)."""
     words = np.zeros(ends(size)[-1])
     memory = memory_of(words, size)
     memory.event[[alert.BEGAN, alert.REACHED]] = -1.0
     memory.usual[:] = usual.fresh()
     memory.alerts[:] = -np.inf
+    memory.transform[:] = transform.fresh(weights)
     return words
 
 

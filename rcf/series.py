@@ -70,7 +70,7 @@ class Series:
         learning: bool = True,
     ) -> None:
         self._detector = detector
-        self._last = np.zeros(detector.forest.features)
+        self._last = np.zeros(detector.features)
         self._forecaster: Forecaster | None = None
         self.adjust(coverage=coverage, missing=missing, fill=fill, learning=learning)
 
@@ -90,7 +90,7 @@ class Series:
             raise InvalidParameter("missing", missing, ", ".join(METHODS))
         if missing == "forecast" and coverage is None:
             raise InvalidParameter("missing", missing, "given with a coverage: it needs forecasts")
-        features = self._detector.forest.features
+        features = self._detector.features
         values = fixed_values(fill, features) if missing == "fixed" else np.zeros(features)
         if coverage is None:
             self._forecaster = None
@@ -221,7 +221,7 @@ class Series:
 
     def _stand_in(self, row: F64) -> F64:
         if self._missing == "forest":
-            return self._detector.forest.impute(row)
+            return self._detector.impute(row)
         if self._missing == "forecast" and self._forecaster is not None:
             return self._forecaster.forecast(1).expected
         return self._last if self._missing == "previous" else self._fill

@@ -25,13 +25,14 @@ from rcf.memory import Size, fresh
 from rcf.series import Series
 from rcf.state import U8, Shape
 from rcf.threshold import MODES
+from rcf.transform import Policy as Change
 
-VERSION = 2
+VERSION = 3
 FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 
-#: The oldest version of each kind that can be read. A detector of version 1 had one forest and
-#: another threshold, whose state means nothing to this one.
-OLDEST = {FOREST: 1, DETECTOR: 2, FORECASTER: 2, SERIES: 2}
+#: The oldest version of each kind that can be read. Before version 3 a detector did not keep what
+#: its forests see of records, before version 2 it had another threshold.
+OLDEST = {FOREST: 1, DETECTOR: 3, FORECASTER: 2, SERIES: 3}
 
 #: Sections that hold information; the rest follows from them (`rcf.step.rebuild_forest`).
 SAVED = (
@@ -49,8 +50,9 @@ SAVED = (
 
 _HEAD = struct.Struct("<4sHHQ16s")
 _SHAPE = struct.Struct("<9q")
-#: Smoothing, features, recent records, forests; then `Settings`.
-_DETECTOR = struct.Struct("<5qd2q3d")
+#: Smoothing, features, recent records, coordinates, forests; what transforms records (`Policy`);
+#: then `Settings`.
+_DETECTOR = struct.Struct("<5qq2dqd2q3d")
 _LENGTH = struct.Struct("<q")
 _MODES = {number: name for name, number in MODES.items()}
 #: Treatment of gaps, whether the forest learns, features, bytes of the forecaster (0: none).
@@ -152,12 +154,10 @@ def forest_from_bytes(data: bytes) -> U8:
 
 def detector_to_bytes(detector: Detector) -> bytes:
     """Bytes of a detector: settings, what was learnt of its scores, recent records, forests."""
-    width, size, settings, words, blocks = detector.parts()
-    numbers = (MODES[settings.mode], *settings[1:])
-    front = [
-        _DETECTOR.pack(width, size.features, size.before, len(blocks), *numbers),
-        words.tobytes(),
-    ]
+    width, change, size, settings, words, blocks = detector.parts()
+    numbers = (*change, MODES[settings.mode], *settings[1:])
+    sizes = (width, size.features, size.before, size.coordinates, len(blocks))
+    front = [_DETECTOR.pack(*sizes, *numbers), words.tobytes()]
     for block in blocks:
         payload = payload_of_block(block)
         front += [_LENGTH.pack(len(payload)), payload]
@@ -168,10 +168,11 @@ def detector_from_bytes(data: bytes) -> Detector:
     """Detector of bytes; raises SnapshotError."""
     payload = _open(DETECTOR, data)
     try:
-        width, features, before, views, mode, *rest = _DETECTOR.unpack_from(payload)
+        width, features, before, coordinates, views, *numbers = _DETECTOR.unpack_from(payload)
+        change, (mode, *rest) = Change(*numbers[:3]), numbers[3:]
         settings = Settings(_MODES[mode], *rest)
-        size = Size(features, settings.budget, before)
-        words = fresh(size)
+        size = Size(features, settings.budget, before, coordinates)
+        words = fresh(size, np.ones(features))
         at = _read(payload, _DETECTOR.size, words)
         blocks = []
         for _ in range(views):
@@ -182,9 +183,9 @@ def detector_from_bytes(data: bytes) -> Detector:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     if at != len(payload):
         raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
-    detector = Detector.of_parts(width, size, settings, words, blocks)
-    if any(forest.features != features for forest in detector.views):
-        raise SnapshotError("snapshot inconsistent: its forests differ in features")
+    detector = Detector.of_parts(width, change, size, settings, words, blocks)
+    if any(forest.features != coordinates for forest in detector.views):
+        raise SnapshotError("snapshot inconsistent: its forests differ in coordinates")
     return detector
 
 
@@ -226,7 +227,7 @@ def series_from_bytes(data: bytes) -> Series:
     at = _SERIES.size + numbers.nbytes
     forecaster = forecaster_from_bytes(bytes(payload[at : at + length])) if length else None
     detector = detector_from_bytes(bytes(payload[at + length :]))
-    if detector.forest.features != features:
-        raise SnapshotError("snapshot inconsistent: series and forest differ in features")
+    if detector.features != features:
+        raise SnapshotError("snapshot inconsistent: series and detector differ in features")
     fill, last = numbers[:features].copy(), numbers[features:].copy()
     return Series.of_parts(detector, forecaster, method, fill, last, learning != 0)

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike
 from rcf import scale
 from rcf.arguments import LARGEST, as_rows, as_times, real, refuse_invalid, whole
 from rcf.errors import InvalidParameter
-from rcf.jit import entry, kernel
+from rcf.jit import entry, formula, kernel
 from rcf.scale import (
     CENTRE,
     COUNT,
@@ -103,9 +103,15 @@ class Original(NamedTuple):
     times: F64 | None
 
 
+@formula
+def words(features: Int) -> Int:
+    """Words of the state of a series."""
+    return HEADER + scale.WORDS * features
+
+
 def fresh(weights: F64) -> F64:
     """State of a series without records, whose features have these weights, float64 (features,)."""
-    state = np.zeros(HEADER + scale.WORDS * len(weights))
+    state = np.zeros(words(len(weights)))
     state[HEADER + WEIGHT :: scale.WORDS] = weights
     return state
 
@@ -291,16 +297,8 @@ class Transform:
         time_weight: float = 0.0,
         decay: float | None = None,
     ) -> None:
-        if not isinstance(method, str) or method not in METHODS:
-            raise InvalidParameter("method", method, ", ".join(METHODS))
         features = whole("features", features, 1, 65_535)
-        if method == "none" and weights is not None:
-            raise InvalidParameter("weights", weights, 'none where method is "none"')
-        policy = Policy(
-            METHODS[method],
-            1.0 / MEMORY if decay is None else real("decay", decay, 1e-9, 1.0),
-            real("time_weight", time_weight, 0.0, _MOST_WEIGHT),
-        )
+        policy = change_of(method, weights, time_weight, decay)
         self._adopt(policy, fresh(checked_weights(weights, features)))
 
     def _adopt(self, policy: Policy, state: F64) -> None:
@@ -335,6 +333,16 @@ class Transform:
             when = np.zeros(len(rows))
         out = np.empty((len(rows), self.width))
         transform_rows(self._policy, self._state, rows, when, out, learn)
+        return out
+
+    def peek(self, values: ArrayLike) -> F64:
+        """`process` of records that come at the usual time, without learning; nothing changes."""
+        rows = as_rows(values, self.features)
+        refuse_invalid(rows)
+        state = self._state.copy()
+        times = state[TIME] + state[GAP] * np.arange(1.0, len(rows) + 1.0)
+        out = np.empty((len(rows), self.width))
+        transform_rows(self._policy, state, rows, times, out, False)
         return out
 
     def invert(self, found: ArrayLike) -> Original:
@@ -381,6 +389,26 @@ class Transform:
         transform = cls.__new__(cls)
         transform._adopt(policy, state)
         return transform
+
+
+def change_of(
+    method: str,
+    weights: ArrayLike | None,
+    time_weight: float,
+    decay: float | None = None,
+    *,
+    field: str = "method",
+) -> Policy:
+    """What is done to a series; arguments and errors as of `Transform`, `field` for the method."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise InvalidParameter(field, method, ", ".join(METHODS))
+    if method == "none" and weights is not None:
+        raise InvalidParameter("weights", weights, f'none where {field} is "none"')
+    return Policy(
+        METHODS[method],
+        1.0 / MEMORY if decay is None else real("decay", decay, 1e-9, 1.0),
+        real("time_weight", time_weight, 0.0, _MOST_WEIGHT),
+    )
 
 
 def checked_weights(weights: ArrayLike | None, features: int) -> F64:
