@@ -21,6 +21,9 @@ class ForestFactory:
         """Make a detector that has seen nothing; see the port."""
         detector = rcf.Detector(
             features=len(config.features),
+            transform=config.transform,
+            weights=config.weights,
+            time_weight=config.time_weight,
             shingle_size=config.shingle_size,
             smoothing=config.smoothing,
             trees=config.trees,

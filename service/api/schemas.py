@@ -17,6 +17,7 @@ from service.engine.config import (
     MISSING,
     SCORES,
     THRESHOLDS,
+    TRANSFORMS,
     Change,
     StreamConfig,
 )
@@ -49,6 +50,26 @@ _SETTABLE: dict[str, Schema] = {
         "minimum": 1,
         "maximum": 256,
         "description": "Ordered parts of the stream; a key belongs to one.",
+    },
+    "transform": {
+        "type": "string",
+        "enum": list(TRANSFORMS),
+        "default": _DEFAULTS["transform"],
+        "description": "What is done to records before forests see them: `normalize` puts features "
+        "of several units on scales of their own, `robust` does so where spikes are many, "
+        "`normalize_difference` looks at steps, `log` at orders of magnitude.",
+    },
+    "weights": {
+        "type": ["array", "null"],
+        "items": {"type": "number", "minimum": 0, "maximum": 1e6},
+        "description": "What each feature counts for, under a transform; 0 leaves one out.",
+    },
+    "time_weight": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1e6,
+        "default": _DEFAULTS["time_weight"],
+        "description": "Weight of the gap between records as one more coordinate, `time`; 0: none.",
     },
     "shingle_size": _whole(1, 1000, "Records end to end in one point.", "shingle_size"),
     "smoothing": _whole(

@@ -37,7 +37,7 @@ def router(context: Context) -> APIRouter:
         """Why a record would get its score, were it the next of its series; it is not taken in."""
         engine = context.engine()
         key, values = await _record(request, context, engine, stream)
-        question = why(engine.stream(stream).features, values)
+        question = why(engine.stream(stream).coordinates, values)
         answer = await engine.ask(stream, key, question)
         return _json({"stream": stream, "key": key, "values": values}, answer)
 
@@ -46,7 +46,7 @@ def router(context: Context) -> APIRouter:
         """How crowded it is around a record, were it the next of its series; it is not taken in."""
         engine = context.engine()
         key, values = await _record(request, context, engine, stream)
-        question = how_crowded(engine.stream(stream).features, values)
+        question = how_crowded(engine.stream(stream).coordinates, values)
         answer = await engine.ask(stream, key, question)
         return _json({"stream": stream, "key": key, "values": values}, answer)
 

@@ -28,6 +28,9 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
 
     features: list[str] | int | Optional = msgspec.UNSET
     partitions: int | Optional = msgspec.UNSET
+    transform: str | Optional = msgspec.UNSET
+    weights: list[float] | Optional | None = msgspec.UNSET
+    time_weight: float | Optional = msgspec.UNSET
     shingle_size: int | Optional = msgspec.UNSET
     smoothing: int | Optional = msgspec.UNSET
     trees: int | Optional = msgspec.UNSET
@@ -151,8 +154,9 @@ def _read(body: bytes) -> dict[str, Any]:
         given["time_decay"] = time_decay_of(given.get("time_decay"), **memory)
     if "features" in given:
         given["features"] = _names(given["features"])
-    if given.get("fill") is not None:
-        given["fill"] = tuple(given["fill"])
+    for name in ("fill", "weights"):
+        if given.get(name) is not None:
+            given[name] = tuple(given[name])
     return given
 
 

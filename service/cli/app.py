@@ -32,6 +32,18 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+class Transform(StrEnum):
+    """What is done to rows before the forest sees them."""
+
+    NONE = "none"
+    SUBTRACT_MA = "subtract_ma"
+    NORMALIZE = "normalize"
+    DIFFERENCE = "difference"
+    NORMALIZE_DIFFERENCE = "normalize_difference"
+    ROBUST = "robust"
+    LOG = "log"
+
+
 class Score(StrEnum):
     """Which number the forest reports."""
 
@@ -179,6 +191,9 @@ def score(
     file: File,
     time: Time = None,
     columns: Columns = None,
+    transform: Annotated[
+        Transform, typer.Option(help="normalize: columns of several units, each on its own scale.")
+    ] = Transform.NONE,
     shingle: Annotated[
         int,
         typer.Option(min=1, help="Rows in one point."),
@@ -216,6 +231,7 @@ def score(
         path=file,
         time=time,
         columns=_listed(columns),
+        transform=transform.value,
         shingle_size=shingle,
         trees=trees,
         sample_size=sample_size,

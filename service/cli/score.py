@@ -38,6 +38,7 @@ class Options:
     path: str
     time: str | None = None
     columns: tuple[str, ...] = ()
+    transform: str = "none"
     shingle_size: int = 1
     trees: int = 30
     sample_size: int | None = None
@@ -169,6 +170,7 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
     try:
         detector = rcf.Detector(
             features=len(columns.features),
+            transform=options.transform,
             shingle_size=options.shingle_size,
             smoothing=1 if is_table else 12,
             trees=options.trees,

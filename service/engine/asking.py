@@ -30,8 +30,8 @@ SMALLEST_WINDOW, LARGEST_WINDOW = 100, 1000
 """Records that hotspots are looked for in."""
 
 
-class Grown(Protocol):
-    """What questions ask of a forest; `rcf.Forest` is one."""
+class Answering(Protocol):
+    """What questions ask of a detector; `rcf.Detector` is one."""
 
     def density(self, values: Numbers) -> Shares:
         """Mass over volume around a point."""
@@ -44,14 +44,6 @@ class Grown(Protocol):
 
     def hotspots(self, window: int, radius: float, least: int) -> list[Hotspot]:
         """Where the last records crowd."""
-
-
-class Answering(Protocol):
-    """What questions ask of a detector; `rcf.Detector` is one."""
-
-    @property
-    def forest(self) -> Grown:
-        """The forest over the records themselves."""
 
     def attribution(self, values: Numbers) -> list[Shares]:
         """Shares of the score of each record."""
@@ -161,8 +153,8 @@ def how_crowded(features: tuple[str, ...], values: Sequence[float]) -> Question[
     """Ask how crowded it is around a record's point, and how far that is."""
 
     def ask(series: Asked) -> Crowding:
-        forest, row = series.detector.forest, _row(values)
-        density, distance = forest.density(row), forest.distance(row)
+        detector, row = series.detector, _row(values)
+        density, distance = detector.density(row), detector.distance(row)
         if np.isnan(density.total[0]):
             return Crowding(None, None, [])
         columns = [each.high[0].sum(axis=0).tolist() for each in (density, distance)]
@@ -187,7 +179,7 @@ def what_is_near(values: Sequence[float], distance: float, most: int) -> Questio
         raise InvalidParameter("distance", distance, "a number above 0")
 
     def ask(series: Asked) -> list[NearPoint]:
-        (found,) = series.detector.forest.near_neighbours(_row(values), distance)
+        (found,) = series.detector.near_neighbours(_row(values), distance)
         return [
             NearPoint(each.distance, each.trees, each.point.tolist(), list(each.ago))
             for each in found[:most]
@@ -215,7 +207,7 @@ def where_crowds_are(window: int, radius: float, least: int) -> Question[list[Cr
         raise InvalidParameter("least", least, f"2 to {window}, the window")
 
     def ask(series: Asked) -> list[Crowd]:
-        found = series.detector.forest.hotspots(window, radius, least)
+        found = series.detector.hotspots(window, radius, least)
         newest = series.detector.newest()
         return [
             Crowd(

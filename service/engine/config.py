@@ -29,6 +29,12 @@ LEVELS = {"percentile": (50.0, 99.99), "sigma": (1.0, 100.0), "fixed": (0.0, 1e9
 """The thresholds that take a level, and from where to where."""
 LARGEST = 3.4e38
 """Largest magnitude of a value: within float32, in which the forest holds points."""
+TRANSFORMS = (
+    *("none", "weighted", "subtract_ma", "normalize", "difference", "normalize_difference"),
+    *("robust", "log"),
+)
+TIME = "time"
+"""The coordinate that a gap between records is, beside the features."""
 MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
 EXPLAIN = ("anomalies", "all", "none")
 DECODERS = ("auto", "json", "array", "number", "csv")
@@ -120,6 +126,13 @@ def _are_numbers(value: object) -> bool:
     return value is None or numbers
 
 
+def _are_weights(value: object) -> bool:
+    if value is None:
+        return True
+    check = _real(0, 1e6)
+    return isinstance(value, tuple) and all(check(each) for each in value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
     """One stream's configuration; checked when made.
@@ -128,6 +141,11 @@ class StreamConfig:
         name: 1 to 100 letters, digits, dots, underscores or hyphens.
         features: names of a record's values, in order.
         partitions: ordered parts of the stream, 1 to 256; every key belongs to one.
+        transform: what is done to records before forests see them (see `rcf.transform`).
+        weights: one number for each feature, what it counts for, 0 to 1e6; None for 1 each, and
+            with the transform "none".
+        time_weight: weight of the gap between a series' records as one more coordinate, `time`, 0
+            to 1e6; 0 for none.
         shingle_size: records end to end in one point, 1 to 1000.
         smoothing: records of the trailing mean that a second forest sees, 1 to 1000; 1 for no
             second forest.
@@ -193,6 +211,11 @@ class StreamConfig:
         "model", ("value",), _are_features, "1 to 1000 distinct names of 1 to 200 characters"
     )
     partitions: int = _field("never", 1, _whole(1, 256), "a whole number from 1 to 256")
+    transform: str = _field("model", "none", TRANSFORMS.__contains__, ", ".join(TRANSFORMS))
+    weights: tuple[float, ...] | None = _field(
+        "model", None, _are_weights, "a list of numbers from 0 to 1000000, or null"
+    )
+    time_weight: float = _field("model", 0.0, _real(0, 1e6), "a number from 0 to 1000000")
     shingle_size: int = _field("model", 1, _whole(1, 1000), "a whole number from 1 to 1000")
     smoothing: int = _field("model", 12, _whole(1, 1000), "a whole number from 1 to 1000")
     trees: int = _field("model", 30, _whole(1, 1000), "a whole number from 1 to 1000")
@@ -260,12 +283,13 @@ class StreamConfig:
                 raise InvalidParameter(item.name, value, item.metadata["allowed"])
         self._check_threshold()
         self._check_gaps()
+        self._check_transform()
         check_rules(self.rules, self.features)
         check_factors(self.threshold_factors)
         unknown = [name for name in self.counters if name not in self.features]
         if unknown:
             raise InvalidParameter("counters", unknown[0], ", ".join(self.features))
-        dimensions = len(self.features) * self.shingle_size
+        dimensions = len(self.coordinates) * self.shingle_size
         if dimensions > MAX_DIMENSIONS:
             raise InvalidParameter(
                 "shingle_size",
@@ -278,6 +302,22 @@ class StreamConfig:
                 self.sample_size,
                 f"trees x sample_size x features x shingle_size of at most {MAX_NUMBERS:,}",
             )
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """What a point has of each record: the features, and the time where it has a weight."""
+        return (*self.features, TIME) if self.time_weight > 0.0 else self.features
+
+    def _check_transform(self) -> None:
+        if self.weights is not None:
+            if self.transform == "none":
+                raise InvalidParameter("weights", self.weights, 'null where transform is "none"')
+            if len(self.weights) != len(self.features):
+                allowed = f"{len(self.features)} numbers, one for each feature"
+                raise InvalidParameter("weights", self.weights, allowed)
+        if self.time_weight > 0.0 and TIME in self.features:
+            allowed = f"0 where a feature is named {TIME!r}"
+            raise InvalidParameter("time_weight", self.time_weight, allowed)
 
     def _check_threshold(self) -> None:
         if self.threshold == "budget" and self.alert_budget is None:
@@ -346,7 +386,18 @@ def time_decay_of(
 
 
 DECISIVE = (
-    *("name", "features", "shingle_size", "smoothing", "trees", "sample_size", "time_decay"),
+    *(
+        "name",
+        "features",
+        "transform",
+        "weights",
+        "time_weight",
+        "shingle_size",
+        "smoothing",
+        "trees",
+        "sample_size",
+        "time_decay",
+    ),
     *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
     *("seed", "output_after", "missing", "fill", "learning", "counters", "generation"),
 )

@@ -321,7 +321,7 @@ class Pipeline:
             parts = (said.score, said.threshold, said.grade, said.confidence, said.held_back)
             for number, part in enumerate((*parts, said.started)):
                 found[number] = part
-            verdicts.add(order, told, self.config.features)
+            verdicts.add(order, told, self.config.coordinates)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((_JUDGED, len(block)), None)

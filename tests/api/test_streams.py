@@ -93,6 +93,15 @@ def test_how_soon_a_stream_forgets_is_said_in_records(client, stream, said, time
     assert put(client, stream, {"time_decay": None}).json()["time_decay"] is None
 
 
+def test_a_transform_with_its_weights_is_a_setting_of_the_model(client, stream):
+    said = {"transform": "normalize", "weights": [1, 2], "time_weight": 0.5}
+    answer = put(client, stream, {"features": ["share", "bytes"]} | said)
+    assert answer.status_code == 201
+    assert {name: answer.json()[name] for name in said} == said
+    body = problem(put(client, stream, {"transform": "log"}), 409, "needs-new-model")
+    assert body["fields"] == ["transform"]
+
+
 def test_partitions_never_change(client, stream):
     put(client, stream, {"partitions": 1})
     for reset in (False, True):
@@ -120,6 +129,12 @@ def test_partitions_never_change(client, stream):
         ({"cool_down": -1}, "cool_down"),
         ({"time_decay": 1}, "time_decay"),
         ({"time_decay": -0.1}, "time_decay"),
+        ({"transform": "zscore"}, "transform"),
+        ({"weights": [1]}, "weights"),
+        ({"transform": "normalize", "weights": [1, 2]}, "weights"),
+        ({"transform": "normalize", "weights": [-1]}, "weights"),
+        ({"time_weight": -1}, "time_weight"),
+        ({"features": ["time"], "time_weight": 1}, "time_weight"),
         ({"half_life": 0.5}, "half_life"),
         ({"window": 2}, "window"),
         ({"window": 300, "half_life": 100}, "window"),

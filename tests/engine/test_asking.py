@@ -55,16 +55,16 @@ def test_answers_and_results_are_those_of_the_library():
                 "y": shares.by_feature().low[0, 1],
             }
             crowding = await engine.ask("s", "a", how_crowded(FOREST.features, query))
-            assert crowding.distance == detector.forest.distance([query]).total[0]
+            assert crowding.distance == detector.distance([query]).total[0]
             assert sum(e.density_high + e.density_low for e in crowding.features) == pytest.approx(
                 crowding.density, rel=1e-9
             )
             near = await engine.ask("s", "a", what_is_near(query, float("inf"), 3))
-            theirs = detector.forest.near_neighbours([query])[0][:3]
+            theirs = detector.near_neighbours([query])[0][:3]
             assert [each.distance for each in near] == [each.distance for each in theirs]
             spots = await engine.ask("s", "a", where_crowds_are(100, 1.0, 10))
             assert [each.records for each in spots] == [
-                each.records for each in detector.forest.hotspots(100, 1.0, 10)
+                each.records for each in detector.hotspots(100, 1.0, 10)
             ]
             assert engine.state_digests() == before
 
