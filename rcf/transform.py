@@ -3,7 +3,7 @@
 A forest cuts features in proportion to their ranges, so percentages beside bytes are not seen at
 all unless they are transformed. Each record is transformed by what was learnt of those before it,
 then learnt. Of a feature's value x, with the centre and scale of `rcf.scale`, its weight w, and b
-for what bends distances beyond six scales:
+for what bends distances beyond four scales:
 
     none                  x
     weighted              w x
