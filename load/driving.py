@@ -1,4 +1,4 @@
-"""What the driver and the soak have in common: their options, a knee behind a bar, 70 % of it."""
+"""What the driver and the soak share: options, a knee behind a bar, a run below it, the report."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from rich.progress import Progress
 
+from load import report
+from load.chart import Panel, write_html
 from load.doors import Door
 from load.ramp import NoKneeError, Step, find_knee
+from load.report import Row
 from load.service import Model
 from load.traffic import Traffic
 
@@ -32,6 +36,99 @@ class Ramp:
     begin: float = 1_000.0
     step_s: float = 10.0
     limit_ms: float = KNEE_LIMIT_MS
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of one way in, or one log.
+
+    Attributes:
+        row: its line of the table.
+        wrong: what must not be so, a sentence each.
+        panels: what a plot shows of it.
+    """
+
+    row: Row
+    wrong: list[str]
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that measures things of one kind, each with a service of its own.
+
+    Attributes:
+        name: stands behind `make`.
+        about: what its help says.
+        kind: what the things are, such as "way".
+        things: all there are; they are measured where none is named.
+        seconds: of the run that counts, unless said otherwise.
+        title: of its table.
+        heading: of its plots.
+    """
+
+    name: str
+    about: str | None
+    kind: str
+    things: Sequence[str]
+    seconds: float
+    title: str
+    heading: str
+
+    def parser(self) -> argparse.ArgumentParser:
+        """A parser of the options that every such command has."""
+        parser = argparse.ArgumentParser(prog=f"make {self.name}", description=self.about)
+        names = ", ".join(self.things)
+        parser.add_argument(f"{self.kind}s", nargs="*", metavar=self.kind.upper(), help=names)
+        parser.add_argument(
+            "--seconds", type=float, default=self.seconds, help="of the last run: %(default)s"
+        )
+        parser.add_argument("--rate", type=float, help="records a second, instead of a ramp")
+        parser.add_argument("--plot", type=Path, help="also draw everything into this HTML file")
+        add_options(parser)
+        return parser
+
+    def parse(
+        self, arguments: list[str], parser: argparse.ArgumentParser | None = None
+    ) -> argparse.Namespace:
+        """The options of `parser`; ends the process where one is wrong, or a thing is unknown."""
+        parser = parser or self.parser()
+        given = parser.parse_args(arguments)
+        unknown = [name for name in self._named(given) if name not in self.things]
+        if unknown:
+            there = ", ".join(self.things)
+            parser.error(f"no {self.kind} named {', '.join(unknown)}; there are: {there}")
+        setattr(given, f"{self.kind}s", self._named(given) or list(self.things))
+        return given
+
+    def run(
+        self,
+        given: argparse.Namespace,
+        measure: Callable[[str, argparse.Namespace], Measured],
+    ) -> int:
+        """Measure each thing, publish, plot; 1 when something is wrong, or was not measured."""
+        rows: list[Row] = []
+        wrong: list[str] = []
+        panels: list[Panel] = []
+
+        def work(name: str) -> None:
+            found = measure(name, given)
+            rows.extend(report.told(self.name, [found.row]))
+            wrong.extend(found.wrong)
+            panels.extend(found.panels)
+
+        wrong += each_alone(self._named(given), work)
+        if rows:
+            report.publish(self.title, rows, limits_exceeded=wrong, **settings_of(given))
+        if given.plot is not None:
+            write_html(self.heading, panels, given.plot)
+        if given.readme:
+            report.write_readme()
+        return tell(wrong)
+
+    def _named(self, given: argparse.Namespace) -> list[str]:
+        named: list[str] = getattr(given, f"{self.kind}s")
+        return named
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

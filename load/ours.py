@@ -100,7 +100,7 @@ class Several:
 def warm_kernels(shapes: Iterable[tuple[int, int]]) -> None:
     """Compile the kernels of some (features, shingle), as a long stream or `rcf warm` would."""
     rows = {row_for(features * shingle) for features, shingle in shapes}
-    for row in sorted((row.groups, row.tail) for row in rows):
-        if row in fixed.KERNELS:
-            sys.stderr.write(f"compiling, or loading, the kernel for rows {row} …\n")
-            special.warm([row])
+    for key in sorted((row.groups, row.tail, 0) for row in rows):
+        if key in fixed.KERNELS:
+            sys.stderr.write(f"compiling, or loading, the kernel for rows {key[:2]} …\n")
+            special.warm([key])

@@ -82,8 +82,8 @@ def rows() -> Iterator[Row]:
 def warm_kernels() -> None:
     """Compile what many series of this shape run, as a long stream would."""
     sys.stderr.write("compiling, or loading, the kernel for many series …\n")
-    assert (1, 0) in fixed.MANY
-    special.warm(many=[(1, 0)])
+    assert (1, 0, 1) in fixed.KERNELS
+    special.warm([(1, 0, 1)])
 
 
 def main() -> None:

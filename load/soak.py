@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from load import report
-from load.chart import Line, Panel, write_html
+from load.chart import Line, Panel
 from load.doors import opened
 from load.drive import panels
 from load.driving import (
     LOAD,
-    add_options,
-    each_alone,
+    Command,
+    Measured,
     knee_of,
     model_of,
     ramp_of,
     run,
-    settings_of,
-    tell,
     traffic_of,
     warm,
 )
@@ -34,15 +30,23 @@ from load.report import Row
 from load.service import progress_bars
 from load.watch import Sample, Watch, growth, slope_per_minute
 
-TITLE = "soak: at 70 % of the knee (`make soak`)"
 WAY_OF = {"embedded": "batch", "kafka": "kafka"}
+COMMAND = Command(
+    name="soak",
+    about=__doc__,
+    kind="log",
+    things=tuple(WAY_OF),
+    seconds=1800.0,
+    title="soak: at 70 % of the knee (`make soak`)",
+    heading="rcf under steady load",
+)
 SETTLING = 0.1  #: of the time, at its begin, that says nothing about growth
 SAMPLES = 900
 SPARE = {"descriptors": 8, "threads": 2, "tasks": 16}  #: by which a median may rise
 
 
-def soak(log: str, given: argparse.Namespace) -> tuple[Row, list[str], list[Panel]]:
-    """One line of the table, the limits that were exceeded, and what a plot shows."""
+def soak(log: str, given: argparse.Namespace) -> Measured:
+    """One log's knee, and the long run below it."""
     traffic = traffic_of(given)
     with opened(WAY_OF[log], model_of(given), traffic) as (service, door), progress_bars() as bars:
         warm(door, traffic, given.warm, bars, log)
@@ -64,7 +68,8 @@ def soak(log: str, given: argparse.Namespace) -> tuple[Row, list[str], list[Pane
         "MB/min": slope_per_minute(settled),
         **{f"{name} +": growth([getattr(each, name) for each in settled]) for name in SPARE},
     }
-    return row, objections(row, step, given), [*panels(log, [step]), *held(log, watch.samples)]
+    drawn = [*panels(log, [step]), *held(log, watch.samples)]
+    return Measured(row, objections(row, step, given), drawn)
 
 
 def objections(row: Row, step: Step, given: argparse.Namespace) -> list[str]:
@@ -99,41 +104,13 @@ def held(log: str, samples: Sequence[Sample]) -> list[Panel]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The options."""
-    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("logs", nargs="*", metavar="LOG", help=", ".join(WAY_OF))
-    parser.add_argument("--seconds", type=float, default=1800.0, help="at 70 %%: %(default)s")
-    parser.add_argument("--rate", type=float, help="records a second, instead of 70 %% of the knee")
+    """The options: those of every such command, and the limits."""
+    parser = COMMAND.parser()
     parser.add_argument("--slope-limit", type=float, default=1.0, help="MB/min: %(default)s")
     parser.add_argument("--p99-limit-ms", type=float, default=250.0, help="%(default)s")
-    parser.add_argument("--plot", type=Path, help="also draw everything into this HTML file")
-    add_options(parser)
-    given = parser.parse_args(arguments)
-    unknown = [log for log in given.logs if log not in WAY_OF]
-    if unknown:
-        parser.error(f"no log named {', '.join(unknown)}; there are: {', '.join(WAY_OF)}")
-    given.logs = given.logs or list(WAY_OF)
-    return given
+    return COMMAND.parse(arguments, parser)
 
 
 def main(arguments: list[str]) -> int:
     """Soak and publish; 1 when a limit is exceeded, or a log could not be measured."""
-    given = parse(arguments)
-    rows: list[Row] = []
-    drawn: list[Panel] = []
-    wrong: list[str] = []
-
-    def work(log: str) -> None:
-        row, exceeded, drawing = soak(log, given)
-        rows.extend(report.told("soak", [row]))
-        wrong.extend(exceeded)
-        drawn.extend(drawing)
-
-    wrong += each_alone(given.logs, work)
-    if rows:
-        report.publish(TITLE, rows, limits_exceeded=wrong, **settings_of(given))
-    if given.plot is not None:
-        write_html("rcf under steady load", drawn, given.plot)
-    if given.readme:
-        report.write_readme()
-    return tell(wrong)
+    return COMMAND.run(parse(arguments), soak)

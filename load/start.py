@@ -53,7 +53,7 @@ WARM = {
     "import rcf.Forest, and so numba": Program("from rcf import Forest"),
     "first result, kernel of any shape": Program(_FIRST, _ANY_SHAPE),
     "first result, kernel for 1 x 8": Program(
-        _FIRST, before="from rcf.special import warm; warm([(1, 0)])"
+        _FIRST, before="from rcf.special import warm; warm([(1, 0, 0)])"
     ),
 }
 PEERS = {
@@ -65,7 +65,7 @@ PEERS = {
 COLD = {
     "compile: first result, kernel of any shape": Program(_FIRST, _ANY_SHAPE),
     "compile: kernel for 1 x 8 besides": Program(
-        "warm([(1, 0)])", before="from rcf.special import warm; warm()"
+        "warm([(1, 0, 0)])", before="from rcf.special import warm; warm()"
     ),
 }
 COLD_COMMAND = {

@@ -20,7 +20,8 @@ A forest is one block of bytes (`rcf.state` draws it):
 One point's way through it; the file is where to change what it says:
 
     forest    checks the records and hands the block and them to one compiled entry
-    step      `run`: takes each record into the ring, and scores and learns its shingle
+    run       opens the block of the forest that each segment of the records is for
+    step      takes a record into the ring, and scores and learns its shingle
     points    the ring of records, where a point is the place at which its shingle starts
     path      eight trees at a time, from the root to the leaf that the cuts lead to
     score     from the leaf up to the first box that holds the point: what its insertion would do
@@ -46,7 +47,8 @@ What is decided, and what is expected:
 
     smooth    trailing means, where changes began  usual      which scores are usual in a series
     threshold from which score on                  flat       series that do not move
-    alert     what is said, and what held back     detector   all of it, over two forests
+    alert     what is said, and what held back     memory     where all this lies
+    judge     records and scores of many series    detector   all of it, over two forests
     forecast  what a series will do next           regression a forecast that learns
     band      one that holds a stated share        forecaster all three for one series
     gaps      what stands for missing values       series     all that is learnt of one series
@@ -56,8 +58,9 @@ Around it:
     transform features of different units side by side         scale  where a value lies in its own
     snapshot  bytes, and back
     forests   many forests, a series each          archive   a million of them, and back
-    many      their records, forest by forest      block     makes a forest's block, and larger ones
     fixed     kernels for one shape of rows        special   when they take over
+    block     makes a forest's block, and larger ones
+    decay     how soon a forest forgets
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
     jit       how all are compiled and kept        callee    … those that only kernels call
 """

@@ -27,8 +27,8 @@ import numpy as np
 
 from rcf import flat, smooth, threshold, usual
 from rcf.flat import Tolerance, is_still
-from rcf.jit import entry, kernel
-from rcf.state import F64, I64, Int
+from rcf.jit import kernel
+from rcf.state import F64, Int
 from rcf.threshold import Bar, threshold_of
 
 #: Why a record at or above the threshold is no anomaly.
@@ -71,7 +71,7 @@ class Policy(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """The state: one array of float64 for each part.
+    """The state of a series, sections of float64 (`rcf.memory` says where they lie).
 
     Attributes:
         event: (WORDS,), see the words below.
@@ -79,6 +79,8 @@ class Memory(NamedTuple):
         usual: (rcf.usual.WORDS,).
         still: (rcf.flat.WORDS x features,).
         alerts: (budget,), when the last ones were; a ring.
+        rows: (before x features,), the last records; zeros where the series has had fewer.
+        clock: (before,), their times.
     """
 
     event: F64
@@ -86,6 +88,8 @@ class Memory(NamedTuple):
     usual: F64
     still: F64
     alerts: F64
+    rows: F64
+    clock: F64
 
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
@@ -93,30 +97,6 @@ class Memory(NamedTuple):
 #: ordinary, alerts said, latest time of a record, mean time between records, when the event began.
 COUNT, BEGAN, REACHED, PEAK, CALM, SAID, TIME, GAP, STARTED = range(9)
 WORDS = 9
-
-
-class Verdicts(NamedTuple):
-    """What is said of n records; the fields of `rcf.Judgements` but the score."""
-
-    threshold: F64
-    grade: F64
-    confidence: F64
-    held_back: I64
-    since: F64
-    started: F64
-
-
-def fresh(features: int, budget: int) -> Memory:
-    """Memory of a series without records."""
-    event = np.zeros(WORDS)
-    event[BEGAN] = event[REACHED] = -1.0
-    return Memory(
-        event,
-        np.zeros(threshold.WORDS),
-        usual.fresh(),
-        np.zeros(flat.WORDS * features),
-        np.full(budget, -np.inf),
-    )
 
 
 @kernel
@@ -254,61 +234,3 @@ def judge(
     usual.learn(memory.usual, score)
     event[COUNT] += 1.0
     return bar, grade, confidence, held, since, started
-
-
-@entry
-def judge_rows(
-    policy: Policy,
-    memory: Memory,
-    window: F64,
-    clock: F64,
-    before: Int,
-    seen: Int,
-    views: F64,
-    scores: F64,
-    verdicts: Verdicts,
-) -> None:
-    """`judge` for each record in turn; where a score is NaN (warming) so is the judgement.
-
-    Args:
-        policy: What is said.
-        memory: The state, changed in place.
-        window: float64 (before + n, features), the last records of the series, then n more.
-        clock: float64 (before + n,), their times.
-        before: Records in the window's front.
-        seen: Records of the series before those n.
-        views: float64 (1 or 2, n), raw scores of the points and, if there are two, of their
-            trailing means; those of the points are NaN at least as long.
-        scores: float64 (n,), out: the larger of the two.
-        verdicts: Out.
-    """
-    bar = policy.bar
-    for row in range(len(scores)):
-        at = before + row
-        point, mean = views[0, row], views[len(views) - 1, row]
-        raw = mean if mean > point else point
-        scores[row] = raw
-        if np.isnan(raw):
-            verdicts.threshold[row] = verdicts.grade[row] = np.nan
-            verdicts.confidence[row] = np.nan
-            verdicts.since[row] = verdicts.started[row] = np.nan
-            verdicts.held_back[row] = NOTHING
-        else:
-            found = judge(
-                policy,
-                memory,
-                window,
-                clock,
-                at,
-                min(before + 1, seen + row + 1),
-                bar.offset + bar.scale * raw,
-                bar.offset + bar.scale * point,
-            )
-            verdicts.threshold[row] = (found[0] - bar.offset) / bar.scale
-            verdicts.grade[row] = found[1]
-            verdicts.confidence[row] = found[2]
-            verdicts.held_back[row] = found[3]
-            verdicts.since[row] = found[4]
-            verdicts.started[row] = found[5]
-        for i in range(window.shape[1]):
-            flat.observe(memory.still, flat.WORDS * i, window[at, i])

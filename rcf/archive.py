@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rcf import many, state
+from rcf import run, state
 from rcf.errors import SnapshotError
 from rcf.forests import Forests
 from rcf.snapshot import block_from_payload, payload_of_block
@@ -108,7 +108,7 @@ def load(path: Path, progress: Progress | None = None) -> Forests:
                 raise SnapshotError(f"archive cut short: {len(forests)} of {series} series")
             _fill(forests.add_slab(count), payload, parts)
             table = forests.table[-count:]
-            (many.rebuild_narrow if forests.shape.narrow else many.rebuild_wide)(table)
+            (run.rebuild_narrow if forests.shape.narrow else run.rebuild_wide)(table)
             if progress:
                 progress(len(forests), series)
         for number, payload in entries:

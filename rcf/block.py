@@ -20,8 +20,6 @@ _LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay i
 #: The least memory is taken where the ring and the points kept beside it take about as much.
 _SMALL_RING_LIFETIMES = 3.0
 _OUTLIVE = 0.85  #: points kept over those expected to outlive the ring: trees may hold the same
-#: Mean lifetimes after which 95 % of the points sampled are gone: ages are about exponential.
-FORGOTTEN = 3.0
 _POINTS_A_ROW = 10  #: sampled points to each box of a small forest
 
 
@@ -122,25 +120,6 @@ def resized(old: state.Forest, shape: Shape) -> U8:
     forest.free_rows[free : free + len(added)] = added
     forest.header[state.ROWS_FREE] = free + len(added)
     return block
-
-
-def decay_of(
-    time_decay: float | None, half_life: float | None, window: float | None
-) -> float | None:
-    """The rate that one of three ways to say it means; None if none is given.
-
-    Raises:
-        InvalidParameter: Two are given, or one is outside what is allowed.
-    """
-    given = {"time_decay": time_decay, "half_life": half_life, "window": window}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise InvalidParameter(names[1], given[names[1]], f"given without {names[0]}")
-    if half_life is not None:
-        return math.log(2.0) / real("half_life", half_life, 1.0, 1e18)
-    if window is not None:
-        return FORGOTTEN / real("window", window, 3.0, 1e18)
-    return time_decay
 
 
 def default_decay(sample_size: int) -> float:

@@ -30,8 +30,9 @@ import numpy as np
 from rcf import band as bands
 from rcf.band import band, follow_band, start_band
 from rcf.jit import entry, kernel
+from rcf.pointer import array_at
 from rcf.regression import learn_regression, predict, start_regression
-from rcf.state import F64, U8, Int
+from rcf.state import F64, I64, U8, Int
 
 HORIZON = 16  #: leads that are calibrated
 PATHS = 4  #: paths that are compared at a time
@@ -277,11 +278,13 @@ def start_forecast(state: F64) -> None:
 
 
 @entry
-def forecast_rows(state: F64, values: F64, known: U8, tail: float, out: F64) -> None:
+def forecast_rows(states: I64, starts: I64, values: F64, known: U8, tail: float, out: F64) -> None:
     """Forecast each record, then learn it.
 
     Args:
-        state: float64 (features, WORDS), changed in place.
+        states: int64 (segments,), addresses of the series' states, float64 (features, WORDS);
+            changed in place.
+        starts: int64 (segments + 1,), where the records of each begin, and their number.
         values: float64 (records, features), finite.
         known: uint8 (records, features), 0 where a value was imputed: it says nothing about how
             good a forecast was.
@@ -290,16 +293,20 @@ def forecast_rows(state: F64, values: F64, known: U8, tail: float, out: F64) -> 
     """
     said = np.empty(EXPERTS)
     pasts, room = np.empty(2 * (LAGS + 1)), np.empty(2 * (LAGS + 1))
-    for row in range(len(values)):
-        for feature in range(len(state)):
-            one = state[feature]
-            foretell(one, 1, said, 0, pasts, room)
-            expected = blend(one, 0, said, 0) if one[SEEN] > 0.0 else np.nan
-            lower, upper = band(one, BANDS, expected)
-            out[0, row, feature] = expected
-            out[1, row, feature] = lower
-            out[2, row, feature] = upper
-            take_value(one, said, values[row, feature], known[row, feature] != 0, tail, pasts, room)
+    features = values.shape[1]
+    for part in range(len(states)):
+        state = array_at(states[part], 8 * features * WORDS).view(np.float64)
+        for row in range(starts[part], starts[part + 1]):
+            for feature in range(features):
+                one = state[feature * WORDS : (feature + 1) * WORDS]
+                foretell(one, 1, said, 0, pasts, room)
+                expected = blend(one, 0, said, 0) if one[SEEN] > 0.0 else np.nan
+                lower, upper = band(one, BANDS, expected)
+                out[0, row, feature] = expected
+                out[1, row, feature] = lower
+                out[2, row, feature] = upper
+                value, is_known = values[row, feature], known[row, feature] != 0
+                take_value(one, said, value, is_known, tail, pasts, room)
 
 
 @entry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,7 +11,7 @@ from rcf.arguments import as_rows, real, refuse_invalid, whole
 from rcf.errors import InvalidParameter
 from rcf.forecast import WORDS, forecast_leads, forecast_rows, start_forecast
 from rcf.forest import Forecast
-from rcf.state import F64
+from rcf.state import F64, I64, U8
 
 
 class Forecaster:
@@ -36,6 +38,7 @@ class Forecaster:
     def _adopt(self, coverage: float, state: F64) -> None:
         self._coverage = coverage
         self._state = state
+        self._address: int = state.ctypes.data
 
     def process(self, values: ArrayLike, *, known: ArrayLike | None = None) -> Forecast:
         """Forecast each record, then learn it.
@@ -53,9 +56,25 @@ class Forecaster:
         """
         rows = as_rows(values, len(self._state))
         refuse_invalid(rows)
-        seen = np.ones(rows.shape, np.uint8) if known is None else _flags(known, rows)
+        seen = None if known is None else _flags(known, rows)
+        return self.process_together([self], np.array([0, len(rows)]), rows, seen)
+
+    @staticmethod
+    def process_together(
+        forecasters: Sequence[Forecaster], starts: I64, rows: F64, known: U8 | None = None
+    ) -> Forecast:
+        """`process` of many forecasters at once, bit for bit.
+
+        Args:
+            forecasters: Of one coverage, and as many features; at least one, none twice.
+            starts: int64 (forecasters + 1,), where the records of each begin, and their number.
+            rows: float64 (n, features), C order, each a finite float32.
+            known: uint8 (n, features), as for `process`.
+        """
+        seen = np.ones(rows.shape, np.uint8) if known is None else known
+        states = np.array([forecaster._address for forecaster in forecasters])
         out = np.empty((3, *rows.shape))
-        forecast_rows(self._state, rows, seen, (1.0 - self._coverage) / 2.0, out)
+        forecast_rows(states, starts, rows, seen, (1.0 - forecasters[0]._coverage) / 2.0, out)
         return Forecast(*out)
 
     def forecast(self, horizon: int) -> Forecast:
@@ -96,6 +115,10 @@ class Forecaster:
         forecaster = cls.__new__(cls)
         forecaster._adopt(coverage, state)
         return forecaster
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Forecaster], tuple[bytes]]:
+        """Copies are forecasters of their own: kernels know a state by its address."""
+        return type(self).from_bytes, (self.to_bytes(),)
 
     def to_bytes(self) -> bytes:
         """Versioned, checksummed bytes from which `from_bytes` continues bit for bit."""

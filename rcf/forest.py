@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,18 +11,21 @@ from numpy.typing import ArrayLike
 
 from rcf import ask, field, state, step
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_invalid, refuse_value, whole
-from rcf.block import decay_of, grown, new_block
+from rcf.block import grown, new_block
+from rcf.decay import decay_of
 from rcf.density import PARTS, density_of
 from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter
 from rcf.hotspots import LARGEST_WINDOW, SMALLEST_WINDOW, Hotspot, find_hotspots
 from rcf.neighbours import Neighbour, neighbours_of
+from rcf.run import run_all
 from rcf.score import BLEND, CODISP, DEPTH, blend_exponent, name_of
 from rcf.shares import Shares
-from rcf.special import for_one
+from rcf.special import specialist_for
 from rcf.state import F64, I64, U8, Shape
 
 _NEVER = math.inf  # no score is as high
+_ONE = np.array([0, 1])  # one record
 
 
 class Forecast(NamedTuple):
@@ -107,11 +111,10 @@ class Forest:
         )
 
     def _adopt(self, block: U8) -> None:
-        shape = state.shape_of(state.header_of(block))
-        self._block = block
-        self._features = shape.features
-        self._trees = shape.trees
-        self._specialist = for_one(shape.row)
+        self._hold(block)
+        self._features = self._shape.features
+        self._trees = self._shape.trees
+        self._specialist = specialist_for(self._shape)
 
     @classmethod
     def from_kinesis(
@@ -187,7 +190,12 @@ class Forest:
         Raises:
             InvalidParameter: A value is no finite float32 or the shape is wrong; nothing is learnt.
         """
-        return self.process_explained(values, _NEVER, learn=learn)[0]
+        rows = as_rows(values, self._features)
+        scores = np.empty(len(rows))
+        self._run(rows, scores, learn)
+        if not learn:
+            self._follow(rows)
+        return scores
 
     def process_explained(
         self, values: ArrayLike, at_least: float, *, learn: bool = True
@@ -210,24 +218,53 @@ class Forest:
             InvalidParameter: As `process`; nothing is learnt.
         """
         rows = as_rows(values, self._features)
-        scores, why = np.empty(len(rows)), {}
+        starts = np.array([0, len(rows)])
+        return self.process_together([self], starts, rows, at_least, learn=learn)
+
+    @staticmethod
+    def process_together(
+        forests: Sequence[Forest], starts: I64, rows: F64, at_least: float, *, learn: bool
+    ) -> tuple[F64, dict[int, Shares]]:
+        """`process_explained` for several forests of one shape, in about the time of the kernels.
+
+        Args:
+            forests: Of which each has a segment of the records; at least one, none twice.
+            starts: int64 (forests + 1,), where the records of each begin, and their number.
+            rows: float64 (n, features), C order.
+            at_least: As for `process_explained`.
+            learn: As for `process`.
+
+        Returns:
+            As `process_explained`, over all records.
+
+        Raises:
+            InvalidParameter: A value is no finite float32; nothing is learnt.
+        """
+        scores = np.empty(len(rows))
+        why: dict[int, Shares] = {}
         if not learn:
-            self._run(rows, scores, False)
-            found = np.flatnonzero(scores >= at_least).tolist()
-            if found:
-                shares = self._explained(rows, scores)
-                why = {row: Shares(*(part[row : row + 1] for part in shares)) for row in found}
-            self._follow(rows)
+            scores[:] = Forest.score_together(forests, starts, rows)
+            for forest, start, stop in zip(forests, starts[:-1], starts[1:], strict=True):
+                why |= forest._explain_above(at_least, rows, scores, int(start), int(stop))
+                forest._follow(rows[start:stop])
             return scores, why
-        refuse_invalid(rows)
-        none = np.empty((0, self._features))
-        most = 1 if at_least == -_NEVER else len(rows)  # a call copies what it is given, and stops
+        every = at_least == -_NEVER
+        if every:
+            refuse_invalid(rows)
+        blocks, none = _blocks_of(forests), np.empty((0, rows.shape[1]))
         done = 0
         while done < len(rows):
-            part = slice(done, done + most)
-            done += self._run(rows[part], scores[part], True, at_least)
+            part = _part_of(starts, done)
+            # A call copies what it is given; one that stops at every record is given no more.
+            parts = slice(part, part + 1 if every else None)
+            ends = np.array([0, 1]) if every else np.maximum(starts[part:] - done, 0)
+            span = slice(done, done + int(ends[-1]))
+            done += _run_together(
+                *(forests, blocks, parts, ends, rows[span], scores[span], True, at_least)
+            )
             if scores[done - 1] >= at_least:
-                why[done - 1] = self._explained(none, scores[done - 1 : done])
+                told = forests[_part_of(starts, done - 1)]
+                why[done - 1] = told._explained(none, scores[done - 1 : done])
         return scores, why
 
     def score(self, values: ArrayLike) -> F64:
@@ -235,6 +272,14 @@ class Forest:
         rows = as_rows(values, self._features)
         scores = np.empty(len(rows))
         self._run(rows, scores, False)
+        return scores
+
+    @staticmethod
+    def score_together(forests: Sequence[Forest], starts: I64, rows: F64) -> F64:
+        """`score` for several forests of one shape; arguments as for `process_together`."""
+        scores = np.empty(len(rows))
+        blocks = _blocks_of(forests)
+        _run_together(forests, blocks, slice(0, None), starts, rows, scores, False, _NEVER)
         return scores
 
     def update(self, values: ArrayLike) -> None:
@@ -293,7 +338,7 @@ class Forest:
             InvalidParameter: The horizon is outside its range, or points are single records, which
                 say nothing of what comes next.
         """
-        if state.shape_of(self._header()).shingle_size == 1:
+        if self._shape.shingle_size == 1:
             raise InvalidParameter("shingle_size", 1, "at least 2, to tell what comes next")
         rows = np.full((whole("horizon", horizon, 1, 100_000), self._features), np.nan)
         lower, expected, upper = np.moveaxis(self._complete(rows, (0.1, 0.5, 0.9), 1, 1.0), 1, 0)
@@ -458,9 +503,14 @@ class Forest:
         return self._block
 
     @property
+    def address(self) -> int:
+        """Where the state lies, while it does: with more room it lies elsewhere."""
+        return self._address
+
+    @property
     def shape(self) -> Shape:
         """Sizes of the state."""
-        return state.shape_of(self._header())
+        return self._shape
 
     @property
     def records_seen(self) -> int:
@@ -494,6 +544,10 @@ class Forest:
 
         return cls.of_block(forest_from_bytes(data))
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Forest], tuple[bytes]]:
+        """Copies are forests of their own: kernels know a block by its address."""
+        return type(self).from_bytes, (self.to_bytes(),)
+
     @classmethod
     def of_block(cls, block: U8) -> Forest:
         """A forest around a block of state, which it then owns."""
@@ -517,7 +571,17 @@ class Forest:
             done += step.follow_rows(self._block, rows[done:])
             if done == len(rows):
                 return
-            self._block = grown(self._block)
+            self._grow()
+
+    def _explain_above(
+        self, at_least: float, rows: F64, scores: F64, start: int, stop: int
+    ) -> dict[int, Shares]:
+        """Attribution of those of the rows from `start` to `stop` that score so high, by row."""
+        found = np.flatnonzero(scores[start:stop] >= at_least).tolist()
+        if not found:
+            return {}
+        shares = self._explained(rows[start:stop], scores[start:stop])
+        return {start + row: Shares(*(part[row : row + 1] for part in shares)) for row in found}
 
     def _explained(self, rows: F64, scores: F64) -> Shares:
         """Attribution of records that were given scores; without records of the one learnt last."""
@@ -558,14 +622,50 @@ class Forest:
         both = shares.reshape(len(shares), 2, shape.shingle_size, shape.features)
         return both[:, 0], both[:, 1]
 
-    def _run(self, rows: F64, scores: F64, learn: bool, stop: float = _NEVER) -> int:
-        """Score records, and learn them if told to; records done, the last of which may stop it."""
+    def _run(self, rows: F64, scores: F64, learn: bool) -> None:
+        """Score records, and learn them if told to, at the least cost of a call."""
+        starts = _ONE if len(rows) == 1 else np.array([0, len(rows)])
         run = self._specialist.kernel
-        done = run(self._block, rows, scores, stop, learn)
-        if done < 0:
-            refuse_value(rows, -1 - done)
-        while done < len(rows) and not (done > 0 and scores[done - 1] >= stop):
-            self._block = grown(self._block)
-            done += run(self._block, rows[done:], scores[done:], stop, learn)
-        self._specialist.note(done, self._trees)
-        return done
+        run_all(run, self._blocks, starts, rows, scores, _NEVER, learn, lambda _: self._grow())
+        self._specialist.note(len(rows), self._trees)
+
+    def _hold(self, block: U8) -> None:
+        self._block = block
+        self._address: int = block.ctypes.data
+        self._blocks = np.array([self._address])
+        self._shape = state.shape_of(state.header_of(block))
+
+    def _grow(self) -> int:
+        """Make room for more, and return the address of the block."""
+        self._hold(grown(self._block))
+        return self._address
+
+
+def _blocks_of(forests: Sequence[Forest]) -> I64:
+    return np.array([forest._address for forest in forests])
+
+
+def _run_together(
+    forests: Sequence[Forest],
+    blocks: I64,
+    parts: slice,
+    starts: I64,
+    rows: F64,
+    scores: F64,
+    learn: bool,
+    stop: float,
+) -> int:
+    """`rcf.run.run_all` for some of the forests, and of their blocks; records done."""
+    first = forests[0]
+    done = run_all(
+        first._specialist.kernel,
+        *(blocks[parts], starts, rows, scores, stop, learn),
+        lambda part: forests[parts.start + part]._grow(),
+    )
+    first._specialist.note(done, first._trees)
+    return done
+
+
+def _part_of(starts: I64, row: int) -> int:
+    """The segment that a row lies in."""
+    return int(np.searchsorted(starts, row, side="right")) - 1 if row else 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rcf import many, state
-from rcf.arguments import as_rows, refuse_value, whole
+from rcf import state
+from rcf.arguments import as_rows, whole
 from rcf.block import grown, new_block
 from rcf.errors import InvalidParameter
 from rcf.rng import seed_states
-from rcf.special import for_many
+from rcf.run import run_all
+from rcf.special import specialist_for
 from rcf.state import F64, I64, U8, Shape
 
 #: Bytes of blocks that are allocated together: enough for the system to use large pages.
@@ -86,7 +89,7 @@ class Forests:
         self._table: I64 = np.empty(0, np.int64)
         self._slabs: list[U8] = []
         self._grown: dict[int, U8] = {}
-        self._specialist = for_many(self._shape.row) if self._shape.narrow else None
+        self._specialist = specialist_for(self._shape)
 
     def add(self, series: int) -> None:
         """Make room for so many more series, 0 to 10^9, which have learnt nothing."""
@@ -127,6 +130,12 @@ class Forests:
         from rcf.archive import load
 
         return load(Path(path), progress)
+
+    def __reduce__(self) -> NoReturn:
+        """Kernels know blocks by their addresses, and a copy would have the same ones."""
+        raise TypeError(
+            "Forests cannot be copied or pickled: `save` writes them, `load` reads them"
+        )
 
     # --- what they do ---------------------------------------------------------------------------
 
@@ -242,16 +251,18 @@ class Forests:
         scores = np.empty(len(rows), np.float64)
         if len(rows) == 0:
             return scores
-        run = self._specialist.kernel if self._specialist else many.run_wide
-        done = run(self._table, numbers, rows, scores, learn)
-        if done < 0:
-            refuse_value(rows, -1 - done)
-        while done < len(rows):
-            self.make_room(int(numbers[done]))
-            rest = slice(done, None)
-            done += run(self._table, numbers[rest], rows[rest], scores[rest], learn)
-        if self._specialist:
-            self._specialist.note(len(rows), self._shape.trees)
+
+        def grow(record: int) -> int:
+            self.make_room(int(numbers[record]))
+            return int(self._table[numbers[record]])
+
+        run_all(
+            self._specialist.kernel,
+            # A segment each: where nothing is learnt, every record is its series' next one.
+            *(self._table[numbers], np.arange(len(rows) + 1), rows, scores, math.inf, learn),
+            grow,
+        )
+        self._specialist.note(len(rows), self._shape.trees)
         return scores
 
     def _numbers(self, series: ArrayLike, records: int) -> I64:

@@ -74,10 +74,6 @@ def _block_at(address: int, size: int) -> Any:
     return np.ctypeslib.as_array((ctypes.c_uint8 * int(size)).from_address(int(address)))
 
 
-def _checked_block_at(address: Any, size: Any) -> Any:
-    return _as_array(_bytes_at(address), size)
-
-
 def _bare_block_at(address: Any, size: Any) -> Any:
     return _bytes_at(address)
 
@@ -102,6 +98,10 @@ def _section_of(block: Any, start: Any, stop: Any, kind: Any) -> Any:
     return block[start:stop].view(kind)
 
 
+def _array_at(address: Any, size: Any) -> Any:
+    return _as_array(_bytes_at(address), size)
+
+
 def _call_nothing(address: Any, size: Any) -> None:
     """Ask for the lines of memory from `address` on, to have them when they are read."""
 
@@ -112,18 +112,22 @@ def _same(array: Any) -> Any:
 
 
 #: `block_at(address, size)`: bytes that lie at an address and that somebody keeps alive.
+#: `array_at(address, size)`: the same as an array, where a kernel takes slices of it.
 #: `section(block, start, stop, kind)`: some of a block's bytes as items of a dtype.
 if INTERPRETED:
     pointer: Any = _same
     keep_alive: Any = _same
     block_at: Any = _block_at
+    array_at: Any = _block_at
     call_lines: Any = _call_nothing
     section: Any = _section_of
 elif config.BOUNDSCHECK:
     pointer, keep_alive = kernel(_same), _keep_alive
-    block_at, section = kernel(_checked_block_at), kernel(_section_of)
+    block_at, section = kernel(_array_at), kernel(_section_of)
+    array_at = kernel(_array_at)
     call_lines = kernel(_call_nothing)
 else:
     pointer, keep_alive = _pointer, _keep_alive
     block_at, section = kernel(_bare_block_at), _section
     call_lines = _call_lines
+    array_at = kernel(_array_at)

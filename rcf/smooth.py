@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from rcf.jit import entry, kernel
+from rcf.jit import kernel
 from rcf.state import F64, Int
 
 
-@entry
-def smoothed(window: F64, before: Int, width: Int, seen: Int) -> F64:
+@kernel
+def smooth(window: F64, before: Int, width: Int, seen: Int, means: F64) -> None:
     """Mean of each record and those before it, `width` in all where there are so many.
 
     Summed afresh for each record, so it does not depend on where a batch began.
 
     Args:
-        window: float64 (before + n, features), the last records of the series, then n more.
+        window: float64 (before + n or more, features), the last records of the series, then n more.
         before: Records in the window's front.
         width: Records a mean.
         seen: Records of the series before those n.
-
-    Returns:
-        float64 (n, features).
+        means: float64 (n, features), out.
     """
-    count, features = len(window) - before, window.shape[1]
-    means = np.empty((count, features))
-    for row in range(count):
+    for row in range(len(means)):
         last = before + row
         length = min(width, seen + row + 1)
-        for i in range(features):
+        for i in range(window.shape[1]):
             total = 0.0
             # Each is divided first, because a sum of large values may overflow.
             for at in range(last - length + 1, last + 1):
                 total += window[at, i] / length
             means[row, i] = total
-    return means
 
 
 @kernel

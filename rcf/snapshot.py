@@ -15,12 +15,13 @@ import struct
 
 import numpy as np
 
-from rcf import alert, many, state, step
-from rcf.detector import Detector, Recent, Settings
+from rcf import run, state
+from rcf.detector import Detector, Settings
 from rcf.errors import SnapshotError
 from rcf.forecast import WORDS
 from rcf.forecaster import Forecaster
 from rcf.gaps import METHODS
+from rcf.memory import Size, fresh
 from rcf.series import Series
 from rcf.state import U8, Shape
 from rcf.threshold import MODES
@@ -32,7 +33,7 @@ FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 #: another threshold, whose state means nothing to this one.
 OLDEST = {FOREST: 1, DETECTOR: 2, FORECASTER: 2, SERIES: 2}
 
-#: Sections that hold information; the rest follows from them (`rcf.step.rebuild`).
+#: Sections that hold information; the rest follows from them (`rcf.step.rebuild_forest`).
 SAVED = (
     "header",
     "reals",
@@ -128,10 +129,7 @@ def block_from_payload(payload: memoryview) -> U8:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     if at != len(payload):
         raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
-    if shape.narrow:
-        many.rebuild_narrow(np.array([block.ctypes.data]))
-    else:
-        step.rebuild(block)
+    (run.rebuild_narrow if shape.narrow else run.rebuild_wide)(np.array([block.ctypes.data]))
     return block
 
 
@@ -154,12 +152,11 @@ def forest_from_bytes(data: bytes) -> U8:
 
 def detector_to_bytes(detector: Detector) -> bytes:
     """Bytes of a detector: settings, what was learnt of its scores, recent records, forests."""
-    width, settings, memory, recent, blocks = detector.parts()
-    shape = detector.forest.shape
+    width, size, settings, words, blocks = detector.parts()
     numbers = (MODES[settings.mode], *settings[1:])
     front = [
-        _DETECTOR.pack(width, shape.features, len(recent.rows), len(blocks), *numbers),
-        *(part.tobytes() for part in (*memory, *recent)),
+        _DETECTOR.pack(width, size.features, size.before, len(blocks), *numbers),
+        words.tobytes(),
     ]
     for block in blocks:
         payload = payload_of_block(block)
@@ -173,11 +170,9 @@ def detector_from_bytes(data: bytes) -> Detector:
     try:
         width, features, before, views, mode, *rest = _DETECTOR.unpack_from(payload)
         settings = Settings(_MODES[mode], *rest)
-        memory = alert.fresh(features, settings.budget)
-        recent = Recent(np.empty((before, features)), np.empty(before))
-        at = _DETECTOR.size
-        for part in (*memory, *recent):
-            at = _read(payload, at, part)
+        size = Size(features, settings.budget, before)
+        words = fresh(size)
+        at = _read(payload, _DETECTOR.size, words)
         blocks = []
         for _ in range(views):
             (length,) = _LENGTH.unpack_from(payload, at)
@@ -187,7 +182,7 @@ def detector_from_bytes(data: bytes) -> Detector:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     if at != len(payload):
         raise SnapshotError(f"snapshot inconsistent: {len(payload) - at} bytes too many")
-    detector = Detector.of_parts(width, settings, memory, recent, blocks)
+    detector = Detector.of_parts(width, size, settings, words, blocks)
     if any(forest.features != features for forest in detector.views):
         raise SnapshotError("snapshot inconsistent: its forests differ in features")
     return detector

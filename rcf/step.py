@@ -1,19 +1,17 @@
-"""The border: Python hands over a block of state and rows of records; scores come back."""
+"""One record's step: into the ring, scored in every tree, learnt by those whose turn it is."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rcf.arguments import LARGEST
-from rcf.box import free_all_rows, short_of_rows
+from rcf.box import free_all_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
 from rcf.path import (
     Query,
     Walk,
-    make_query,
     make_walk,
-    room_bytes,
     set_query,
     walk_trees,
 )
@@ -304,58 +302,6 @@ def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bo
     return value if sequence > header[OUTPUT_AFTER] else np.nan
 
 
-@kernel
-def run(
-    block: U8,
-    values: F64,
-    scores: F64,
-    stop: float,
-    learn: bool,
-    row: RowShape,
-    layout: PairLayout,
-) -> Int:
-    """`run_rows` for one shape of box rows and one layout, known while compiling or not."""
-    bad = first_invalid(values)
-    if bad >= 0:
-        return -1 - bad
-    forest = open_forest(block, row, layout)
-    window = make_window(forest, values)
-    room = np.empty(room_bytes(forest), np.uint8)
-    query, walk = make_query(forest, window, room), make_walk(forest, room)
-    done, seen = len(values), forest.header[RECORDS]
-    for i in range(len(values)):
-        if learn and (short_of_rows(forest) or not has_room(forest)):
-            done = i
-            break
-        scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
-        if scores[i] >= stop:
-            done = i + 1
-            break
-    keep_alive(window)
-    keep_alive(room)
-    return done
-
-
-@entry
-def run_rows(block: U8, values: F64, scores: F64, stop: float, learn: bool) -> Int:
-    """Score each record and, if `learn`, learn it.
-
-    Args:
-        block: uint8, a forest's block; changed in place if `learn`.
-        values: float64 (records, features), C order.
-        scores: float64 (records,), out; NaN while warming.
-        stop: The record with a score as high as this is the last that is taken; infinite: all are.
-        learn: Whether to learn; if not, records are scored as a continuation of the stream, and
-            nothing changes.
-
-    Returns:
-        Records done: fewer than given if there is no room to keep one more point or box, or up to
-        the one that stops it. Below 0 where a value is no finite float32: -1 minus its flat index;
-        nothing was done then.
-    """
-    return run(block, values, scores, stop, learn, row_of(block), fixed_layout(False))
-
-
 @entry
 def follow_rows(block: U8, values: F64) -> Int:
     """Let records become part of the shingles to come without learning them.
@@ -403,13 +349,3 @@ def rebuild_forest(forest: Forest, room: U8) -> None:
     set_peaks(forest)
     for tree in range(forest.trees):
         rebuild_tree(forest, walk, tree)
-
-
-@entry
-def rebuild(block: U8) -> None:
-    """`rebuild_forest` for a block."""
-    forest = open_forest(block, row_of(block), fixed_layout(False))
-    room = np.empty(room_bytes(forest), np.uint8)
-    rebuild_forest(forest, room)
-    keep_alive(room)
-    keep_alive(block)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BROKER, LONGEST
+
 ROOT = Path(__file__).parent.parent
 
 #: Package or module -> what it may import of this project, besides itself. Longest prefix counts.
@@ -64,14 +66,14 @@ CORE = [
     "pointer row layout",
     "state",
     "rng vector flat smooth usual arguments gaps shares scale",
-    "cut points reservoir pair faces dialects hotspots threshold transform",
+    "cut points reservoir pair faces dialects hotspots threshold decay transform",
     "path",
     "box",
     "score",
     "tree block attribution neighbours alert",
-    "step density",
-    "many ask field regression band",
-    "forecast fixed",
+    "step density memory",
+    "run ask field regression band",
+    "forecast fixed judge",
     "special",
     "forest forests",
     "forecaster detector",
@@ -277,3 +279,7 @@ def test_the_start_of_the_command_line_is_light():
         "typer",
         "service",
     }
+
+
+def test_what_is_begun_first_is_there():
+    assert [name for name in LONGEST if name != BROKER and not (ROOT / name).is_file()] == []

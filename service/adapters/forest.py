@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import rcf
 from service.engine.config import StreamConfig
 from service.engine.errors import CorruptSnapshot
-from service.engine.ports import SeriesDetector
+from service.engine.ports import Numbers, Places, SeriesDetector
 
 COVERAGE = 0.9
 """Share of values that the band of a forecast is to hold."""
@@ -54,6 +55,18 @@ class ForestFactory:
             budget=config.alert_budget,
             window=config.alert_budget_s,
         )
+
+    def process(
+        self,
+        series: Sequence[rcf.Series],
+        starts: Places,
+        values: Numbers,
+        times: Numbers,
+        *,
+        explain: str,
+    ) -> rcf.Told:
+        """Let series judge and learn; see the port."""
+        return rcf.Series.process_together(series, starts, values, times, explain=explain)
 
 
 def _settings(config: StreamConfig) -> dict[str, Any]:

@@ -45,7 +45,12 @@ class _Envelope(msgspec.Struct):
     records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    records: list[msgspec.Raw]
+
+
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_batch = msgspec.json.Decoder(_Batch).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,12 +75,25 @@ def _split_json(body: bytes) -> list[Row]:
     if not body.strip():
         return []
     try:
-        envelope = _decode_envelope(body)
+        records = _records(body)
     except UNREADABLE as error:
         raise Problem("malformed-body", _json_advice(error)) from error
-    if isinstance(envelope.records, msgspec.UnsetType):
+    if records is None:
         return [Row(1, None, body)]
-    return [Row(number, None, bytes(raw)) for number, raw in enumerate(envelope.records, 1)]
+    return [Row(number, None, bytes(raw)) for number, raw in enumerate(records, 1)]
+
+
+def _records(body: bytes) -> list[msgspec.Raw] | None:
+    """The records of a batch; None where the body is one record.
+
+    A key or a value beside `records` would belong to none of them, and be lost without a word.
+    """
+    try:
+        return _decode_batch(body).records
+    except msgspec.ValidationError:
+        if isinstance(_decode_envelope(body).records, msgspec.UnsetType):
+            return None
+        raise
 
 
 def _json_advice(error: Exception) -> str:

@@ -249,6 +249,21 @@ _SETTABLE: dict[str, Schema] = {
     },
 }
 
+#: Other ways to say `time_decay`, which is what a stream shows.
+_MEMORY: dict[str, Schema] = {
+    "half_life": {
+        "type": ["number", "null"],
+        "minimum": 1,
+        "description": "Instead of `time_decay`: records after which a sampled point weighs half.",
+    },
+    "window": {
+        "type": ["number", "null"],
+        "exclusiveMinimum": 3,
+        "description": "Instead of `time_decay`: records that are remembered; 95 % of the points "
+        "sampled are younger.",
+    },
+}
+
 STREAM_FIELDS: dict[str, Schema] = {
     name: field | {"description": f"{field['description']} {_CHANGES[CHANGES[name]]}"}
     for name, field in _SETTABLE.items()
@@ -288,6 +303,7 @@ COMPONENTS: dict[str, Schema] = {
     "Records": {
         "type": "object",
         "required": ["records"],
+        "additionalProperties": False,
         "properties": {
             "records": {
                 "type": "array",
@@ -540,6 +556,7 @@ COMPONENTS: dict[str, Schema] = {
                 ]
             },
             **STREAM_FIELDS,
+            **_MEMORY,
         },
     },
     "Stream": {

@@ -13,7 +13,7 @@ from service.api.errors import invalid_parameter
 from service.api.parameters import StreamName
 from service.api.problems import Problem
 from service.api.schemas import DELETE_STREAM, GET_STREAM, LIST_STREAMS, PUT_STREAM
-from service.engine.config import StreamConfig
+from service.engine.config import StreamConfig, time_decay_of
 from service.engine.errors import UnknownStream
 from service.engine.feedback import Feedback, ThresholdFactor
 from service.engine.rules import Rule
@@ -33,6 +33,8 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     trees: int | Optional = msgspec.UNSET
     sample_size: int | Optional = msgspec.UNSET
     time_decay: float | Optional | None = msgspec.UNSET
+    half_life: float | Optional | None = msgspec.UNSET
+    window: float | Optional | None = msgspec.UNSET
     score: str | Optional = msgspec.UNSET
     threshold: str | Optional = msgspec.UNSET
     threshold_level: float | Optional | None = msgspec.UNSET
@@ -144,6 +146,9 @@ def _read(body: bytes) -> dict[str, Any]:
         raise Problem("malformed-body", f"not JSON: {error}") from error
     pairs = ((name, getattr(said, name)) for name in StreamBody.__struct_fields__)
     given = {name: value for name, value in pairs if value is not msgspec.UNSET}
+    memory = {name: given.pop(name, None) for name in ("half_life", "window")}
+    if any(value is not None for value in memory.values()):
+        given["time_decay"] = time_decay_of(given.get("time_decay"), **memory)
     if "features" in given:
         given["features"] = _names(given["features"])
     if given.get("fill") is not None:

@@ -75,6 +75,24 @@ Url = Annotated[
     str | None,
     typer.Option(help="Address of a running service. [default: what RCF_HOST and RCF_PORT say]"),
 ]
+
+ROWS = "CSV with a header (.csv, .csv.gz); - is stdin."
+File = Annotated[str, typer.Argument(help=ROWS)]
+FileIfAny = Annotated[str | None, typer.Argument(help=ROWS)]
+Topic = Annotated[
+    str | None, typer.Option(help="A stream instead: the records of which results are kept.")
+]
+Time = Annotated[str | None, typer.Option(help="Time column. [default: the one named like it]")]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
+]
+Key = Annotated[str | None, typer.Option(help="Column that names the series.")]
+Late = Annotated[
+    int, typer.Option(min=0, help="Rows behind an event in which an alert still tells of it.")
+]
+Limit = Annotated[int, typer.Option(min=1, help="Records at most.")]
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
@@ -158,14 +176,9 @@ def serve(
 
 @app.command(short_help="Score a CSV file, and draw it if you like.")
 def score(
-    file: Annotated[str, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")],
-    time: Annotated[
-        str | None, typer.Option(help="Time column. [default: the one named like it]")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
-    ] = None,
+    file: File,
+    time: Time = None,
+    columns: Columns = None,
     shingle: Annotated[
         int,
         typer.Option(min=1, help="Rows in one point."),
@@ -222,12 +235,8 @@ def score(
 
 @app.command(short_help="What would settings have made of the past?")
 def backtest(
-    file: Annotated[
-        str | None, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")
-    ] = None,
-    topic: Annotated[
-        str | None, typer.Option(help="A stream instead: the records of which results are kept.")
-    ] = None,
+    file: FileIfAny = None,
+    topic: Topic = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -242,18 +251,11 @@ def backtest(
     against: Annotated[
         list[str] | None, typer.Option(help="As --set: a second setting, shown beside the first.")
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Time column. [default: the one named like it]")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
-    late: Annotated[
-        int, typer.Option(min=0, help="Rows behind an event in which an alert still tells of it.")
-    ] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 100_000,
+    time: Time = None,
+    columns: Columns = None,
+    key: Key = None,
+    late: Late = 0,
+    limit: Limit = 100_000,
     plot: Annotated[
         Path | None, typer.Option(help="Also draw the series with most anomalies into this file.")
     ] = None,
@@ -291,12 +293,8 @@ def backtest(
 
 @app.command(short_help="Find settings that suit labels, or a budget of alerts.")
 def tune(
-    file: Annotated[
-        str | None, typer.Argument(help="CSV with a header (.csv, .csv.gz); - is stdin.")
-    ] = None,
-    topic: Annotated[
-        str | None, typer.Option(help="A stream instead: the records of which results are kept.")
-    ] = None,
+    file: FileIfAny = None,
+    topic: Topic = None,
     labels: Annotated[
         str | None, typer.Option(help="As for `rcf backtest`; without it, a budget alone.")
     ] = None,
@@ -315,18 +313,11 @@ def tune(
     set: Annotated[
         list[str] | None, typer.Option(help="name=value: what is fixed; the rest is searched.")
     ] = None,
-    time: Annotated[
-        str | None, typer.Option(help="Time column. [default: the one named like it]")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Columns to score, with commas. [default: all numbers but labels]"),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Column that names the series.")] = None,
-    late: Annotated[
-        int, typer.Option(min=0, help="Rows behind an event in which an alert still tells of it.")
-    ] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="Records at most.")] = 100_000,
+    time: Time = None,
+    columns: Columns = None,
+    key: Key = None,
+    late: Late = 0,
+    limit: Limit = 100_000,
     json: AsJson = False,
     data_dir: DataDir = None,
     kafka_bootstrap: Kafka = None,

@@ -127,7 +127,10 @@ def configured(config: StreamConfig, given: Mapping[str, Any]) -> StreamConfig:
         raise CommandError(f"no stream has a field {unknown[0]!r}; fields: {known}", USAGE)
     try:
         return msgspec.convert(plain, StreamConfig)
-    except (msgspec.ValidationError, InvalidParameter) as error:
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        raise CommandError(f"{path.rstrip('`')}: {reason}", USAGE) from error
+    except InvalidParameter as error:
         raise CommandError(str(error), USAGE) from error
 
 

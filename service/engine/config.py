@@ -9,6 +9,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+import rcf
+from rcf.decay import decay_of
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.feedback import Feedback, ThresholdFactor, check_factors
 from service.engine.rules import Rule, check_rules
@@ -322,6 +324,25 @@ class StreamConfig:
     def with_generation(self, generation: int) -> StreamConfig:
         """Return the same configuration under another generation."""
         return replace(self, generation=generation)
+
+
+def time_decay_of(
+    time_decay: float | None, half_life: float | None, window: float | None
+) -> float | None:
+    """Return the `time_decay` that one of three ways to say it means; None if none is given.
+
+    Args:
+        time_decay: the rate itself.
+        half_life: records after which a sampled point weighs half, at least 1.
+        window: records that are remembered, at least 3: of the points sampled, 95 % are younger.
+
+    Raises:
+        InvalidParameter: two are given, or one is outside what is allowed.
+    """
+    try:
+        return decay_of(time_decay, half_life, window)
+    except rcf.InvalidParameter as error:
+        raise InvalidParameter(error.field, error.value, error.allowed) from error
 
 
 DECISIVE = (

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 from service.engine.config import StreamConfig
-from service.engine.ports import DetectorFactory, SeriesDetector, Storable
+from service.engine.ports import DetectorFactory, Numbers, Places, SeriesDetector, Storable, Told
 from service.engine.series import seed_of
 
 
@@ -51,12 +51,19 @@ class SeriesDetectors:
         self._held[key] = self._factory.create(config, seed_of(config.name, key, config.seed))
         return True
 
-    def for_update(self, key: str, config: StreamConfig) -> SeriesDetector:
-        """Return an admitted series' detector, marked as changed, as the stream wants it.
+    def process(
+        self, keys: list[str], starts: Places, rows: Numbers, times: Numbers, config: StreamConfig
+    ) -> Told:
+        """Let admitted series judge and learn rows; see `DetectorFactory.process`.
 
         Raises:
             CorruptSnapshot: no detector wrote the bytes of a series that slept.
         """
+        series = [self._for_update(key, config) for key in keys]
+        return self._factory.process(series, starts, rows, times, explain=config.explain)
+
+    def _for_update(self, key: str, config: StreamConfig) -> SeriesDetector:
+        """Return an admitted series' detector, marked as changed, as the stream wants it."""
         self._before_change(key)
         self._changed[key] = None
         held = self._held[key]

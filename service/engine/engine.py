@@ -466,6 +466,13 @@ class Engine:
             UnknownStream: there is none of this name.
             InvalidParameter: no score was given at that place, or it is kept no longer.
         """
+        runner = self._runners.get(StreamPartition(stream, place.partition))
+        if runner is not None and runner.state == "live":
+            # Waiting for what nobody sent would end in "try again", which never helps. What others
+            # wrote into the topic is counted when it is read.
+            end = max(runner.backlog.end, runner.tail.committed)
+            if place.offset >= end:
+                raise InvalidParameter("offset", place.offset, "an offset with a score")
         (value,) = await self.results_at(stream, [place], FEEDBACK_S)
         judged = judged_ratio(value)
         if judged.ratio is None:

@@ -27,7 +27,7 @@ from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.incidents import IncidentEvent
 from service.engine.intake import Intake
 from service.engine.outcome import HELD_BACK, FeatureReason, HeldBack, Outcome, Reason, Status
-from service.engine.ports import Decoder, DecoderFactory, Numbers, Told
+from service.engine.ports import Decoder, DecoderFactory, Numbers, Places, Told
 from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
     Batch,
@@ -312,31 +312,31 @@ class Pipeline:
         times = np.array(
             [row.timestamp_ms / 1000.0 if isinstance(row, Row) else 0.0 for row in rows]
         )[order]
-        found = np.empty((_JUDGED, len(order)))
+        starts = np.cumsum([0, *map(len, series.values())])
         verdicts = Verdicts([])
-        end = 0
-        for key, numbers in series.items():
-            start, end = end, end + len(numbers)
-            try:
-                told = self.detectors.for_update(key, self.config).process(
-                    by_series[start:end], times[start:end], explain=self.config.explain
-                )
-            except Exception as error:
-                raise self._broken(block[numbers[0]].offset, f"detector failed: {error}") from error
-            judgements = told.judgements
-            found[0, start:end] = judgements.score
-            found[1, start:end] = judgements.threshold
-            found[2, start:end] = judgements.grade
-            found[3, start:end] = judgements.confidence
-            found[4, start:end] = judgements.held_back
-            found[5, start:end] = judgements.started
-            verdicts.add(numbers, told, self.config.features)
+        found = np.empty((_JUDGED, len(order)))
+        if order:
+            told = self._tell(block[order[0]].offset, list(series), starts, by_series, times)
+            said = told.judgements
+            parts = (said.score, said.threshold, said.grade, said.confidence, said.held_back)
+            for number, part in enumerate((*parts, said.started)):
+                found[number] = part
+            verdicts.add(order, told, self.config.features)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((_JUDGED, len(block)), None)
         judged[:, order] = known
         verdicts.judged = list(zip(*judged.tolist(), strict=True))
         return verdicts
+
+    def _tell(
+        self, offset: int, keys: list[str], starts: Places, rows: Numbers, times: Numbers
+    ) -> Told:
+        """Let the series of these keys judge and learn their rows, which begin at `starts`."""
+        try:
+            return self.detectors.process(keys, starts, rows, times, config=self.config)
+        except Exception as error:
+            raise self._broken(offset, f"detector failed: {error}") from error
 
     def _emit(
         self,

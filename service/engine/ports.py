@@ -31,6 +31,7 @@ from service.engine.records import (
 )
 
 Numbers = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 
 class LogBackend(Protocol):
@@ -324,19 +325,9 @@ class SeriesDetector(Storable, Protocol):
     def detector(self) -> Any:
         """What questions are asked of; `service.engine.asking.Answering`."""
 
-    def process(self, values: Numbers, times: Numbers, /, *, explain: str) -> Any:
-        """Judge, then learn, each row of float64 (n, features) in order; `Told`.
-
-        Args:
-            values: NaN where a value is missing, which the stream's configuration must allow.
-            times: float64 (n,), in seconds.
-            explain: of which records to say why, as the stream's `explain`. Like the way rows are
-                cut into calls, it changes nothing else.
-        """
-
 
 class DetectorFactory(Protocol):
-    """Makes detectors, afresh or from bytes, and adjusts them."""
+    """Makes detectors, afresh or from bytes, adjusts them, and lets them judge."""
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing."""
@@ -352,6 +343,29 @@ class DetectorFactory(Protocol):
         """Give a detector made here the fields that a stream may change while it runs.
 
         A detector that has them already keeps its state to the bit.
+        """
+
+    def process(
+        self,
+        detectors: Any,
+        starts: Places,
+        values: Numbers,
+        times: Numbers,
+        *,
+        explain: str,
+    ) -> Told:
+        """Let detectors of one stream judge, then learn, each its rows in order.
+
+        How rows are cut into calls, and which series share one, changes nothing.
+
+        Args:
+            detectors: a sequence of those made here, none twice.
+            starts: int64 (detectors + 1,), where the rows of each begin, and their number.
+            values: float64 (n, features), NaN where a value is missing, which the stream's
+                configuration must allow.
+            times: float64 (n,), in seconds.
+            explain: of which records to say why, as the stream's `explain`. It changes nothing
+                else.
         """
 
 

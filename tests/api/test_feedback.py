@@ -40,6 +40,7 @@ def test_a_false_alarm_raises_the_threshold_of_its_series(client, stream):
         (BODY | {"colour": 1}, "body"),
         ({}, "body"),
         (BODY, "offset"),  # it is warming
+        (BODY | {"offset": 1}, "offset"),  # nobody sent it
     ],
 )
 def test_what_is_not_allowed(client, stream, body, field):

@@ -41,7 +41,7 @@ schema = schemathesis.openapi.from_dict(document).exclude(path=ENDLESS)
 
 @schema.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

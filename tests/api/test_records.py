@@ -226,6 +226,10 @@ MALFORMED = {
     "nan": (b'{"values": [NaN]}', "application/json"),
     "cut off": (b'{"records": [{"values"', "application/json"),
     "records a number": (b'{"records": 5}', "application/json"),
+    "record beside records": (
+        b'{"records": [{"values": [1, 2]}], "values": [3, 4]}',
+        "application/json",
+    ),
     "empty lines": (b"\n\n", "application/x-ndjson"),
     "empty csv": (b"", "text/csv"),
     "csv header only": (b"a,b\n", "text/csv"),
@@ -239,6 +243,22 @@ MALFORMED = {
 def test_bodies_that_cannot_be_read(client, stream, content, kind):
     make(client, stream, features=["a", "b"])
     problem(post(client, stream, content, kind), 400, "malformed-body")
+
+
+def test_a_key_beside_records_is_named(client, stream):
+    """It would be the key of none of them."""
+    make(client, stream, features=1)
+    answer = post(client, stream, {"key": "web-1", "records": [{"values": [1]}]})
+    body = problem(answer, 400, "malformed-body")
+    assert "`key`" in body["detail"]
+    assert client.get(f"/v1/streams/{stream}/results").json()["results"] == []
+
+
+def test_a_column_that_is_no_feature_is_named_as_such(client, stream):
+    make(client, stream, features=["a", "b"])
+    answer = post(client, stream, "a,b,host\n1,2,web-1\n", "text/csv")
+    (row,) = problem(answer, 422, "invalid-records")["rows"]
+    assert (row["field"], row["reason"]) == ("values.host", "no such feature; there are: a, b")
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson"])

@@ -81,6 +81,18 @@ def test_the_time_decay_changes_without_a_fresh_model(client, stream):
     assert result["status"] == "scored"
 
 
+@pytest.mark.parametrize(
+    ("said", "time_decay"), [({"half_life": 1000}, 0.000693147), ({"window": 3000}, 0.001)]
+)
+def test_how_soon_a_stream_forgets_is_said_in_records(client, stream, said, time_decay):
+    put(client, stream, {"features": 1, "time_decay": 0.5})
+    answer = put(client, stream, said)
+    assert answer.status_code == 200
+    assert answer.json()["time_decay"] == pytest.approx(time_decay, rel=1e-6)
+    assert put(client, stream, {}).json()["time_decay"] == answer.json()["time_decay"]
+    assert put(client, stream, {"time_decay": None}).json()["time_decay"] is None
+
+
 def test_partitions_never_change(client, stream):
     put(client, stream, {"partitions": 1})
     for reset in (False, True):
@@ -108,6 +120,10 @@ def test_partitions_never_change(client, stream):
         ({"cool_down": -1}, "cool_down"),
         ({"time_decay": 1}, "time_decay"),
         ({"time_decay": -0.1}, "time_decay"),
+        ({"half_life": 0.5}, "half_life"),
+        ({"window": 2}, "window"),
+        ({"window": 300, "half_life": 100}, "window"),
+        ({"half_life": 100, "time_decay": 0.1}, "half_life"),
         ({"score": "iforest"}, "score"),
         ({"features": []}, "features"),
         ({"features": 0}, "features"),
@@ -159,5 +175,5 @@ def test_reset_must_be_a_truth_value(client, stream):
 
 def test_every_field_of_a_stream_can_be_set_and_is_documented():
     of_engine = set(StreamConfig.__dataclass_fields__) - {"name", "generation"}
-    assert set(StreamBody.__struct_fields__) == of_engine
+    assert set(StreamBody.__struct_fields__) == of_engine | {"half_life", "window"}
     assert {*STREAM_FIELDS, "features"} == of_engine

@@ -84,7 +84,7 @@ def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
         (("--labels", "value"), "label"),
         (("--labels", "absent.json"), "absent.json"),
         (("--set", "trees"), "name=value"),
-        (("--set", "trees=many"), "trees"),
+        (("--set", "trees=many"), "trees: Expected `int`"),
         (("--set", "trees=0"), "trees"),
         (("--set", "colour=red"), "no stream has a field 'colour'"),
         (("--set", 'rules=[{"name":"r"}]'), "a condition"),

@@ -24,7 +24,7 @@ from tests.kafka.broker import free_ports
 
 START_S = 180.0  # kernels may have to be compiled
 SCRAPE_S = 1
-LOAD_S = 8.0
+LOAD_S = 5.0
 
 
 @contextlib.contextmanager

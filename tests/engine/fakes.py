@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -105,8 +106,42 @@ class FakeDetector:
         return struct.pack("<QQQd", self.state, self.seen, self.warm, self.decay) + bytes(200)
 
 
+def joined(parts: list[SimpleNamespace]) -> SimpleNamespace:
+    """What several detectors say, as if one had said it."""
+    judged = [vars(part.judgements) for part in parts]
+    forecasts = [part.forecast for part in parts]
+    sides = ("expected", "lower", "upper")
+    reasons, row = {}, 0
+    for part in parts:
+        reasons |= {row + at: why for at, why in part.reasons.items()}
+        row += len(part.values)
+    return SimpleNamespace(
+        judgements=SimpleNamespace(
+            **{name: np.concatenate([each[name] for each in judged]) for name in judged[0]}
+        ),
+        forecast=None
+        if forecasts[0] is None
+        else SimpleNamespace(
+            **{side: np.concatenate([getattr(each, side) for each in forecasts]) for side in sides}
+        ),
+        values=np.concatenate([part.values for part in parts]),
+        imputed=np.concatenate([part.imputed for part in parts]),
+        reasons=reasons,
+    )
+
+
 class FakeFactory:
     """Makes `FakeDetector`s."""
+
+    def process(self, detectors, starts, values, times, *, explain: str) -> SimpleNamespace:
+        """One after the other."""
+        spans = [slice(*span) for span in pairwise(starts.tolist())]
+        return joined(
+            [
+                detector.process(values[span], times[span], explain=explain)
+                for detector, span in zip(detectors, spans, strict=True)
+            ]
+        )
 
     def create(self, config: StreamConfig, seed: int) -> FakeDetector:
         detector = FakeDetector(seed, 0, config.output_after or config.shingle_size)

@@ -160,6 +160,15 @@ class Cluster:
             time.sleep(0.2)
         raise AssertionError(f"after {wait_s} s at {found} of {ends}")
 
+    def until_begun(self, config: StreamConfig, wait_s: float = 20.0) -> None:
+        """Wait until workers committed something."""
+        limit_s = time.monotonic() + wait_s
+        while time.monotonic() < limit_s:
+            if any(offset > 0 for offset in self.offsets(config, stable=False)):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"after {wait_s} s nothing was committed")
+
     def offsets(self, config: StreamConfig, *, stable: bool = True) -> list[int]:
         """Return the group's offsets; see `group_offsets`."""
         address, group = self.connection.bootstrap, self.connection.application

@@ -238,6 +238,6 @@ def test_a_soak_on_kafka_fails_loudly(capsys, kafka_address, monkeypatch):
 
 def test_an_unknown_way_is_said(capsys):
     with pytest.raises(SystemExit) as left:
-        drive.parse(["pigeon"])
+        drive.COMMAND.parse(["pigeon"])
     assert left.value.code == 2
     assert "single, batch, ndjson, kafka" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcf import Forest, Forests, InvalidParameter, SnapshotError, fixed, many, state
+from rcf import Forest, Forests, InvalidParameter, SnapshotError, fixed, run, special, state
 from tests.rcf.blocks import check_block
 
 #: 2^64 / golden ratio: the step between the seeds of neighbouring trees.
@@ -69,20 +69,21 @@ def test_a_series_among_many_has_the_bits_of_a_forest_alone(name: str, score: st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [(0, 2), (1, 0)])
-def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
+@pytest.mark.parametrize("key", [(0, 2, 1), (1, 0, 1)])
+def test_kernels_of_one_shape_give_the_same_bits(key: special.Key) -> None:
     dimensions = 8 * key[0] + key[1]
     both = [Forests(3, dimensions, trees=5, sample_size=30, seed=2) for _ in range(2)]
     numbers, values = stream(900, 3, dimensions)
     found = []
-    for forests, run in zip(both, (many.run_narrow, fixed.MANY[key]), strict=True):
+    for forests, kernel in zip(both, (run.run_narrow, fixed.KERNELS[key]), strict=True):
         scores = np.empty(len(numbers))
-        done = 0
-        while done < len(numbers):
-            rest = slice(done, None)
-            done += run(forests.table, numbers[rest], values[rest], scores[rest], True)
-            if done < len(numbers):
-                forests.make_room(int(numbers[done]))
+
+        def grow(record: int, forests: Forests = forests) -> int:
+            forests.make_room(int(numbers[record]))
+            return int(forests.table[numbers[record]])
+
+        blocks, starts = forests.table[numbers], np.arange(len(numbers) + 1)
+        run.run_all(kernel, blocks, starts, values, scores, np.inf, True, grow)
         found.append((scores.tobytes(), [forests.block(i).tobytes() for i in range(3)]))
     assert found[0] == found[1]
 

@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rcf import Forest, fixed, special, step
-from rcf.row import RowShape, row_for
+from rcf import Forest, fixed, run, special
+from rcf.row import row_for
 
 
-def process(kernel: fixed.Kernel, forest: Forest, rows: np.ndarray, learn: bool) -> np.ndarray:
-    scores = np.empty(len(rows))
-    assert kernel(forest.block, rows, scores, np.inf, learn) == len(rows)
+def process(kernel: run.Kernel, forest: Forest, rows: np.ndarray, learn: bool) -> np.ndarray:
+    scores, starts = np.empty(len(rows)), np.array([0, len(rows)])
+    blocks = np.array([forest.block.ctypes.data])
+    assert kernel(blocks, starts, rows, scores, np.inf, learn) == len(rows)
     return scores
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", [(0, 1), (1, 2)])
-def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
+@pytest.mark.parametrize("key", [(0, 1, 0), (1, 2, 0)])
+def test_kernels_of_one_shape_give_the_same_bits(key: special.Key) -> None:
     """Filling, evicting, duplicates, points beyond the ring, the largest floats."""
     dimensions = 8 * key[0] + key[1]
     random = np.random.default_rng(dimensions)
@@ -31,7 +32,7 @@ def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
     for start in range(0, len(rows), 150):
         part = rows[start : start + 150]
         found = []
-        for forest, kernel in zip(forests, (step.run_rows, fixed.KERNELS[key]), strict=True):
+        for forest, kernel in zip(forests, (run.run_wide, fixed.KERNELS[key]), strict=True):
             scored = process(kernel, forest, part[:9], learn=False)
             learnt = process(kernel, forest, part, learn=True)
             found.append((scored.tobytes(), learnt.tobytes(), forest.block.tobytes()))
@@ -40,9 +41,9 @@ def test_kernels_of_one_shape_give_the_same_bits(key: tuple[int, int]) -> None:
 
 def test_every_kernel_stands_under_the_shape_of_its_row() -> None:
     shapes = {row_for(d)[:2] for d in range(1, 97)}
-    assert set(fixed.KERNELS) <= shapes
-    for (groups, tail), kernel in fixed.KERNELS.items():
-        assert kernel.__name__ == f"run_{groups}_{tail}"
+    assert {key[:2] for key in fixed.KERNELS} <= shapes
+    for (groups, tail, narrow), kernel in fixed.KERNELS.items():
+        assert kernel.__name__ == f"{'narrow' if narrow else 'wide'}_{groups}_{tail}"
 
 
 class Compilation:
@@ -59,7 +60,7 @@ class Compilation:
 def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compilation]:
     started: list[Compilation] = []
 
-    def start(mark: str, key: tuple[int, int]) -> Compilation:
+    def start(key: special.Key) -> Compilation:
         started.append(Compilation())
         return started[-1]
 
@@ -69,25 +70,25 @@ def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compil
     return started
 
 
-ROW = RowShape(1, 2, 20)
+KEY = (1, 2, 0)
 
 
-def specialist(row: RowShape = ROW) -> special.Specialist[fixed.Kernel]:
-    return special.Specialist(row, step.run_rows, fixed.KERNELS, "row")
+def specialist(key: special.Key = KEY) -> special.Specialist:
+    return special.Specialist(key)
 
 
 def test_a_kernel_takes_over_when_its_compilation_repays(compilations: list[Compilation]) -> None:
     chosen = specialist()
     chosen.note(special.REPAYS - 1, 50)
-    assert not compilations and chosen.kernel is step.run_rows
+    assert not compilations and chosen.kernel is run.run_wide
     chosen.note(1, 50)
     chosen.note(10**9, 50)
-    assert len(compilations) == 1 and chosen.kernel is step.run_rows, "scoring does not wait"
-    special._marker("row", (1, 2)).touch()
+    assert len(compilations) == 1 and chosen.kernel is run.run_wide, "scoring does not wait"
+    special._marker(KEY).touch()
     compilations[0].code = 0
     chosen.note(1, 50)
-    assert chosen.kernel is fixed.KERNELS[1, 2]
-    assert specialist().kernel is fixed.KERNELS[1, 2], "at once where it is cached"
+    assert chosen.kernel is fixed.KERNELS[KEY]
+    assert specialist().kernel is fixed.KERNELS[KEY], "at once where it is cached"
 
 
 def test_work_counts_trees(compilations: list[Compilation]) -> None:
@@ -103,13 +104,13 @@ def test_a_failed_compilation_is_not_tried_again(compilations: list[Compilation]
     compilations[0].code = 1
     for _ in range(3):
         chosen.note(10**9, 50)
-    assert len(compilations) == 1 and chosen.kernel is step.run_rows
+    assert len(compilations) == 1 and chosen.kernel is run.run_wide
 
 
 def test_told_not_to_or_without_a_cache_nothing_is_compiled(
     compilations: list[Compilation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specialist(RowShape(7, 0, 112)).note(10**9, 50)  # a shape without a kernel of its own
+    specialist((7, 0, 0)).note(10**9, 50)  # a shape without a kernel of its own
     monkeypatch.setenv("RCF_SPECIALISE", "0")
     specialist().note(10**9, 50)
     monkeypatch.setenv("RCF_SPECIALISE", "1")

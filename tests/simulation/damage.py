@@ -6,14 +6,14 @@ import ctypes
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from service.adapters.clock import SystemClock
+from service.engine import ports
 from service.engine.config import StreamConfig
 from service.engine.ports import DetectorFactory, SeriesDetector
 
@@ -103,22 +103,6 @@ class SkewedClock:
         return self._begin_s + self._clock.monotonic_s()
 
 
-class _Slow:
-    """A detector that takes its time; what it stores is the quick one's."""
-
-    def __init__(self, detector: SeriesDetector, times: float) -> None:
-        self._detector, self._times = detector, times
-
-    def process(self, values: np.ndarray, times: np.ndarray, *, explain: str) -> SimpleNamespace:
-        began_s = time.perf_counter()
-        found = self._detector.process(values, times, explain=explain)
-        time.sleep((self._times - 1) * (time.perf_counter() - began_s))
-        return found
-
-    def __getattr__(self, name: str):
-        return getattr(self._detector, name)
-
-
 @dataclass(frozen=True)
 class SlowFactory:
     """Makes detectors that score so many times more slowly."""
@@ -126,14 +110,22 @@ class SlowFactory:
     factory: DetectorFactory
     times: float = 20.0
 
-    def create(self, config: StreamConfig, seed: int) -> _Slow:
-        return _Slow(self.factory.create(config, seed), self.times)
+    def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
+        return self.factory.create(config, seed)
 
-    def restore(self, data: bytes) -> _Slow:
-        return _Slow(self.factory.restore(data), self.times)
+    def restore(self, data: bytes) -> SeriesDetector:
+        return self.factory.restore(data)
 
-    def adjust(self, detector: _Slow, config: StreamConfig) -> None:
-        self.factory.adjust(detector._detector, config)
+    def adjust(self, detector: SeriesDetector, config: StreamConfig) -> None:
+        self.factory.adjust(detector, config)
+
+    def process(
+        self, detectors: Sequence[SeriesDetector], *what: np.ndarray, explain: str
+    ) -> ports.Told:
+        began_s = time.perf_counter()
+        found = self.factory.process(detectors, *what, explain=explain)
+        time.sleep((self.times - 1) * (time.perf_counter() - began_s))
+        return found
 
 
 Told = Callable[[float], None]

@@ -260,8 +260,24 @@ def _digest(rows) -> str:
     return digest.hexdigest()
 
 
-def live(world: World, trap: Failpoints, budget: int | None, *, stop: bool) -> None:
-    """The body of a child: start, work, then stop gracefully or wait to be killed."""
+def live(
+    world: World,
+    trap: Failpoints,
+    budget: int | None,
+    *,
+    stop: bool,
+    at_rest: Callable[[], None] | None = None,
+) -> None:
+    """The body of a child: start, work, then stop gracefully or wait to be killed.
+
+    Args:
+        world: Where and what of.
+        trap: What happens at failpoints.
+        budget: Records to append at most; None for all of the workload.
+        stop: Whether to stop gracefully.
+        at_rest: What else to do once the work is done, all of it is committed and a snapshot had
+            time to be written: from then on no failpoint would be met.
+    """
 
     async def run() -> None:
         engine, log = world.engine(trap)
@@ -271,6 +287,9 @@ def live(world: World, trap: Failpoints, budget: int | None, *, stop: bool) -> N
             await settle_quietly(world, engine, log)
             await engine.stop()
         else:
+            if at_rest is not None:
+                await settle_quietly(world, engine, log)
+                at_rest()
             await asyncio.sleep(60)
 
     asyncio.run(run())

@@ -103,7 +103,7 @@ def first_life(world: World, name: str, occurrence: int) -> None:
 
     def work() -> None:
         signal.alarm(3)  # should the place not be met
-        live(world, trap_with(name, occurrence), None, stop=False)
+        live(world, trap_with(name, occurrence), None, stop=False, at_rest=die)
 
     end_of(fork(work))
 

@@ -11,9 +11,10 @@ from tests.simulation.lives import announce
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
-def test_two_hundred_kills_change_nothing(seed, tmp_path):
-    outcome = run_chaos(tmp_path, seed, records=200_000, kills=200, factory=ForestFactory())
+def test_a_hundred_kills_change_nothing(seed, tmp_path):
+    """`make chaos ARGS=kills`: 500 kills, 200,000 records, more seeds."""
+    outcome = run_chaos(tmp_path, seed, records=100_000, kills=100, factory=ForestFactory())
     announce(seed)
-    assert sum(outcome.reference["statuses"].values()) > 200_000 - 3
+    assert sum(outcome.reference["statuses"].values()) > 100_000 - 3
     assert all(ordered for _, ordered in outcome.found["offsets"].values())
     assert outcome.found == outcome.reference

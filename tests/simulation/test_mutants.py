@@ -61,7 +61,7 @@ def lives(world: World, damage: Callable[[Path], None] | None = None) -> dict:
 def quietly(world: World, trap: Trap, patience_s: int) -> None:
     signal.alarm(patience_s)
     with contextlib.suppress(Exception):
-        live(world, trap, None, stop=False)
+        live(world, trap, None, stop=False, at_rest=die)
 
 
 @pytest.fixture(scope="module")

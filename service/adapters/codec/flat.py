@@ -164,6 +164,8 @@ class JsonDecoder:
 
     def _explain_values(self, values: object) -> None:
         if isinstance(values, dict):
+            if not values.keys() <= self._names:
+                self._wrong_names(values)
             pairs = list(values.items())
         elif isinstance(values, list):
             names = [*self._features, *map(str, range(self._width, len(values)))]
