@@ -2,8 +2,8 @@
 
 The scale is the deviation of the values, but at least
 
-    * half the smallest step that the feature has been seen to make, so that a command that is
-      rarely given, or a reading that flickers between two values, stays two scales wide, and
+    * a quarter of the smallest step that the feature has been seen to make, so that a command that
+      is rarely given, or a reading that flickers between two values, is four scales wide, and
     * what float32 tells apart at the feature's level.
 
 A feature that has not moved has no scale: its first step counts as four. Among a feature's first
@@ -28,10 +28,9 @@ WEIGHT, COUNT, LAST, STEP, CENTRE, SPREAD = range(6)
 WORDS = 6
 
 _FIRST = 10.0  # values
-_STEPS = 0.5  # scales are at least this share of the smallest step
-_FIRST_STEP = 4.0  # scales
+_STEPS = 0.25  # scales are at least this share of the smallest step
 _RESOLUTION = 1e-6  # of float32, with a reserve; a share of the level
-_KNEE = 6.0
+_KNEE = 4.0
 _CLIP = 3.0  # scales that a value counts as at most, where spikes are to move nothing
 
 
@@ -75,7 +74,7 @@ def place_of(state: F64, at: Int, value: float) -> float:
     if count == 0.0 or away == 0.0:
         return 0.0
     if state[at + STEP] == 0.0:
-        return math.copysign(_FIRST_STEP, away)
+        return math.copysign(1.0 / _STEPS, away)
     if count < _FIRST:
         spread = (count * spread + away * away) / (count + 1.0)
     return away / max(math.sqrt(spread), least_scale(state, at))

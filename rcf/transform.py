@@ -3,7 +3,7 @@
 A forest cuts features in proportion to their ranges, so percentages beside bytes are not seen at
 all unless they are transformed. Each record is transformed by what was learnt of those before it,
 then learnt. Of a feature's value x, with the centre and scale of `rcf.scale`, its weight w, and b
-for what bends distances beyond six scales:
+for what bends distances beyond four scales:
 
     none                  x
     weighted              w x
@@ -277,7 +277,8 @@ class Transform:
 
     Args:
         features: Values a record, 1 to 65535.
-        method: One of `METHODS`; "normalize" suits most series.
+        method: One of `METHODS`; "robust" is the best of those that no unit matters to
+            (`python -m load transforms`).
         weights: (features,), 0 to 1,000,000, what coordinates are multiplied by; 0 leaves a feature
             out. None: 1 for each. The method "none" takes none.
         time_weight: Weight of the gap between records as the last coordinate, 0 to 1,000,000; 0:
@@ -292,7 +293,7 @@ class Transform:
         self,
         features: int = 1,
         *,
-        method: str = "normalize",
+        method: str = "robust",
         weights: ArrayLike | None = None,
         time_weight: float = 0.0,
         decay: float | None = None,
