@@ -26,7 +26,7 @@ from tests.kafka.fixtures import connection
 from tests.left_out import left_out
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("kafka", marks=pytest.mark.broker)])
+@pytest.fixture(scope="module", params=["sqlite", "kafka"])
 def lived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lived:
     directory = tmp_path_factory.mktemp("lived")
     found = None

@@ -41,7 +41,7 @@ P1 = StreamPartition("s", 1)
 Body = Callable[[LogBackend], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "sqlite", pytest.param("kafka", marks=pytest.mark.broker)])
+@pytest.fixture(params=["memory", "sqlite", "kafka"])
 def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Body], None]:
     """Run a test's body against an open log with one stream."""
     connection = request.getfixturevalue("kafka") if request.param == "kafka" else None
