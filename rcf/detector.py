@@ -130,7 +130,7 @@ class Detector:
     Args:
         features: Values a record.
         transform: What is done to records before forests see them, one of `rcf.transform.METHODS`:
-            "none" where all features have one unit, "normalize" where they have several.
+            "none" where all features have one unit, "robust" where they have several.
         weights: (features,), what features count for, 0 to 1,000,000; 0 leaves one out. None: 1
             for each. Transform "none" takes none, "weighted" does nothing else.
         time_weight: Weight of the gap between records as one more coordinate, 0 to 1,000,000; 0:

@@ -55,8 +55,8 @@ _SETTABLE: dict[str, Schema] = {
         "type": "string",
         "enum": list(TRANSFORMS),
         "default": _DEFAULTS["transform"],
-        "description": "What is done to records before forests see them: `normalize` puts features "
-        "of several units on scales of their own, `robust` does so where spikes are many, "
+        "description": "What is done to records before forests see them: `robust` puts features "
+        "of several units on scales of their own, `normalize` does so where spikes are few, "
         "`normalize_difference` looks at steps, `log` at orders of magnitude.",
     },
     "weights": {

@@ -192,7 +192,7 @@ def score(
     time: Time = None,
     columns: Columns = None,
     transform: Annotated[
-        Transform, typer.Option(help="normalize: columns of several units, each on its own scale.")
+        Transform, typer.Option(help="robust: columns of several units, each on its own scale.")
     ] = Transform.NONE,
     shingle: Annotated[
         int,
