@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf.errors import InvalidParameter
-from rcf.state import F64
+from rcf.state import F64, I64
 
 #: Largest magnitude a value may have: the largest finite float32.
 LARGEST = float(np.finfo(np.float32).max)
@@ -79,6 +79,22 @@ def as_times(times: ArrayLike, count: int) -> F64:
     found = found.astype(np.float64)
     if not np.isfinite(found).all():
         raise InvalidParameter("times", "not all finite", allowed)
+    return found
+
+
+def as_starts(starts: ArrayLike, parts: int, count: int) -> I64:
+    """Where the records of each of so many parts begin, and their number, as int64 (parts + 1,).
+
+    Raises:
+        InvalidParameter: Wrong shape or type, or a part without records.
+    """
+    allowed = f"{parts + 1} whole numbers from 0 to {count}, each above the one before"
+    found = np.asarray(starts)
+    if found.dtype.kind not in "iu" or found.shape != (parts + 1,):
+        raise InvalidParameter("starts", f"{found.dtype} of shape {found.shape}", allowed)
+    found = found.astype(np.int64)
+    if found[0] != 0 or found[-1] != count or (np.diff(found) < 1).any():
+        raise InvalidParameter("starts", found.tolist(), allowed)
     return found
 
 

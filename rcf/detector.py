@@ -341,8 +341,7 @@ class Detector:
 
         Args:
             detectors: Of one kind: the same arguments but for the seed. At least one, none twice.
-            starts: int64 (detectors + 1,), where the records of each begin, and their number; each
-                has some.
+            starts: int64 (detectors + 1,), as `rcf.arguments.as_starts` makes it: not checked.
             rows: float64 (n, features), C order.
             times: float64 (n,), as for `process`.
             explain: Of which records to say why: "none", "anomalies", or "all" that have a score.

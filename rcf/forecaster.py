@@ -67,7 +67,7 @@ class Forecaster:
 
         Args:
             forecasters: Of one coverage, and as many features; at least one, none twice.
-            starts: int64 (forecasters + 1,), where the records of each begin, and their number.
+            starts: int64 (forecasters + 1,), as `rcf.arguments.as_starts` makes it: not checked.
             rows: float64 (n, features), C order, each a finite float32.
             known: uint8 (n, features), as for `process`.
         """

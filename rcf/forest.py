@@ -229,7 +229,7 @@ class Forest:
 
         Args:
             forests: Of which each has a segment of the records; at least one, none twice.
-            starts: int64 (forests + 1,), where the records of each begin, and their number.
+            starts: int64 (forests + 1,), as `rcf.arguments.as_starts` makes it: not checked.
             rows: float64 (n, features), C order.
             at_least: As for `process_explained`.
             learn: As for `process`.

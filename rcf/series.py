@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rcf.arguments import as_rows_with_gaps, as_times, refuse_value
+from rcf.arguments import as_rows_with_gaps, as_starts, as_times, refuse_value
 from rcf.detector import Detector, Judgements
 from rcf.errors import InvalidParameter
 from rcf.forecaster import Forecaster
@@ -119,15 +119,15 @@ class Series:
         """
         rows = as_rows_with_gaps(values, len(self._last))
         when = None if times is None else as_times(times, len(rows))
-        return self.process_together([self], np.array([0, len(rows)]), rows, when, explain=explain)
+        return self._together([self], np.array([0, len(rows)]), rows, when, explain)
 
     @classmethod
     def process_together(
         cls,
         series: Sequence[Series],
-        starts: I64,
-        rows: F64,
-        times: F64 | None = None,
+        starts: ArrayLike,
+        values: ArrayLike,
+        times: ArrayLike | None = None,
         *,
         explain: str = "none",
     ) -> Told:
@@ -139,10 +139,10 @@ class Series:
         Args:
             series: Of one kind: the same arguments, and detectors that differ in their seed alone.
                 At least one, none twice.
-            starts: int64 (series + 1,), where the records of each begin, and their number; each has
-                some.
-            rows: float64 (n, features), C order, no value infinite or too large.
-            times: float64 (n,), as for `process`.
+            starts: whole numbers (series + 1,), where the records of each begin, from 0 on, and
+                their number; each has some.
+            values: (n, features), as for `process`.
+            times: (n,), as for `process`.
             explain: As for `process`.
 
         Returns:
@@ -151,10 +151,21 @@ class Series:
         Raises:
             InvalidParameter: As `process`, or the series differ; nothing is learnt.
         """
-        if explain not in EXPLAIN:
-            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
+        if not series or len(set(map(id, series))) < len(series):
+            raise InvalidParameter("series", f"{len(series)} series", "at least one, none twice")
         if any(each._kind != series[0]._kind for each in series):
             raise InvalidParameter("series", "of several kinds", "of one kind")
+        rows = as_rows_with_gaps(values, len(series[0]._last))
+        when = None if times is None else as_times(times, len(rows))
+        parts = as_starts(starts, len(series), len(rows))
+        return cls._together(series, parts, rows, when, explain)
+
+    @classmethod
+    def _together(
+        cls, series: Sequence[Series], starts: I64, rows: F64, times: F64 | None, explain: str
+    ) -> Told:
+        if explain not in EXPLAIN:
+            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
         gaps = np.isnan(rows)
         if not gaps.any():
             return cls._process(series, starts, rows, times, None, explain)

@@ -33,7 +33,7 @@ def doctor(
     chosen = choose(data_dir=data_dir, kafka_bootstrap=kafka_bootstrap, snapshots=snapshots)
     levels = run(_examine(chosen, lambda check: say(_shown(check, as_json=as_json))))
     if not as_json:
-        say(f"{levels['error']} errors, {levels['warning']} warnings, {levels['ok']} ok")
+        say(f"errors: {levels['error']}, warnings: {levels['warning']}, ok: {levels['ok']}")
     return FAILED if levels["error"] else OK
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal, cast
 import msgspec
 
 import rcf
-from rcf.decay import decay_of
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.feedback import Feedback, ThresholdFactor, check_factors
 from service.engine.rules import Rule, check_rules
@@ -379,6 +378,8 @@ def time_decay_of(
     Raises:
         InvalidParameter: two are given, or one is outside what is allowed.
     """
+    from rcf.decay import decay_of  # takes NumPy along, which whoever prints a schema does without
+
     try:
         return decay_of(time_decay, half_life, window)
     except rcf.InvalidParameter as error:

@@ -130,6 +130,23 @@ def test_series_of_several_kinds_are_refused() -> None:
     Series.process_together([ordinary, other], np.array([0, 1, 2]), row)
 
 
+@pytest.mark.parametrize(
+    "starts",
+    [[0, 1, 3], [0, 1, 2, 4], [0, 0, 1, 3], [0, 2, 1, 3], [1, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]],
+    ids=str,
+)
+def test_records_that_are_nobodys_are_refused(starts: list[float]) -> None:
+    with pytest.raises(InvalidParameter, match="starts"):
+        Series.process_together(make()[:3], starts, np.zeros((3, FEATURES)))
+
+
+def test_a_series_is_given_once() -> None:
+    series = make()[:2]
+    for chosen in ([], [*series, series[0]]):
+        with pytest.raises(InvalidParameter, match="none twice"):
+            Series.process_together(chosen, np.arange(len(chosen) + 1), np.zeros((3, FEATURES)))
+
+
 def test_copies_live_lives_of_their_own() -> None:
     rows = np.random.default_rng(2).normal(size=(90, FEATURES))
     kinds: list[Any] = [Forest(FEATURES), Forecaster(FEATURES), make()[0].detector, make()[0]]
