@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from bisect import bisect_left
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import count
 from operator import attrgetter
+from typing import NamedTuple
 
 from service.engine.carried import size_of_header
 from service.engine.records import Result, ResultFilter, ResultSlice, size_of
@@ -22,6 +22,14 @@ KEPT_BYTES = 16 * 2**20
 
 FEW_WAITING = 64
 """Waiting readers that need no tidying."""
+
+
+class _Chunk(NamedTuple):
+    """Results that were committed together, which settle all offsets below `end`."""
+
+    end: int
+    size: int
+    results: Sequence[Result]
 
 
 class PartitionTail:
@@ -34,7 +42,8 @@ class PartitionTail:
         self._begin = 0
         self._kept_bytes = kept_bytes
         self._size = 0
-        self._chunks: deque[tuple[int, int, Sequence[Result]]] = deque()
+        self._chunks: list[_Chunk] = []
+        self._dropped = 0  # chunks at the front of the list that are not kept any longer
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tidy_at = FEW_WAITING
         self._ticket = count()
@@ -43,7 +52,7 @@ class PartitionTail:
         """Begin at a committed offset, or jump there when results were committed unseen."""
         if committed != self.committed or not self.live.is_set():
             self._chunks.clear()
-            self._size = 0
+            self._size = self._dropped = 0
             self._begin = self.committed = committed
         self.error = None
         self.live.set()
@@ -54,13 +63,23 @@ class PartitionTail:
         size = size_of(results) + sum(
             size_of_header(header) for result in results for header in result.headers
         )
-        self._chunks.append((end, size, results))
+        self._chunks.append(_Chunk(end, size, results))
         self._size += size
         self.committed = end
-        while self._size > self._kept_bytes and len(self._chunks) > 1:
-            self._begin, dropped, _ = self._chunks.popleft()
-            self._size -= dropped
+        while self._size > self._kept_bytes and len(self._chunks) > self._dropped + 1:
+            self._drop_oldest()
         self._wake()
+
+    def _drop_oldest(self) -> None:
+        oldest = self._chunks[self._dropped]
+        self._begin = oldest.end
+        self._size -= oldest.size
+        self._chunks[self._dropped] = _Chunk(oldest.end, 0, ())
+        self._dropped += 1
+        # Seldom, because all others move.
+        if 2 * self._dropped > len(self._chunks):
+            del self._chunks[: self._dropped]
+            self._dropped = 0
 
     def fail(self, error: Exception) -> None:
         """Let readers know that no further results will come."""
@@ -76,9 +95,9 @@ class PartitionTail:
         if offset < self._begin or not self.live.is_set():
             return None
         found: list[Result] = []
-        for end, _, results in self._chunks:
-            if end <= offset:
-                continue
+        nearest = bisect_right(self._chunks, offset, key=attrgetter("end"))
+        for place in range(nearest, len(self._chunks)):
+            results = self._chunks[place].results
             first = bisect_left(results, offset, key=attrgetter("offset"))
             for index in range(first, len(results)):
                 if where.accepts(results[index]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
@@ -31,6 +32,28 @@ def test_the_newest_results_are_read_from_memory_and_older_ones_are_not_here():
         assert rest is not None
         assert [result.offset for result in rest.results] == [150, 155]
         assert rest.next_offset == 160
+
+    run(body)
+
+
+def test_reading_is_as_filtering_all_that_was_published():
+    async def body() -> None:
+        random = Random(3)
+        tail, published = PartitionTail(kept_bytes=9000), []
+        tail.start(0)
+        for _ in range(400):
+            start = tail.committed + random.choice([0, 0, 1])  # a record without a result
+            fresh = results(start, start + random.randrange(1, 6))
+            published += fresh
+            tail.publish(fresh[-1].offset + 1, fresh)
+            offset, limit = random.randrange(tail.committed + 2), random.randrange(1, 60)
+            found = tail.read(offset, limit, EVERYTHING)
+            expected = [each for each in published if each.offset >= offset][:limit]
+            if found is None:
+                assert offset < tail.committed - 20, "only what is old is not here"
+            else:
+                assert found.results == expected
+        assert tail.read(tail.committed - 9, 9, EVERYTHING) is not None
 
     run(body)
 
