@@ -178,7 +178,7 @@ def test_the_doctor_finds_nothing_wrong(lived):
     (restore,) = (c for c in checks if c["name"] == f"restore {lived.stream}/1")
     assert "from the snapshot at" in restore["said"] and "about 0 wait" in restore["said"]
     said = lived.run("doctor")
-    assert said.splitlines()[-1].startswith("0 errors,")
+    assert said.splitlines()[-1].startswith("errors: 0,")
     assert len(said.splitlines()) >= len(checks)
     assert everything(lived) == before
 
