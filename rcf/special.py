@@ -98,13 +98,13 @@ def specialist_for(shape: Shape) -> Specialist:
 
 def warm(keys: Iterable[Key] = ()) -> None:
     """Compile kernels into the cache: those of any shape, and those of the given keys."""
-    block, values, scores = state.allocate(_smallest(1, 0)), np.zeros((1, 1)), np.empty(1)
+    block, values, scores = _smallest(1, 0), np.zeros((1, 1)), np.empty(1)
     run_wide(*_one_record(block, values), False)
     ask_rows(block, values, 0, 0, scores, np.zeros(2), np.empty(0, np.int64))
     for key in keys:
         groups, tail, narrow = key
         dimensions = 8 * groups + tail
-        block = state.allocate(_smallest(dimensions, narrow))
+        block = _smallest(dimensions, narrow)
         KERNELS[key](*_one_record(block, np.zeros((1, dimensions))), False)
         _mark_ready(key)
 
@@ -114,8 +114,11 @@ def _one_record(block: U8, values: F64) -> tuple[I64, I64, F64, F64, float]:
     return np.array([block.ctypes.data]), np.array([0, 1]), values, np.empty(1), math.inf
 
 
-def _smallest(dimensions: int, narrow: int) -> Shape:
-    return Shape(dimensions, 1, 1, 2, 64, 1, 1, 3, narrow)
+def _smallest(dimensions: int, narrow: int) -> U8:
+    """The block of a forest that has learnt nothing, and so has no score."""
+    block = state.allocate(Shape(dimensions, 1, 1, 2, 64, 1, 1, 3, narrow))
+    state.header_of(block)[state.OUTPUT_AFTER] = 1
+    return block
 
 
 def _allowed() -> bool:

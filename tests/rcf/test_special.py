@@ -46,6 +46,17 @@ def test_every_kernel_stands_under_the_shape_of_its_row() -> None:
         assert kernel.__name__ == f"{'narrow' if narrow else 'wide'}_{groups}_{tail}"
 
 
+@pytest.mark.parametrize("key", [(0, 1, 0), (1, 2, 0), (1, 0, 1)])
+def test_kernels_are_warmed_by_forests_that_have_learnt_nothing(
+    key: special.Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    general = run.run_narrow if key[2] else run.run_wide
+    monkeypatch.setattr(special, "CACHE_DIRECTORY", tmp_path)
+    monkeypatch.setattr(special, "KERNELS", {key: general})
+    special.warm([key])
+    assert special._marker(key).exists()
+
+
 class Compilation:
     """A process that ends when told."""
 
