@@ -91,7 +91,7 @@ class Kind(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _the(kind: Kind) -> Kind:
-    """The one object that stands for all equal kinds, so that they are compared at a glance."""
+    """The object that stands for all equal kinds, but for rare ones that were forgotten."""
     return kind
 
 
@@ -354,7 +354,9 @@ class Detector:
             InvalidParameter: As `process`, or the detectors differ; nothing is learnt.
         """
         first = detectors[0]
-        if any(detector._kind is not first._kind for detector in detectors):
+        kind = first._kind
+        # Equal ones are one object as a rule, which is seen at a glance.
+        if any(each._kind is not kind and each._kind != kind for each in detectors):
             raise InvalidParameter("detectors", "of several kinds", "of one kind")
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
         memories = np.array([detector._address for detector in detectors])

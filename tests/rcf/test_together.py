@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rcf import Detector, Forecaster, Forest, Forests, InvalidParameter, Judgements, Series
+from rcf import (
+    Detector,
+    Forecaster,
+    Forest,
+    Forests,
+    InvalidParameter,
+    Judgements,
+    Series,
+    detector,
+)
 
 SERIES, FEATURES = 7, 2
 SMALL: dict[str, Any] = {"trees": 5, "sample_size": 16, "shingle_size": 3, "smoothing": 4}
@@ -145,6 +154,13 @@ def test_a_series_is_given_once() -> None:
     for chosen in ([], [*series, series[0]]):
         with pytest.raises(InvalidParameter, match="none twice"):
             Series.process_together(chosen, np.arange(len(chosen) + 1), np.zeros((3, FEATURES)))
+
+
+def test_equal_kinds_are_one_however_many_there_are() -> None:
+    one = make()[0]
+    detector._the.cache_clear()
+    other = make()[1]
+    Series.process_together([one, other], np.array([0, 1, 2]), np.zeros((2, FEATURES)))
 
 
 def test_copies_live_lives_of_their_own() -> None:
