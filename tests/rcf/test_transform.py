@@ -33,7 +33,7 @@ def made(method: str, **other: object) -> Transform:
     """A transform of five features, weighted where the method takes weights."""
     if method != "none":
         other.setdefault("weights", [1.0, 2.0, 0.5, 1.0, 3.0])
-    return Transform(5, method=method, **other)  # type: ignore[arg-type]
+    return Transform(5, method=method, **other)  # type: ignore[arg-type]  # any keyword of the class
 
 
 def test_the_formulas_of_amazon() -> None:
@@ -275,7 +275,7 @@ BAD = [
 @pytest.mark.parametrize(("parameters", "field"), BAD, ids=str)
 def test_bad_parameters(parameters: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidParameter) as caught:
-        Transform(**parameters)  # type: ignore[arg-type]
+        Transform(**parameters)  # type: ignore[arg-type]  # wrong on purpose
     assert caught.value.field == field and str(caught.value).startswith(f"{field} is ")
 
 
