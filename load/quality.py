@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import rcf
 from load.labelled import Labelled, collection, data_folder
 from load.report import Row, publish
-from rcf.detector import Judgements
+from rcf.judge import Judgements
 from rcf.state import F64
 from service.engine.config import StreamConfig
 from service.engine.rehearsal import PastRecord

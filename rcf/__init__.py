@@ -60,7 +60,7 @@ Around it:
     forests   many forests, a series each          archive   a million of them, and back
     fixed     kernels for one shape of rows        special   when they take over
     block     makes a forest's block, and larger ones
-    decay     how soon a forest forgets
+    merge     forests become one                   decay     how soon a forest forgets
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
     jit       how all are compiled and kept        callee    … those that only kernels call
 """
@@ -72,12 +72,13 @@ from typing import TYPE_CHECKING, Any
 from rcf.errors import InvalidParameter, RcfError, SnapshotError
 
 if TYPE_CHECKING:
-    from rcf.detector import Detector, Judgements
+    from rcf.detector import Detector
     from rcf.forecaster import Forecaster
     from rcf.forest import Forecast, Forest
     from rcf.forests import Forests
     from rcf.gaps import filled
     from rcf.hotspots import Hotspot
+    from rcf.judge import Judgements
     from rcf.neighbours import Neighbour
     from rcf.series import Series, Told
     from rcf.shares import Shares
@@ -113,7 +114,7 @@ _HOMES = {
     "Forests": "rcf.forests",
     "Detector": "rcf.detector",
     "Hotspot": "rcf.hotspots",
-    "Judgements": "rcf.detector",
+    "Judgements": "rcf.judge",
     "filled": "rcf.gaps",
     "Series": "rcf.series",
     "Told": "rcf.series",

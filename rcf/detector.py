@@ -16,22 +16,25 @@ from numpy.typing import ArrayLike
 
 from rcf import alert, memory, state
 from rcf.alert import Memory, Policy
-from rcf.arguments import as_rows, as_rows_with_gaps, as_times, real, refuse_value, whole
+from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
 from rcf.errors import InvalidParameter
 from rcf.flat import Tolerance
 from rcf.forest import Forest
 from rcf.hotspots import Hotspot
-from rcf.judge import Verdicts, judge_rows, see_rows
+from rcf.judge import Judgements, judge_rows, see_rows
 from rcf.memory import Size
 from rcf.neighbours import Neighbour
 from rcf.score import NAMES
 from rcf.shares import Shares
 from rcf.state import F64, I64, U8, Shape
 from rcf.threshold import MODES, Bar, floor_for, lowest_threshold, scale_for
-from rcf.transform import GAP, NONE, TIME, Transform, change_of, checked_weights
+from rcf.transform import GAP, NONE, TIME, Transform, change_of, checked_times, checked_weights
 from rcf.transform import Policy as Change
 
 _SCORES = {number: name for name, number in NAMES.items()}
+
+#: Of which records a detector may be asked to say why.
+EXPLAIN = ("none", "anomalies", "all")
 
 _ROUNDING = 1e-9  # what a score may lose on its way to the scale of the threshold and back
 
@@ -93,33 +96,6 @@ class Kind(NamedTuple):
 def _the(kind: Kind) -> Kind:
     """The object that stands for all equal kinds, but for rare ones that were forgotten."""
     return kind
-
-
-class Judgements(NamedTuple):
-    """What a detector says of records, one item each; NaN while warming.
-
-    Attributes:
-        score: float64 (n,), the larger of the forests' numbers, unbounded.
-        threshold: float64 (n,), the score from which on a record was to be an anomaly.
-        grade: float64 (n,), in [0, 1]; above 0 the record is an anomaly, said now. 1/16 at the
-            threshold, 1 from twice the threshold on.
-        confidence: float64 (n,), above 0 and below 1: the share of the series' own records that
-            score lower. Of ordinary records a share 1 - c has a confidence above c.
-        held_back: int64 (n,), why a record at or above the threshold has grade 0, a key of
-            `rcf.alert.HELD_BACK`; 0 for all others.
-        since: float64 (n,), records since the event began to which the record belongs: 0 where it
-            is the first itself, more where a slow change is found late; NaN below the threshold.
-        started: float64 (n,), the time of the event's first record, or its number where no times
-            are given; NaN below the threshold.
-    """
-
-    score: F64
-    threshold: F64
-    grade: F64
-    confidence: F64
-    held_back: I64
-    since: F64
-    started: F64
 
 
 class Detector:
@@ -351,13 +327,16 @@ class Detector:
             As `process_explained`, over all records.
 
         Raises:
-            InvalidParameter: As `process`, or the detectors differ; nothing is learnt.
+            InvalidParameter: As `process`, the detectors differ, or there is no such `explain`;
+                nothing is learnt.
         """
         first = detectors[0]
         kind = first._kind
         # Equal ones are one object as a rule, which is seen at a glance.
         if any(each._kind is not kind and each._kind != kind for each in detectors):
             raise InvalidParameter("detectors", "of several kinds", "of one kind")
+        if explain not in EXPLAIN:
+            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
         memories = np.array([detector._address for detector in detectors])
         points, means, seen = _seen(detectors, memories, starts, rows, times, learn)
@@ -495,13 +474,26 @@ class Detector:
             if forest.time_decay != time_decay:
                 forest.set_time_decay(time_decay)
 
+    def merge(self, *others: Detector) -> None:
+        """Have the samples of all: see `Forest.merge`.
+
+        What was learnt of scores, and what transforms records, stays this detector's own. A new
+        detector judges its first records so by what is usual elsewhere.
+
+        Args:
+            others: Of one kind with this one: the same arguments but for the seed; not changed.
+
+        Raises:
+            InvalidParameter: They are of another kind, or there is none; nothing is changed.
+        """
+        if any(other._kind != self._kind for other in others):
+            raise InvalidParameter("others", "of another kind", "of one kind with this one")
+        for number, view in enumerate(self._views):
+            view.merge(*(other.views[number] for other in others))
+
     def _checked(self, values: ArrayLike, times: ArrayLike | None) -> tuple[F64, F64 | None]:
         rows = as_rows(values, self._size.features)
-        if times is not None:
-            return rows, as_times(times, len(rows))
-        if self._change.time_weight > 0.0:
-            raise InvalidParameter("times", None, "given where time is a coordinate")
-        return rows, None
+        return rows, checked_times(self._change, times, len(rows))
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -625,16 +617,12 @@ def _judged(
 ) -> Judgements:
     """`rcf.judge.judge_rows` for detectors of one kind, one of which is given."""
     count = len(rows)
-    scores = np.empty(count)
-    threshold, grade, confidence, since, started = np.empty((5, count))
+    score, threshold, grade, confidence, since, started = np.empty((6, count))
     held_back = np.empty(count, np.int64)
-    verdicts = Verdicts(threshold, grade, confidence, held_back, since, started)
+    said = Judgements(score, threshold, grade, confidence, held_back, since, started)
     clock = np.empty(0) if times is None else times
-    judge_rows(
-        *(detector._policy, memories, detector._size, starts, rows, clock, seen),
-        *(views, scores, verdicts),
-    )
-    return Judgements(scores, *verdicts)
+    judge_rows(detector._policy, memories, detector._size, starts, rows, clock, seen, views, said)
+    return said
 
 
 def usual_decay(sample_size: int) -> float:

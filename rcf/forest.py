@@ -17,6 +17,7 @@ from rcf.density import PARTS, density_of
 from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter
 from rcf.hotspots import LARGEST_WINDOW, SMALLEST_WINDOW, Hotspot, find_hotspots
+from rcf.merge import merged
 from rcf.neighbours import Neighbour, neighbours_of
 from rcf.run import run_all
 from rcf.score import BLEND, CODISP, DEPTH, blend_exponent, name_of
@@ -486,6 +487,30 @@ class Forest:
         )
         forest.update(self.recent(shape.ring))
         return forest
+
+    def merge(self, *others: Forest) -> None:
+        """Have the sample of all, and go on with this stream.
+
+        The sample is what one reservoir over all the streams would hold, each point with the weight
+        of its age in its own stream. All else, the decay too, is as it is here. Forests of parts of
+        a fleet become one so; a new forest starts with what old ones know.
+
+        Args:
+            others: Forests of as many features, records a point and trees; not changed.
+
+        Raises:
+            InvalidParameter: They are not, or there is none; nothing is changed.
+
+        Source: see `rcf.merge`.
+        """
+        if not others:
+            raise InvalidParameter("others", others, "at least one forest")
+        for size in ("features", "shingle_size", "trees"):
+            own = getattr(self.shape, size)
+            for its in (getattr(other.shape, size) for other in others):
+                if its != own:
+                    raise InvalidParameter("others", f"{its} {size}", f"{own} {size}")
+        self._hold(merged(self._block, *(other.block for other in others)))
 
     # --- what it is -----------------------------------------------------------------------------
 

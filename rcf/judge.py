@@ -1,4 +1,4 @@
-"""The border of decisions: records and scores of many series, in segments; verdicts come back."""
+"""The border of decisions: records and scores of many series, in segments; judgements come back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,25 @@ from rcf.transform import NONE, transform_row
 from rcf.transform import Policy as Change
 
 
-class Verdicts(NamedTuple):
-    """What is said of n records; the fields of `rcf.Judgements` but the score."""
+class Judgements(NamedTuple):
+    """What a detector says of records, one item each; NaN while warming.
 
+    Attributes:
+        score: float64 (n,), the larger of the forests' numbers, unbounded.
+        threshold: float64 (n,), the score from which on a record was to be an anomaly.
+        grade: float64 (n,), in [0, 1]; above 0 the record is an anomaly, said now. 1/16 at the
+            threshold, 1 from twice the threshold on.
+        confidence: float64 (n,), above 0 and below 1: the share of the series' own records that
+            score lower. Of ordinary records a share 1 - c has a confidence above c.
+        held_back: int64 (n,), why a record at or above the threshold has grade 0, a key of
+            `rcf.alert.HELD_BACK`; 0 for all others.
+        since: float64 (n,), records since the event began to which the record belongs: 0 where it
+            is the first itself, more where a slow change is found late; NaN below the threshold.
+        started: float64 (n,), the time of the event's first record, or its number where no times
+            are given; NaN below the threshold.
+    """
+
+    score: F64
     threshold: F64
     grade: F64
     confidence: F64
@@ -108,11 +124,11 @@ def see_rows(
 
 
 @kernel
-def warm_up(verdicts: Verdicts, row: Int) -> None:
+def warm_up(said: Judgements, row: Int) -> None:
     """Say nothing of a record without a score."""
-    verdicts.threshold[row] = verdicts.grade[row] = verdicts.confidence[row] = np.nan
-    verdicts.since[row] = verdicts.started[row] = np.nan
-    verdicts.held_back[row] = NOTHING
+    said.threshold[row] = said.grade[row] = said.confidence[row] = np.nan
+    said.since[row] = said.started[row] = np.nan
+    said.held_back[row] = NOTHING
 
 
 @entry
@@ -125,8 +141,7 @@ def judge_rows(
     times: F64,
     seen: I64,
     views: F64,
-    scores: F64,
-    verdicts: Verdicts,
+    said: Judgements,
 ) -> None:
     """`rcf.alert.judge` for each record in turn; where a score is NaN (warming), so is all else.
 
@@ -140,8 +155,7 @@ def judge_rows(
         seen: int64 (segments,), records of each series before these.
         views: float64 (1 or 2, n), raw scores of the points and, if there are two, of their
             trailing means; those of the points are NaN at least as long.
-        scores: float64 (n,), out: the larger of the two.
-        verdicts: Out.
+        said: Out.
     """
     bar, before, most = policy.bar, size.before, longest(starts)
     window, clock = np.empty((before + most, size.features)), np.empty(before + most)
@@ -155,9 +169,9 @@ def judge_rows(
             clock[at] = times[row] if len(times) > 0 else float(number)
             point, mean = views[0, row], views[len(views) - 1, row]
             raw = mean if mean > point else point
-            scores[row] = raw
+            said.score[row] = raw
             if np.isnan(raw):
-                warm_up(verdicts, row)
+                warm_up(said, row)
             else:
                 found = judge(
                     policy,
@@ -169,12 +183,12 @@ def judge_rows(
                     bar.offset + bar.scale * raw,
                     bar.offset + bar.scale * point,
                 )
-                verdicts.threshold[row] = (found[0] - bar.offset) / bar.scale
-                verdicts.grade[row] = found[1]
-                verdicts.confidence[row] = found[2]
-                verdicts.held_back[row] = found[3]
-                verdicts.since[row] = found[4]
-                verdicts.started[row] = found[5]
+                said.threshold[row] = (found[0] - bar.offset) / bar.scale
+                said.grade[row] = found[1]
+                said.confidence[row] = found[2]
+                said.held_back[row] = found[3]
+                said.since[row] = found[4]
+                said.started[row] = found[5]
             for i in range(size.features):
                 flat.observe(memory.still, flat.WORDS * i, window[at, i])
         keep_newest(window, memory.rows, before, stop - start)

@@ -43,20 +43,30 @@ def write_record(forest: Forest, values: F32, at: Int) -> None:
 
 
 @kernel
-def keep_point(forest: Forest, place: Int) -> None:
-    """Copy the point that starts at ring record `place` behind the ring, for every tree."""
+def keep_copy(forest: Forest, values: F32, at: Int) -> tuple[Int, Int]:
+    """Copy the point at `values[at:]` behind the ring, where there must be room.
+
+    Returns:
+        Its entry in `kept_uses`, which the caller sets, and its place in `store`.
+    """
     header = forest.header
-    dimensions = forest.dimensions
     entry = header[KEPT_FREE]
     if entry >= 0:
         header[KEPT_FREE] = -2 - np.int64(forest.kept_uses[entry])
     else:
         entry = header[KEPT_USED]
         header[KEPT_USED] += 1
+    new = forest.ring_floats + entry * forest.dimensions
+    for i in range(forest.dimensions):
+        forest.store[new + i] = values[at + i]
+    return entry, new
+
+
+@kernel
+def keep_point(forest: Forest, place: Int) -> None:
+    """Copy the point that starts at ring record `place` behind the ring, for every tree."""
     old = place * forest.features
-    new = forest.ring_floats + entry * dimensions
-    for i in range(dimensions):
-        forest.store[new + i] = forest.store[old + i]
+    entry, new = keep_copy(forest, forest.store, old)
     left = np.int64(forest.ring_uses[place])
     forest.kept_uses[entry] = left
     forest.ring_uses[place] = 0

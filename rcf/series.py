@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rcf.arguments import as_rows_with_gaps, as_starts, as_times, refuse_value
-from rcf.detector import Detector, Judgements
+from rcf.detector import Detector
 from rcf.errors import InvalidParameter
 from rcf.forecaster import Forecaster
 from rcf.forest import Forecast
 from rcf.gaps import METHODS, fixed_values
+from rcf.judge import Judgements
 from rcf.shares import Shares
 from rcf.state import F64, I64
-
-#: Of which records a series may say why.
-EXPLAIN = ("none", "anomalies", "all")
 
 
 class Told(NamedTuple):
@@ -164,8 +162,6 @@ class Series:
     def _together(
         cls, series: Sequence[Series], starts: I64, rows: F64, times: F64 | None, explain: str
     ) -> Told:
-        if explain not in EXPLAIN:
-            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
         gaps = np.isnan(rows)
         if not gaps.any():
             return cls._process(series, starts, rows, times, None, explain)
@@ -258,6 +254,11 @@ class Series:
     def nbytes(self) -> int:
         """Bytes of memory that the state takes."""
         return self._detector.nbytes + (self._forecaster.nbytes if self._forecaster else 0)
+
+    @property
+    def values_seen(self) -> int:
+        """Records seen so far."""
+        return self._detector.values_seen
 
     @property
     def learning(self) -> bool:

@@ -124,7 +124,6 @@ def accept(
     walk: Walk,
     tree: Int,
     lane: Int,
-    top: Int,
     origin: Int,
     sequence: Int,
 ) -> None:
@@ -135,23 +134,45 @@ def accept(
     else:
         key, evicted = offer_filling(forest, tree)
     if key >= 0.0:
-        slot = forest.free_slots[tree]
-        slots = tree * forest.slots
-        hold(forest, slots + slot, origin)
-        insert_point(forest, query, walk, tree, lane, top, slot)
-        set_key(forest, tree, slot, key)
-        if evicted >= 0:
-            delete_point(forest, walk, tree, evicted)
-            release(forest, slots + evicted)
-            set_key(forest, tree, evicted, -1.0)
-            forest.free_slots[tree] = evicted
-        else:
-            forest.sizes[tree] += 1
-            forest.free_slots[tree] = forest.sizes[tree]
+        hold(forest, tree * forest.slots + forest.free_slots[tree], origin)
+        exchange(forest, query, walk, tree, lane, key, evicted)
     if forest.sizes[tree] == forest.sample_size:
         schedule(forest, tree, sequence)
     else:
         forest.due[tree] = sequence + 1
+
+
+@kernel
+def exchange(
+    forest: Forest,
+    query: Query,
+    walk: Walk,
+    tree: Int,
+    lane: Int,
+    key: float,
+    evicted: Int,
+) -> None:
+    """Insert the query, which the tree's free slot holds; delete the point of `evicted`, or -1."""
+    slot, slots = forest.free_slots[tree], tree * forest.slots
+    insert_point(forest, query, walk, tree, lane, walk.tops[lane], slot)
+    set_key(forest, tree, slot, key)
+    if evicted >= 0:
+        delete_point(forest, walk, tree, evicted)
+        release(forest, slots + evicted)
+        set_key(forest, tree, evicted, -1.0)
+        forest.free_slots[tree] = evicted
+    else:
+        forest.sizes[tree] += 1
+        forest.free_slots[tree] = forest.sizes[tree]
+
+
+@kernel
+def plant_first(forest: Forest, tree: Int, key: float) -> None:
+    """Make the point that slot 0 holds the only one of an empty tree."""
+    plant(forest, tree, 0)
+    set_key(forest, tree, 0, key)
+    forest.sizes[tree] = 1
+    forest.free_slots[tree] = 1
 
 
 @kernel
@@ -160,10 +181,7 @@ def plant_all(forest: Forest, origin: Int, sequence: Int) -> None:
     for tree in range(forest.trees):
         key, _ = offer_filling(forest, tree)
         hold(forest, tree * forest.slots, origin)
-        plant(forest, tree, 0)
-        set_key(forest, tree, 0, key)
-        forest.sizes[tree] = 1
-        forest.free_slots[tree] = 1
+        plant_first(forest, tree, key)
         forest.due[tree] = sequence + 1
         if forest.sizes[tree] == forest.sample_size:
             schedule(forest, tree, sequence)
@@ -198,7 +216,7 @@ def visit(
             if is_blend:
                 depths += depth_of(forest, walk, tree, lane)
             if learn and forest.due[tree] == sequence:
-                accept(forest, query, walk, tree, lane, walk.tops[lane], origin, sequence)
+                accept(forest, query, walk, tree, lane, origin, sequence)
     if is_blend:
         return blended(forest, depths / forest.trees, total / forest.trees)
     return total / forest.trees

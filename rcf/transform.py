@@ -326,11 +326,8 @@ class Transform:
         """
         rows = as_rows(values, self.features)
         refuse_invalid(rows)
-        if times is not None:
-            when = as_times(times, len(rows))
-        elif self._policy.time_weight > 0.0:
-            raise InvalidParameter("times", None, "given where time is a coordinate")
-        else:
+        when = checked_times(self._policy, times, len(rows))
+        if when is None:
             when = np.zeros(len(rows))
         out = np.empty((len(rows), self.width))
         transform_rows(self._policy, self._state, rows, when, out, learn)
@@ -410,6 +407,15 @@ def change_of(
         1.0 / MEMORY if decay is None else real("decay", decay, 1e-9, 1.0),
         real("time_weight", time_weight, 0.0, _MOST_WEIGHT),
     )
+
+
+def checked_times(policy: Policy, times: ArrayLike | None, count: int) -> F64 | None:
+    """Times as float64 (count,); InvalidParameter where they are wrong, or needed and None."""
+    if times is not None:
+        return as_times(times, count)
+    if policy.time_weight > 0.0:
+        raise InvalidParameter("times", None, "given where time is a coordinate")
+    return None
 
 
 def checked_weights(weights: ArrayLike | None, features: int) -> F64:

@@ -72,7 +72,7 @@ CORE = [
     "score",
     "tree block attribution neighbours alert",
     "step density memory",
-    "run ask field regression band",
+    "run ask field merge regression band",
     "forecast fixed judge",
     "special",
     "forest forests",

@@ -171,21 +171,26 @@ def newest_slots(block: Block) -> np.ndarray:
 # --- the laws of the state ------------------------------------------------------------------------
 
 
-def check_block(raw: np.ndarray, records: np.ndarray) -> None:
+def check_block(raw: np.ndarray, records: np.ndarray, *merged: np.ndarray) -> None:
     """Count everything again; AssertionError says what does not hold.
 
     Args:
         raw: A forest's block.
         records: float32 (n, features), all records learnt.
+        merged: The same of each forest that was merged into it.
     """
     block = Block(raw)
     shape = block.shape
     records = records + np.float32(0)  # no minus zero
     assert block.count(state.RECORDS) == len(records)
-    assert block.sequence == max(0, len(records) - shape.shingle_size + 1)
+    points: list[bytes] = []
+    for stream in (records, *(other + np.float32(0) for other in merged)):
+        starts = range(max(0, len(stream) - shape.shingle_size + 1))
+        points += [stream[i : i + shape.shingle_size].tobytes() for i in starts]
+    assert block.sequence == len(points)
     for tree in range(shape.trees):
         _check_tree(block, tree)
-        _check_reservoir(block, tree, records)
+        _check_reservoir(block, tree, set(points))
     _check_store(block, records)
     _check_rows(block)
 
@@ -281,7 +286,7 @@ def _check_range(block: Block, tree: int, pair: int, low: np.ndarray, high: np.n
         assert abs(float(stored) - exact) <= error * exact + 1e-44 * len(low), "sum of sides"
 
 
-def _check_reservoir(block: Block, tree: int, records: np.ndarray) -> None:
+def _check_reservoir(block: Block, tree: int, points: set[bytes]) -> None:
     shape, used = block.shape, block.used(tree)
     free = int(block.forest.free_slots[tree])
     assert block.origins[tree, free] == -1, "the free slot is free"
@@ -296,9 +301,7 @@ def _check_reservoir(block: Block, tree: int, records: np.ndarray) -> None:
         due = int(block.forest.due[tree])
         assert due > block.sequence if full else due == block.sequence + 1
     # Every point is a shingle of the stream.
-    starts = range(max(0, len(records) - shape.shingle_size + 1))
-    shingles = {records[i : i + shape.shingle_size].tobytes() for i in starts}
-    assert all(block.point(tree, slot).tobytes() in shingles for slot in used)
+    assert all(block.point(tree, slot).tobytes() in points for slot in used)
 
 
 def _check_store(block: Block, records: np.ndarray) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rcf import Detector, Forest, InvalidParameter
 from rcf.alert import HELD_BACK
-from rcf.detector import Judgements
+from rcf.judge import Judgements
 
 
 def judged(rows: np.ndarray, **parameters: object) -> Judgements:
