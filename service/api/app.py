@@ -25,6 +25,7 @@ from service.api import (
     streams,
 )
 from service.api.context import Context
+from service.api.parameters import only_known
 from service.api.schemas import COMPONENTS
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -52,7 +53,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
-    look = [Depends(context.look_for_stream)]
+    look = [Depends(only_known), Depends(context.look_for_stream)]
     for resource in (
         streams,
         records,
@@ -64,12 +65,10 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         incidents,
         partitions,
         preview,
-        messages,
-        operations,
-        page,
-        docs,
     ):
         app.include_router(resource.router(context), dependencies=look)
+    for resource in (messages, operations, page, docs):
+        app.include_router(resource.router(context))
     _complete_openapi(app)
     return app
 

@@ -5,7 +5,8 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Request
+from fastapi.routing import APIRoute
 
 from service.api.errors import invalid_parameter
 
@@ -29,6 +30,22 @@ _ALLOWED = (
     "ISO 8601 such as 2026-01-31T12:00:00Z (UTC when no offset is given), or seconds since 1970 "
     "(milliseconds from 1e11 on)"
 )
+
+
+async def only_known(request: Request) -> None:
+    """Refuse query parameters that an operation does not have: a typo would go unnoticed.
+
+    Raises:
+        Problem: `invalid-parameter`.
+    """
+    route = request.scope["route"]
+    if not request.url.query or not isinstance(route, APIRoute):
+        return
+    known = sorted(parameter.alias for parameter in route.dependant.query_params)
+    for name, value in request.query_params.items():
+        if name not in known:
+            allowed = f"only the parameters {', '.join(known)}" if known else "no parameters"
+            raise invalid_parameter(name, value, allowed)
 
 
 def time_ms(field: str, text: str | None) -> int | None:

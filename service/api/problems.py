@@ -157,5 +157,6 @@ class Problem(Exception):  # noqa: N818  (RFC 9457 calls it a problem)
 
 def shorten(value: object) -> str:
     """The value as text that fits into a message."""
-    text = value if isinstance(value, str) else repr(value)
+    listed = list(value) if isinstance(value, tuple) else value
+    text = listed if isinstance(listed, str) else repr(listed)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

@@ -137,7 +137,7 @@ def test_ack_answers_with_positions_that_results_bear(client, stream):
 
 
 BAD_VALUES = {
-    "infinite": ('{"values": [1e999, 1]}', ""),
+    "infinite": ('{"values": [1e999, 1]}', "values.a"),
     "huge": ('{"values": [1e300, 1]}', "values"),
     "short": ('{"values": [1]}', "values"),
     "long": ('{"values": [1, 2, 3]}', "values"),
@@ -342,6 +342,16 @@ def test_unknown_choices(client, stream, parameters):
     [field] = parameters
     body = problem(post(client, stream, {"values": [1]}, **parameters), 422, "invalid-parameter")
     assert body["field"] == field and parameters[field] in body["value"]
+
+
+def test_unknown_parameters(client, stream):
+    """A typo would go unnoticed: `wait` would keep its default."""
+    body = problem(post(client, stream, {"values": [1]}, wiat="ack"), 422, "invalid-parameter")
+    assert body["field"] == "wiat" and body["value"] == "ack"
+    assert body["allowed"] == "only the parameters invalid, wait"
+    body = problem(client.get("/v1/streams?page=2"), 422, "invalid-parameter")
+    assert (body["field"], body["allowed"]) == ("page", "no parameters")
+    assert client.get("/metrics?name[]=rcf_series").status_code == 200
 
 
 @pytest.mark.parametrize(

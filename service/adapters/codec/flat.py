@@ -7,7 +7,8 @@ more, to keep those as they came. Only when that fails too is it read loosely, t
 from __future__ import annotations
 
 import math
-from typing import Any, NoReturn
+import sys
+from typing import Any, NoReturn, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -37,6 +38,8 @@ _decode_gaps_array = msgspec.json.Decoder(list[float | None]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[float]).decode
 _decode_number = msgspec.json.Decoder(float).decode
+# By `float`, a number too large for one is infinite; msgspec itself would name no place.
+_decode_loosely = msgspec.json.Decoder(float_hook=float).decode
 
 READ = {
     "auto": "flat JSON, an array or a number",
@@ -139,7 +142,7 @@ class JsonDecoder:
     def _explain(self, value: bytes, error: Exception) -> NoReturn:
         """Read a refused record loosely and raise what is wrong with it."""
         try:
-            loose = msgspec.json.decode(value)
+            loose = _decode_loosely(value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
             if first_byte(value) == NONE:
                 raise InvalidRecord("", None, EMPTY) from None
@@ -175,7 +178,7 @@ class JsonDecoder:
         else:
             raise InvalidRecord("values", show(values), "neither an array nor an object of numbers")
         for name, number in pairs:
-            if not (_is_number(number) or (self._gaps and number is None)):
+            if not (_is_finite(number) or (self._gaps and number is None)):
                 raise InvalidRecord(f"values.{cut(name)}", show(number), "not a finite number")
 
 
@@ -204,6 +207,10 @@ def _others(value: bytes) -> dict[str, msgspec.Raw] | None:
     for name in MEANT:
         fields.pop(name, None)
     return fields or None
+
+
+def _is_finite(value: object) -> bool:
+    return _is_number(value) and abs(cast(float, value)) <= sys.float_info.max
 
 
 def _is_number(value: object) -> bool:
