@@ -40,6 +40,10 @@ class ForestFactory:
         )
         return rcf.Series(detector, **_settings(config))
 
+    def merge(self, series: rcf.Series, others: Sequence[rcf.Series]) -> None:
+        """Let a series' forests have the samples of others' too; see the port."""
+        series.detector.merge(*(other.detector for other in others))
+
     def restore(self, data: bytes) -> SeriesDetector:
         """Make the detector that wrote these bytes; see the port."""
         try:

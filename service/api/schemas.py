@@ -15,6 +15,7 @@ from service.engine.config import (
     DECODERS,
     EXPLAIN,
     MISSING,
+    NEW_SERIES,
     SCORES,
     THRESHOLDS,
     TRANSFORMS,
@@ -145,6 +146,14 @@ _SETTABLE: dict[str, Schema] = {
         "description": "How a record's bytes are read: `json` flat JSON with fields, `array` a "
         "JSON array, `number` one number, `csv` one line of numbers with commas, `auto` any of "
         "the first three. All of them read flat JSON too.",
+    },
+    "new_series": {
+        "type": "string",
+        "enum": list(NEW_SERIES),
+        "default": _DEFAULTS["new_series"],
+        "description": "What a series' first record finds: `cold` forests, which score nothing "
+        "until they have learnt `output_after` points, or the samples `shared` by the first four "
+        "series of its partition that have seen `sample_size` records.",
     },
     "explain": {
         "type": "string",
@@ -739,7 +748,7 @@ PUT_STREAM = _operation(
 )
 GET_STREAM = _operation({200: _json("Stream", "The configuration.")}, *_STREAM)
 DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
-LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "not-ready")
+LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "invalid-parameter", "not-ready")
 PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
 RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
 _MEASURES: Schema = {

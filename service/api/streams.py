@@ -46,6 +46,7 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     alert_budget_s: int | Optional = msgspec.UNSET
     seed: int | Optional = msgspec.UNSET
     output_after: int | Optional | None = msgspec.UNSET
+    new_series: str | Optional = msgspec.UNSET
     max_series: int | Optional = msgspec.UNSET
     retention: int | Optional = msgspec.UNSET
     decoder: str | Optional = msgspec.UNSET

@@ -34,6 +34,7 @@ TRANSFORMS = (
 )
 TIME = "time"
 """The coordinate that a gap between records is, beside the features."""
+NEW_SERIES = ("cold", "shared")
 MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
 EXPLAIN = ("anomalies", "all", "none")
 DECODERS = ("auto", "json", "array", "number", "csv")
@@ -161,6 +162,8 @@ class StreamConfig:
         alert_budget_s: seconds of that period, by the records' times; 1 to 31536000.
         seed: root of all randomness of the stream, [0, 2**63).
         output_after: records of a series before its first score, or None for the default.
+        new_series: what a series' first record finds: "cold" forests, or the samples "shared" by
+            the first series of its partition that have seen `sample_size` records.
         max_series: series that may be held in one partition; further keys get an error result.
         retention: records and results kept per partition, at least 1000.
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,
@@ -238,6 +241,7 @@ class StreamConfig:
     output_after: int | None = _field(
         "model", None, _whole(1, 2**31, optional=True), "a whole number of at least 1, or null"
     )
+    new_series: str = _field("live", "cold", NEW_SERIES.__contains__, ", ".join(NEW_SERIES))
     max_series: int = _field("live", 1000, _whole(1, 10**6), "a whole number from 1 to 1000000")
     retention: int = _field(
         "live", 1_000_000, _whole(1000, 10**12), "a whole number of at least 1000"
@@ -398,6 +402,7 @@ DECISIVE = (
         "trees",
         "sample_size",
         "time_decay",
+        "new_series",
     ),
     *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
     *("seed", "output_after", "missing", "fill", "learning", "counters", "generation"),

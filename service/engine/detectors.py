@@ -10,10 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from itertools import islice
 
 from service.engine.config import StreamConfig
 from service.engine.ports import DetectorFactory, Numbers, Places, SeriesDetector, Storable, Told
 from service.engine.series import seed_of
+
+TEACHERS = 4
+"""Series at most whose samples a new one begins with, where the stream wants that."""
+OLDEST = 64
+"""Series of a partition that may be among them: those whose first record came first."""
 
 
 class _Asleep:
@@ -43,13 +49,36 @@ class SeriesDetectors:
         return len(self._held)
 
     def admit(self, key: str, config: StreamConfig) -> bool:
-        """Hold a detector for the key from here on; false when no more series may be held."""
+        """Hold a detector for the key from here on; false when no more series may be held.
+
+        Where new series begin with what others have learnt, all records before the key's first one
+        must have been processed.
+        """
         if key in self._held:
             return True
         if len(self._held) >= config.max_series:
             return False
-        self._held[key] = self._factory.create(config, seed_of(config.name, key, config.seed))
+        detector = self._factory.create(config, seed_of(config.name, key, config.seed))
+        teachers = self._teachers(config) if config.new_series == "shared" else []
+        if teachers:
+            self._factory.merge(detector, teachers)
+        self._held[key] = detector
         return True
+
+    def _teachers(self, config: StreamConfig) -> list[SeriesDetector]:
+        """Return the first series that have seen as many records as a tree holds."""
+        oldest = (self._awake(key) for key in list(islice(self._held, OLDEST)))
+        ripe = (each for each in oldest if each.values_seen >= config.sample_size)
+        return list(islice(ripe, TEACHERS))
+
+    def _awake(self, key: str) -> SeriesDetector:
+        held = self._held[key]
+        if isinstance(held, _Asleep):
+            held = self._held[key] = self._factory.restore(held.to_bytes())
+        return held
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
 
     def process(
         self, keys: list[str], starts: Places, rows: Numbers, times: Numbers, config: StreamConfig
@@ -66,9 +95,7 @@ class SeriesDetectors:
         """Return an admitted series' detector, marked as changed, as the stream wants it."""
         self._before_change(key)
         self._changed[key] = None
-        held = self._held[key]
-        if isinstance(held, _Asleep):
-            held = self._held[key] = self._factory.restore(held.to_bytes())
+        held = self._awake(key)
         if key in self._outdated:
             self._factory.adjust(held, config)
             self._outdated.discard(key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 
 import msgspec
 import numpy as np
@@ -210,19 +210,36 @@ class Pipeline:
 
     def _process_block(self, block: list[Record], output: Output) -> bool:
         """Judge consecutive data records under one configuration; tell whether one halts."""
-        if not block:
-            return False
         rows = self._read(block)
+        for part in self._parts(rows):
+            self._process_part(block[part], rows[part], output)
+            if self.halt is not None:
+                self.position = self.halt.offset + 1
+                return True
+        return False
+
+    def _parts(self, rows: list[Row | Reason]) -> list[slice]:
+        """Return which rows are judged together: all, but that no others go before new series.
+
+        Those need the state at their first record, where they begin with what others have learnt.
+        """
+        cuts, there = [0] if rows else [], set[str]()
+        if self.config.new_series == "shared":
+            for index, row in enumerate(rows):
+                if isinstance(row, Row) and row.key not in there:
+                    there.add(row.key)
+                    if index and row.key not in self.detectors:
+                        cuts.append(index)
+        return [slice(*edges) for edges in pairwise([*cuts, len(rows)])]
+
+    def _process_part(self, block: list[Record], rows: list[Row | Reason], output: Output) -> None:
+        """Judge rows that have been read, up to the one that halts."""
         matrix = self._check_range(rows)
         series = self._by_series(block, rows, matrix)
         verdicts = self._judge(block, rows, matrix, series)
         self._emit(output, block, rows, verdicts)
-        halt = self.halt
-        if halt is None:
+        if self.halt is None:
             self.limit.advance(len(block))
-            return False
-        self.position = halt.offset + 1
-        return True
 
     def _read(self, block: list[Record]) -> list[Row | Reason]:
         decode = self._decode

@@ -325,12 +325,22 @@ class SeriesDetector(Storable, Protocol):
     def detector(self) -> Any:
         """What questions are asked of; `service.engine.asking.Answering`."""
 
+    @property
+    def values_seen(self) -> int:
+        """Records that it has judged."""
+
 
 class DetectorFactory(Protocol):
     """Makes detectors, afresh or from bytes, adjusts them, and lets them judge."""
 
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         """Make a detector that has seen nothing."""
+
+    def merge(self, detector: Any, others: Any) -> None:
+        """Let a detector that has seen nothing begin with what others of its stream have learnt.
+
+        Its state follows from theirs at this moment. `others` is a sequence of at least one.
+        """
 
     def restore(self, data: bytes) -> SeriesDetector:
         """Make the detector that wrote these bytes.

@@ -82,6 +82,7 @@ class Capture:
 
     Attributes:
         offset: the state is that before this offset.
+        keys: all series, in the order of their first record.
         changed: the series to write.
         kept: places of the series that did not change.
     """
@@ -98,6 +99,7 @@ class Capture:
         self.dead_letters = pipeline.limit.count()
         self.alerts = pipeline.alerting.state()
         self.intake = pipeline.intake.state()
+        self.keys = tuple(pipeline.detectors.held())
         self.changed = tuple(changed)
         self.kept = kept
         self._pending = changed
@@ -168,7 +170,8 @@ def write(
         store.write(pack.name, pack.chunks)
         written += pack.references
     failpoint("snapshot.packed")
-    series = (*taken.kept, *written)
+    places = {reference.key: reference for reference in (*taken.kept, *written)}
+    series = tuple(places[key] for key in taken.keys if key in places)
     manifest = Manifest(
         version=VERSION,
         stream=taken.partition.stream,

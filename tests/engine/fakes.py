@@ -64,6 +64,10 @@ class FakeDetector:
     def detector(self) -> FakeDetector:
         return self
 
+    @property
+    def values_seen(self) -> int:
+        return self.seen
+
     def forecast(self, horizon: int) -> SimpleNamespace:
         """Grows from 1 on, give or take one half; nothing is known before the first record."""
         ahead = np.arange(1.0, horizon + 1).reshape(-1, 1) + (0 if self.seen else np.nan)
@@ -147,6 +151,10 @@ class FakeFactory:
         detector = FakeDetector(seed, 0, config.output_after or config.shingle_size)
         self.adjust(detector, config)
         return detector
+
+    def merge(self, detector: FakeDetector, others: list[FakeDetector]) -> None:
+        """Mix the others' states in."""
+        detector.state = hash((detector.state, *(other.state for other in others))) % 2**64
 
     def restore(self, data: bytes) -> FakeDetector:
         if len(data) != FakeDetector.BYTES:

@@ -46,9 +46,11 @@ def mixed(count: int, seed: int) -> list[Record]:
     return records
 
 
-def test_how_records_are_cut_into_batches_changes_nothing():
+@pytest.mark.parametrize("new_series", ["cold", "shared"])
+def test_how_records_are_cut_into_batches_changes_nothing(new_series):
+    config = replace(CONFIG, new_series=new_series, sample_size=5)
     records = mixed(200, seed=3)
-    whole, parts, rng = pipeline(), pipeline(), random.Random(4)
+    whole, parts, rng = pipeline(config), pipeline(config), random.Random(4)
     expected = whole.process(batch(records))
     results, dead, at = [], [], 0
     while at < len(records):
@@ -61,6 +63,27 @@ def test_how_records_are_cut_into_batches_changes_nothing():
     assert dead == expected.dead_letters
     assert parts.detectors.digests() == whole.detectors.digests()
     assert [result.offset for result in results] == list(range(200))
+
+
+def test_new_series_begin_with_what_the_first_ripe_ones_have_learnt():
+    """Four of the oldest that have seen a sample, as they are at that record."""
+    config = replace(CONFIG, new_series="shared", sample_size=2)
+    keys = [*"abcdef", *"bdeff", "new", *"bdeff", "newer"]
+    taught = {}
+
+    class Noting(FakeFactory):
+        def merge(self, detector, others):
+            taught[len(taught)] = [(each.state, each.seen) for each in others]
+
+    step = Pipeline(HERE, config, SeriesDetectors(Noting()), decoder_for)
+    alone = Pipeline(HERE, config, SeriesDetectors(FakeFactory()), decoder_for)
+    records = [Record(o, 0, key, b"[%d,1]" % o) for o, key in enumerate(keys)]
+    step.process(batch(records))
+    alone.process(batch(records[:11]))
+    learnt = [alone.detectors.look_at(key) for key in "bdef"]
+    assert taught[0] == [(each.state, each.seen) for each in learnt]
+    assert [seen for _, seen in taught[1]] == [3, 3, 3, 5]
+    assert len(taught) == 2
 
 
 def test_a_result_says_what_happened():

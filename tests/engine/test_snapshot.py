@@ -144,6 +144,16 @@ def test_only_changed_series_are_written_again():
     assert restored(store, second.pointer).digests() == step.detectors.digests()
 
 
+def test_series_keep_their_order():
+    """Which are the oldest decides with what new ones begin, where the stream wants it."""
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "dbca")
+    places = {reference.key: reference for reference in save(store, step, {}).series}
+    feed(step, "ebc")
+    found = restored(store, save(store, step, places).pointer)
+    assert list(found.held()) == list(step.detectors.held()) == [*"dbcae"]
+
+
 def test_files_are_named_by_what_they_hold(monkeypatch):
     """An owner's name never stands for two contents, and large states come in several packs."""
     monkeypatch.setattr(snapshot_module, "PACK_BYTES", 500)  # a series has 232

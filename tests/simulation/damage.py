@@ -113,6 +113,9 @@ class SlowFactory:
     def create(self, config: StreamConfig, seed: int) -> SeriesDetector:
         return self.factory.create(config, seed)
 
+    def merge(self, detector: SeriesDetector, others: Sequence[SeriesDetector]) -> None:
+        self.factory.merge(detector, others)
+
     def restore(self, data: bytes) -> SeriesDetector:
         return self.factory.restore(data)
 

@@ -29,7 +29,15 @@ from tests.engine.fakes import FakeFactory
 from tests.engine.world import World, run, until
 from tests.simulation.lives import announce
 
-CONFIG = StreamConfig(name="s", features=("x", "y"), shingle_size=2, partitions=3, max_series=4)
+CONFIG = StreamConfig(
+    name="s",
+    features=("x", "y"),
+    shingle_size=2,
+    sample_size=5,
+    partitions=3,
+    new_series="shared",
+    max_series=4,
+)
 
 
 class RestlessLog(MemoryLog):

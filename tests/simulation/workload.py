@@ -87,7 +87,9 @@ def make_workload(
     base = {"trees": trees, "sample_size": sample_size, "features": ("x", "y")}
     streams = (
         StreamConfig(name="one", partitions=1, shingle_size=2, seed=seed, **base),
-        StreamConfig(name="two", partitions=2, shingle_size=1, seed=seed + 1, **base),
+        StreamConfig(
+            name="two", partitions=2, shingle_size=1, seed=seed + 1, new_series="shared", **base
+        ),
         StreamConfig(
             name="three", partitions=3, shingle_size=3, seed=seed + 2, max_series=12, **base
         ),
