@@ -149,6 +149,9 @@ def costs(reports: list[list[Sample]], warm: int) -> Row:
     )
     records, spent = 0.0, dict.fromkeys(("process", *PARTS), 0.0)
     for report in reports:
+        never = [part for part in spent if part not in report[-1]]
+        if never:
+            raise RuntimeError(f"a worker never came to {never[0]}: mend `PARTS`")
         within = [each for each in report if begin_s <= each["time_s"] <= end_s]
         records += within[-1]["records"] - within[0]["records"]
         for part in spent:

@@ -19,7 +19,7 @@ from typing import Any
 from aiokafka.consumer import fetcher
 from prometheus_client import CollectorRegistry
 
-import rcf
+from service.adapters.forest import ForestFactory
 from service.adapters.kafka import partition, producer
 from service.adapters.prometheus import PrometheusMetrics
 from service.engine import pipeline
@@ -32,7 +32,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "decode": [(fetcher.FetchResult, "getall"), (partition, "decode_records")],
     "encode": [(partition, "encode_results"), (producer, "_build")],
     "pipeline": [(pipeline.Pipeline, "process")],
-    "forest": [(rcf.Detector, "process")],
+    "forest": [(ForestFactory, "process")],
 }
 
 

@@ -46,7 +46,7 @@ def test_times_and_ratios_go_to_tables_of_their_own():
 def test_what_workers_did_at_once_is_counted_and_what_one_did_alone_is_not():
     def at(time_s, records, spent):
         parts = {"process": spent, "pipeline": spent / 2, "forest": spent / 4}
-        return {"time_s": time_s, "records": records, **parts}
+        return {"time_s": time_s, "records": records, "decode": 0.0, "encode": 0.0, **parts}
 
     long = [at(0.0, 0, 0.0), at(1.0, 100, 1.0), at(2.0, 200, 2.0), at(9.0, 900, 99.0)]
     short = [at(0.5, 50, 0.5), at(1.0, 90, 1.0), at(2.0, 200, 2.0)]
@@ -54,6 +54,12 @@ def test_what_workers_did_at_once_is_counted_and_what_one_did_alone_is_not():
     assert found["records/s"] == 100 + 110
     assert found["forest µs"] == pytest.approx(1e6 * 0.5 / 210)
     assert found["outside µs"] == pytest.approx(3 * found["forest µs"])
+
+
+def test_a_part_that_never_ran_is_no_part_that_took_no_time():
+    sample = dict.fromkeys(("time_s", "records", "process", "decode", "encode", "pipeline"), 1.0)
+    with pytest.raises(RuntimeError, match="never came to forest"):
+        kafka.costs([[sample, sample]], 0)
 
 
 def test_a_table_replaces_the_one_of_its_title_alone():
