@@ -52,9 +52,13 @@ def band(state: F64, at: Int, expected: float) -> tuple[float, float]:
 
 
 @kernel
-def follow_band(state: F64, at: Int, expected: float, value: float, tail: float) -> None:
-    """Learn how a forecast came out; `tail` is the share of values beyond each side."""
-    lower, upper = band(state, at, expected)
+def follow_band(
+    state: F64, at: Int, expected: float, lower: float, upper: float, value: float, tail: float
+) -> None:
+    """Learn how a forecast and its band came out; `tail` is the share of values beyond each side.
+
+    The band may have been said a while ago: the steps telescope all the same.
+    """
     state[at + SEEN] += 1.0
     step = max(_STEP, 1.0 / (1.0 + state[at + SEEN] / _FIRST_STEPS))
     if state[at + WEIGHT] > 0.0:

@@ -12,8 +12,10 @@ Forecasters of one feature, by their number:
 The blend weighs each by the inverse of its mean absolute error of late, to the power of 16: nearly
 the best one, and a mean of those that are about as good. Errors, hence weights, are kept for each
 lead, 1 to `HORIZON` records ahead, and so is the band (`rcf.band`). Lead 1 is tried with every
-record. For the others a path is forecast every `HORIZON / PATHS` records and compared with the
-records as they come: each lead is tried every fourth record, for a fourth of the work.
+record. For the others a path is forecast every `HORIZON / PATHS` records, bands and all, and
+compared with the records as they come: each lead is tried every fourth record, for a fourth of the
+work. A record counts as inside or not by the band that was said of it then. By that of its own
+time, which knows the records between, too few would lie inside the bands that are said.
 
 Beyond `HORIZON` the last lead's weights serve, and its band grows with the square root of the lead:
 these bands are not calibrated.
@@ -43,7 +45,8 @@ LAST, FAST, SLOW, MEDIAN, MEAN, LEVEL, STEP = range(EXPERTS)
 
 # Words of a feature: values seen, weight and sum of absolute steps, smallest and largest value,
 # four levels, the last WINDOW values (newest first) and the same sorted, two regressions, mean
-# absolute errors (lead, forecaster), bands (lead), the paths (path, lead, forecaster).
+# absolute errors (lead, forecaster), bands (lead), the paths (path, lead, forecaster), and what was
+# said of them: expected, lower, upper (path, lead, 3).
 SEEN, STEP_WEIGHT, STEP_SUM, LOWEST, HIGHEST = range(5)
 LEVELS = 5 - FAST  #: level of a forecaster FAST to MEAN is at LEVELS + its number
 PAST = 9
@@ -54,7 +57,8 @@ STEP_AT = LEVEL_AT + LEVEL_INPUTS * (1 + LEVEL_INPUTS)
 ERRORS = STEP_AT + STEP_INPUTS * (1 + STEP_INPUTS)
 BANDS = ERRORS + HORIZON * EXPERTS
 PATH = BANDS + HORIZON * bands.WORDS
-WORDS = PATH + PATHS * HORIZON * EXPERTS
+SAID = PATH + PATHS * HORIZON * EXPERTS
+WORDS = SAID + PATHS * HORIZON * 3
 
 _FAST_STEP, _SLOW_STEP, _MEAN_STEP = 0.3, 0.05, 0.005
 _STEP_MEMORY = 100.0
@@ -182,9 +186,21 @@ def blend(state: F64, lead: Int, said: F64, at: Int) -> float:
 
 
 @kernel
-def compare(state: F64, lead: Int, said: F64, at: Int, value: float, tail: float) -> None:
-    """Learn how the forecasts of a lead came out."""
-    follow_band(state, BANDS + lead * bands.WORDS, blend(state, lead, said, at), value, tail)
+def expect(state: F64, lead: Int, said: F64, at: Int, out: F64, to: Int) -> None:
+    """Write what is expected of a lead, and the lower and upper end of its band, to `out[to:]`."""
+    expected = blend(state, lead, said, at) if state[SEEN] > 0.0 else np.nan
+    out[to] = expected
+    out[to + 1], out[to + 2] = band(state, BANDS + lead * bands.WORDS, expected)
+
+
+@kernel
+def compare(
+    state: F64, lead: Int, said: F64, at: Int, told: F64, told_at: Int, value: float, tail: float
+) -> None:
+    """Learn how the forecasts of a lead, and what `expect` made of them, came out."""
+    said_then = told[told_at : told_at + 3]
+    at_band = BANDS + lead * bands.WORDS
+    follow_band(state, at_band, said_then[0], said_then[1], said_then[2], value, tail)
     memory = _ERROR_MEMORY if lead == 0 else _PATH_ERROR_MEMORY
     errors = ERRORS + EXPERTS * lead
     for expert in range(EXPERTS):
@@ -245,29 +261,35 @@ def learn_value(state: F64, value: float, inputs: F64, gain: F64) -> None:
 
 
 @kernel
-def path_at(path: Int) -> Int:
-    """Where a path begins in a feature's words."""
-    return PATH + path * HORIZON * EXPERTS
+def path_at(path: Int, lead: Int) -> tuple[Int, Int]:
+    """Where a path's forecasts of a lead stand in a feature's words, and what was said of it."""
+    place = path * HORIZON + lead
+    return PATH + EXPERTS * place, SAID + 3 * place
 
 
 @kernel
 def take_value(
-    state: F64, said: F64, value: float, known: bool, tail: float, pasts: F64, room: F64
+    state: F64, said: F64, told: F64, value: float, known: bool, tail: float, pasts: F64, room: F64
 ) -> None:
-    """Learn a value of one feature, of which `said` was said; compare only if it is `known`."""
+    """Learn a value of one feature, of which all this was said; compare only if it is `known`."""
     inputs, gain = room[: LAGS + 1], room[LAGS + 1 :]
     seen, every = np.int64(state[SEEN]), HORIZON // PATHS
     if seen > 0 and known:
-        compare(state, 0, said, 0, value, tail)
+        compare(state, 0, said, 0, told, 0, value, tail)
         for path in range(PATHS):
             # Path p begins with what follows record number every p + 1, and every HORIZON later.
             age = seen - 1 - every * path
             lead = age % HORIZON
             if age > 0 and lead > 0:
-                compare(state, lead, state, path_at(path) + EXPERTS * lead, value, tail)
+                at, told_at = path_at(path, lead)
+                compare(state, lead, state, at, state, told_at, value, tail)
     learn_value(state, value, inputs, gain)
     if seen % every == 0:
-        foretell(state, HORIZON, state, path_at(seen // every % PATHS), pasts, inputs)
+        fresh = np.int64(seen // every % PATHS)
+        foretell(state, HORIZON, state, path_at(fresh, 0)[0], pasts, inputs)
+        for ahead in range(1, HORIZON):
+            at, told_at = path_at(fresh, ahead)
+            expect(state, ahead, state, at, state, told_at)
 
 
 @entry
@@ -291,7 +313,7 @@ def forecast_rows(states: I64, starts: I64, values: F64, known: U8, tail: float,
         tail: Share of values beyond each side of the band, 0 to 0.5.
         out: float64 (3, records, features), out: expected, lower, upper; NaN for a first value.
     """
-    said = np.empty(EXPERTS)
+    said, told = np.empty(EXPERTS), np.empty(3)
     pasts, room = np.empty(2 * (LAGS + 1)), np.empty(2 * (LAGS + 1))
     features = values.shape[1]
     for part in range(len(states)):
@@ -300,13 +322,10 @@ def forecast_rows(states: I64, starts: I64, values: F64, known: U8, tail: float,
             for feature in range(features):
                 one = state[feature * WORDS : (feature + 1) * WORDS]
                 foretell(one, 1, said, 0, pasts, room)
-                expected = blend(one, 0, said, 0) if one[SEEN] > 0.0 else np.nan
-                lower, upper = band(one, BANDS, expected)
-                out[0, row, feature] = expected
-                out[1, row, feature] = lower
-                out[2, row, feature] = upper
+                expect(one, 0, said, 0, told, 0)
+                out[:, row, feature] = told
                 value, is_known = values[row, feature], known[row, feature] != 0
-                take_value(one, said, value, is_known, tail, pasts, room)
+                take_value(one, said, told, value, is_known, tail, pasts, room)
 
 
 @entry
@@ -318,7 +337,7 @@ def forecast_leads(state: F64, out: F64) -> None:
         out: float64 (3, leads, features), out: expected, lower, upper; NaN before a first value.
     """
     leads = out.shape[1]
-    said = np.empty(EXPERTS * leads)
+    said, told = np.empty(EXPERTS * leads), np.empty(3)
     pasts, room = np.empty(2 * (LAGS + 1)), np.empty(LAGS + 1)
     for feature in range(len(state)):
         one = state[feature]
@@ -326,8 +345,7 @@ def forecast_leads(state: F64, out: F64) -> None:
         for lead in range(leads):
             tried = min(lead, HORIZON - 1)
             growth = math.sqrt((lead + 1.0) / (tried + 1.0))
-            expected = blend(one, tried, said, EXPERTS * lead) if one[SEEN] > 0.0 else np.nan
-            lower, upper = band(one, BANDS + tried * bands.WORDS, expected)
-            out[0, lead, feature] = expected
-            out[1, lead, feature] = expected + growth * (lower - expected)
-            out[2, lead, feature] = expected + growth * (upper - expected)
+            expect(one, tried, said, EXPERTS * lead, told, 0)
+            out[0, lead, feature] = told[0]
+            out[1, lead, feature] = told[0] + growth * (told[1] - told[0])
+            out[2, lead, feature] = told[0] + growth * (told[2] - told[0])
