@@ -533,6 +533,11 @@ class Detector:
         blocks = [forest.block for forest in self._views]
         return self._width, self._change, self._size, self._settings, self._words, blocks
 
+    def __copy__(self) -> Detector:
+        width, change, size, settings, words, blocks = self.parts()
+        copied = [state.copy_of(block) for block in blocks]
+        return type(self).of_parts(width, change, size, settings, words.copy(), copied)
+
     @classmethod
     def of_parts(
         cls,

@@ -109,6 +109,9 @@ class Forecaster:
         """(coverage, state), for snapshots."""
         return self._coverage, self._state
 
+    def __copy__(self) -> Forecaster:
+        return type(self).of_parts(self._coverage, self._state.copy())
+
     @classmethod
     def of_parts(cls, coverage: float, state: F64) -> Forecaster:
         """A forecaster around its parts, which it then owns."""

@@ -573,6 +573,9 @@ class Forest:
         """Copies are forests of their own: kernels know a block by its address."""
         return type(self).from_bytes, (self.to_bytes(),)
 
+    def __copy__(self) -> Forest:
+        return type(self).of_block(state.copy_of(self._block))
+
     @classmethod
     def of_block(cls, block: U8) -> Forest:
         """A forest around a block of state, which it then owns."""

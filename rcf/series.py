@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -268,6 +269,13 @@ class Series:
     def parts(self) -> tuple[F64, F64]:
         """(values of "fixed", last record), for snapshots."""
         return self._fill, self._last
+
+    def __copy__(self) -> Series:
+        forecaster = None if self._forecaster is None else copy(self._forecaster)
+        return type(self).of_parts(
+            *(copy(self._detector), forecaster, self._missing),
+            *(self._fill.copy(), self._last.copy(), self._learning),
+        )
 
     @classmethod
     def of_parts(

@@ -27,12 +27,12 @@ from rcf.state import U8, Shape
 from rcf.threshold import MODES
 from rcf.transform import Policy as Change
 
-VERSION = 3
+VERSION = 4
 FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 
-#: The oldest version of each kind that can be read. Before version 3 a detector did not keep what
-#: its forests see of records, before version 2 it had another threshold.
-OLDEST = {FOREST: 1, DETECTOR: 3, FORECASTER: 2, SERIES: 3}
+#: The oldest version of each kind that can be read. Before version 4 a forecaster did not keep the
+#: bands that it had said, before version 3 a detector not what its forests see of records.
+OLDEST = {FOREST: 1, DETECTOR: 3, FORECASTER: 4, SERIES: 4}
 
 #: Sections that hold information; the rest follows from them (`rcf.step.rebuild_forest`).
 SAVED = (
@@ -152,8 +152,8 @@ def forest_from_bytes(data: bytes) -> U8:
     return block_from_payload(_open(FOREST, data))
 
 
-def detector_to_bytes(detector: Detector) -> bytes:
-    """Bytes of a detector: settings, what was learnt of its scores, recent records, forests."""
+def payload_of_detector(detector: Detector) -> bytes:
+    """Settings, what was learnt of scores, recent records, forests."""
     width, change, size, settings, words, blocks = detector.parts()
     numbers = (*change, MODES[settings.mode], *settings[1:])
     sizes = (width, size.features, size.before, size.coordinates, len(blocks))
@@ -161,12 +161,11 @@ def detector_to_bytes(detector: Detector) -> bytes:
     for block in blocks:
         payload = payload_of_block(block)
         front += [_LENGTH.pack(len(payload)), payload]
-    return _seal(DETECTOR, b"".join(front))
+    return b"".join(front)
 
 
-def detector_from_bytes(data: bytes) -> Detector:
-    """Detector of bytes; raises SnapshotError."""
-    payload = _open(DETECTOR, data)
+def detector_from_payload(payload: memoryview) -> Detector:
+    """The detector that a payload was made of; raises SnapshotError."""
     try:
         width, features, before, coordinates, views, *numbers = _DETECTOR.unpack_from(payload)
         change, (mode, *rest) = Change(*numbers[:3]), numbers[3:]
@@ -189,15 +188,24 @@ def detector_from_bytes(data: bytes) -> Detector:
     return detector
 
 
-def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
-    """Bytes of a forecaster: coverage, then its state."""
+def detector_to_bytes(detector: Detector) -> bytes:
+    """Bytes of a detector."""
+    return _seal(DETECTOR, payload_of_detector(detector))
+
+
+def detector_from_bytes(data: bytes) -> Detector:
+    """Detector of bytes; raises SnapshotError."""
+    return detector_from_payload(_open(DETECTOR, data))
+
+
+def payload_of_forecaster(forecaster: Forecaster) -> bytes:
+    """Coverage, then what was learnt."""
     coverage, known = forecaster.parts()
-    return _seal(FORECASTER, struct.pack("<d", coverage) + known.tobytes())
+    return struct.pack("<d", coverage) + known.tobytes()
 
 
-def forecaster_from_bytes(data: bytes) -> Forecaster:
-    """Forecaster of bytes; raises SnapshotError."""
-    payload = _open(FORECASTER, data)
+def forecaster_from_payload(payload: memoryview) -> Forecaster:
+    """The forecaster that a payload was made of; raises SnapshotError."""
     words = (len(payload) - 8) // 8
     if len(payload) % 8 or words < WORDS or words % WORDS:
         raise SnapshotError(f"snapshot inconsistent: {len(payload)} bytes are no forecaster")
@@ -205,13 +213,23 @@ def forecaster_from_bytes(data: bytes) -> Forecaster:
     return Forecaster.of_parts(struct.unpack_from("<d", payload)[0], known)
 
 
+def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
+    """Bytes of a forecaster."""
+    return _seal(FORECASTER, payload_of_forecaster(forecaster))
+
+
+def forecaster_from_bytes(data: bytes) -> Forecaster:
+    """Forecaster of bytes; raises SnapshotError."""
+    return forecaster_from_payload(_open(FORECASTER, data))
+
+
 def series_to_bytes(series: Series) -> bytes:
-    """Bytes of a series: treatment of gaps, last record, forecaster, detector, each sealed."""
+    """Bytes of a series: treatment of gaps, last record, forecaster, detector."""
     fill, last = series.parts()
-    forecasts = b"" if series.forecaster is None else forecaster_to_bytes(series.forecaster)
+    forecasts = b"" if series.forecaster is None else payload_of_forecaster(series.forecaster)
     missing = METHODS.index(series.missing)
     head = _SERIES.pack(missing, series.learning, len(last), len(forecasts))
-    parts = (head, fill.tobytes(), last.tobytes(), forecasts, detector_to_bytes(series.detector))
+    parts = (head, fill.tobytes(), last.tobytes(), forecasts, payload_of_detector(series.detector))
     return _seal(SERIES, b"".join(parts))
 
 
@@ -225,8 +243,8 @@ def series_from_bytes(data: bytes) -> Series:
     except (struct.error, ValueError, IndexError) as error:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     at = _SERIES.size + numbers.nbytes
-    forecaster = forecaster_from_bytes(bytes(payload[at : at + length])) if length else None
-    detector = detector_from_bytes(bytes(payload[at + length :]))
+    forecaster = forecaster_from_payload(payload[at : at + length]) if length else None
+    detector = detector_from_payload(payload[at + length :])
     if detector.features != features:
         raise SnapshotError("snapshot inconsistent: series and detector differ in features")
     fill, last = numbers[:features].copy(), numbers[features:].copy()

@@ -66,6 +66,7 @@ holds it: nothing is lost, whatever the decay.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -223,7 +224,8 @@ class Forest(NamedTuple):
     singles: F32
 
 
-def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
+@lru_cache(maxsize=256)
+def sections(shape: Shape) -> tuple[tuple[str, np.dtype[np.generic], int], ...]:
     """(name, dtype, items) of every section, in the order of the block."""
     trees, pairs, slots, layout = shape.trees, shape.pairs, shape.slots, shape.layout
     items: dict[str, tuple[type[np.generic], int]] = {
@@ -245,16 +247,17 @@ def sections(shape: Shape) -> list[tuple[str, np.dtype[np.generic], int]]:
         "kept_uses": (layout.origin, shape.kept),
         "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions + OVERHANG),
     }
-    return [(name, np.dtype(dtype), n) for name, (dtype, n) in items.items()]
+    return tuple((name, np.dtype(dtype), n) for name, (dtype, n) in items.items())
 
 
-def places(shape: Shape) -> tuple[list[int], int]:
+@lru_cache(maxsize=256)
+def places(shape: Shape) -> tuple[tuple[int, ...], int]:
     """Byte offset of every section, each on a cache line of its own, and the block's size."""
-    at, offsets = 0, []
+    at, offsets = 0, list[int]()
     for _, dtype, items in sections(shape):
         offsets.append(at)
         at += (items * dtype.itemsize + 63) // 64 * 64
-    return offsets, at
+    return tuple(offsets), at
 
 
 _REALS_AT = (HEADER * 8 + 63) // 64 * 64  # behind the header, see `places`
@@ -265,8 +268,20 @@ def empty_block(size: int) -> U8:
 
     Allocated, then zeroed: so NumPy asks the system for large pages where the block is large.
     """
+    block = _room_for(size)
+    block[:] = 0
+    return block
+
+
+def copy_of(block: U8) -> U8:
+    """The same bytes, on a cache-line boundary too."""
+    copied = _room_for(len(block))
+    copied[:] = block
+    return copied
+
+
+def _room_for(size: int) -> U8:
     raw = np.empty(size + 64, np.uint8)
-    raw[:] = 0
     start = -raw.ctypes.data % 64
     return raw[start : start + size]
 

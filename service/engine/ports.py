@@ -312,7 +312,7 @@ class Reasons(Protocol):
 
 
 class Storable(Protocol):
-    """Something that a snapshot can hold."""
+    """Something that a snapshot can hold; `copy.copy` makes one that no longer changes with it."""
 
     def to_bytes(self) -> bytes:
         """Return bytes from which an equal detector can be made."""
