@@ -98,6 +98,11 @@ def told(title: str, rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
+def one_line(text: str) -> str:
+    """A text as it fits into a cell of a table."""
+    return " ".join(text.split()).replace("|", "/")
+
+
 def markdown(title: str, rows: list[Row]) -> str:
     """The rows as a Markdown table under their title."""
     lines = [f"**{title}**", "", "| " + " | ".join(rows[0]) + " |"]

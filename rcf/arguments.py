@@ -13,6 +13,8 @@ from rcf.state import F64, I64
 #: Largest magnitude a value may have: the largest finite float32.
 LARGEST = float(np.finfo(np.float32).max)
 
+_FLOAT64 = np.dtype(np.float64)
+
 
 def whole(field: str, value: object, low: int, high: int) -> int:
     """`value` as int; InvalidParameter unless it is a whole number from `low` to `high`."""
@@ -43,11 +45,12 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     Raises:
         InvalidParameter: Wrong shape or type.
     """
-    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.flags.c_contiguous:
+    if type(values) is np.ndarray and values.dtype is _FLOAT64 and values.flags.c_contiguous:
         # What most callers hand over, without the checks that one record's time would notice.
-        if values.ndim == 2 and values.shape[1] == features:
+        shape = values.shape
+        if len(shape) == 2 and shape[1] == features:
             return values
-        if values.ndim == 1 and (features == 1 or len(values) == features):
+        if len(shape) == 1 and (features == 1 or shape[0] == features):
             return values.reshape(-1, features)
     allowed = f"numbers in the shape (records, {features})"
     try:

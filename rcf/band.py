@@ -57,11 +57,11 @@ def follow_band(
 ) -> None:
     """Learn how a forecast and its band came out; `tail` is the share of values beyond each side.
 
-    The band may have been said a while ago: the steps telescope all the same.
+    The band may have been said a while ago: the steps telescope all the same. NaN: there was none.
     """
     state[at + SEEN] += 1.0
     step = max(_STEP, 1.0 / (1.0 + state[at + SEEN] / _FIRST_STEPS))
-    if state[at + WEIGHT] > 0.0:
+    if state[at + WEIGHT] > 0.0 and lower <= upper:
         below = step * ((1.0 if value < lower else 0.0) - tail)
         above = step * ((1.0 if value > upper else 0.0) - tail)
         state[at + BELOW] = min(max(state[at + BELOW] + below, _LEAST), _MOST)

@@ -78,7 +78,7 @@ class Kind(NamedTuple):
     """What detectors that are asked together have in common.
 
     Attributes:
-        shapes: Of their forests, as if none had been given more room.
+        shapes: Of their forests, whatever room for points and boxes each has.
         width: Records of the trailing mean.
         change: What is done to records before forests see them.
         size: Of what they remember besides.
@@ -244,7 +244,7 @@ class Detector:
             self._change.time_weight > 0.0,
         )
         self._lowest = lowest_threshold(self._policy.bar) * (1.0 - _ROUNDING)
-        shapes = tuple(view.shape._replace(kept=0, rows=0) for view in self._views)
+        shapes = tuple(view.shape._replace(kept=0, rows=0, ring=0) for view in self._views)
         self._kind = _the(Kind(shapes, self._width, self._change, self._size, settings))
 
     # --- what it does ---------------------------------------------------------------------------
@@ -481,19 +481,25 @@ class Detector:
         detector judges its first records so by what is usual elsewhere.
 
         Args:
-            others: Of one kind with this one: the same arguments but for the seed; not changed.
+            others: Of forests of the same sizes, over records that are transformed and smoothed the
+                same way; not changed.
 
         Raises:
-            InvalidParameter: They are of another kind, or there is none; nothing is changed.
+            InvalidParameter: They are not, or there is none; nothing is changed.
         """
-        if any(other._kind != self._kind for other in others):
-            raise InvalidParameter("others", "of another kind", "of one kind with this one")
+        if any(other._sight != self._sight for other in others):
+            raise InvalidParameter("others", "of another kind", "of forests that see the same")
         for number, view in enumerate(self._views):
             view.merge(*(other.views[number] for other in others))
 
     def _checked(self, values: ArrayLike, times: ArrayLike | None) -> tuple[F64, F64 | None]:
         rows = as_rows(values, self._size.features)
         return rows, checked_times(self._change, times, len(rows))
+
+    @property
+    def _sight(self) -> tuple[tuple[Shape, ...], int, Change]:
+        """What forests are, and what they see of records."""
+        return self._kind.shapes, self._width, self._change
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -519,7 +525,7 @@ class Detector:
 
     @property
     def values_seen(self) -> int:
-        """Records learnt so far."""
+        """Records seen so far."""
         return self.forest.records_seen
 
     @property

@@ -30,7 +30,7 @@ import math
 import numpy as np
 
 from rcf import band as bands
-from rcf.band import band, follow_band, start_band
+from rcf.band import band, follow_band, scale_of_errors, start_band
 from rcf.jit import entry, kernel
 from rcf.pointer import array_at
 from rcf.regression import learn_regression, predict, start_regression
@@ -290,6 +290,9 @@ def take_value(
         for ahead in range(1, HORIZON):
             at, told_at = path_at(fresh, ahead)
             expect(state, ahead, state, at, state, told_at)
+            if scale_of_errors(state, BANDS + ahead * bands.WORDS) == 0.0:
+                # Not a band yet: nothing is to be learnt from what lies outside.
+                state[told_at + 1] = state[told_at + 2] = np.nan
 
 
 @entry

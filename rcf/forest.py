@@ -412,7 +412,11 @@ class Forest:
         rows = as_rows(values, self._features)
         _, _, slots = self._ask(rows, ask.WHAT_IS_NEAR, 0)
         forest = state.open_block(self._block)
-        stream = np.vstack([self.recent(forest.shingle_size - 1), rows.astype(np.float32)])
+        before = forest.shingle_size - 1
+        recent = self.recent(before)
+        # Records that never were end no point that is known.
+        missing = np.zeros((before - len(recent), forest.features))
+        stream = np.vstack([missing, recent, rows]).astype(np.float32)
         points = stream[len(stream) - len(rows) - forest.shingle_size + 1 :]
         return [
             neighbours_of(forest, points[i : i + forest.shingle_size].ravel(), own, limit)
@@ -461,7 +465,8 @@ class Forest:
         """A forest of other sizes that has learnt the records still held, oldest first.
 
         Those are the last `shape.ring`, four mean lifetimes of a sampled point unless the decay is
-        very small: all but 2 % of what is sampled. All else, the decay too, is as it is here.
+        very small: all but 2 % of what is sampled of this stream, and nothing of what was merged.
+        All else, the decay too, is as it is here.
 
         Args:
             shingle_size: Records a point; None: as it is. So are the others.
@@ -496,7 +501,8 @@ class Forest:
         a fleet become one so; a new forest starts with what old ones know.
 
         Args:
-            others: Forests of as many features, records a point and trees; not changed.
+            others: Forests of as many features, records a point and trees, and of samples that are
+                not smaller: points that a smaller one has let go would be missing. Not changed.
 
         Raises:
             InvalidParameter: They are not, or there is none; nothing is changed.
@@ -510,6 +516,10 @@ class Forest:
             for its in (getattr(other.shape, size) for other in others):
                 if its != own:
                     raise InvalidParameter("others", f"{its} {size}", f"{own} {size}")
+        least = self.shape.sample_size
+        for its in (other.shape.sample_size for other in others):
+            if its < least:
+                raise InvalidParameter("others", f"{its} sample_size", f"{least} or more")
         self._hold(merged(self._block, *(other.block for other in others)))
 
     # --- what it is -----------------------------------------------------------------------------
@@ -652,10 +662,16 @@ class Forest:
 
     def _run(self, rows: F64, scores: F64, learn: bool) -> None:
         """Score records, and learn them if told to, at the least cost of a call."""
-        starts = _ONE if len(rows) == 1 else np.array([0, len(rows)])
-        run = self._specialist.kernel
-        run_all(run, self._blocks, starts, rows, scores, _NEVER, learn, lambda _: self._grow())
-        self._specialist.note(len(rows), self._trees)
+        count, specialist = len(rows), self._specialist
+        starts = _ONE if count == 1 else np.array([0, count])
+        done = specialist.kernel(self._blocks, starts, rows, scores, _NEVER, learn)
+        if done < 0:
+            refuse_value(rows, -1 - done)
+        if not specialist.settled:
+            specialist.note(done, self._trees)
+        if done < count:
+            self._grow()
+            self._run(rows[done:], scores[done:], learn)
 
     def _hold(self, block: U8) -> None:
         self._block = block

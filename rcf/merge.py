@@ -27,6 +27,8 @@ from rcf.state import F32, F64, I64, OVERHANG, POINTS, ROWS_FREE, U8, WIDE, Fore
 from rcf.step import exchange, open_forest, plant_first, row_of
 from rcf.vector import LANES
 
+_PLANTED = -1.0  # the key of an item that a tree has begun with
+
 
 class Sample(NamedTuple):
     """What trees are to be offered, point by point.
@@ -120,7 +122,7 @@ def plant_empty(forest: Forest, sample: Sample) -> None:
                 at = point * forest.dimensions
                 forest.origins[tree * forest.slots] = own_copy(forest, sample.points, at, kept)
                 plant_first(forest, tree, sample.keys[item])
-                sample.keys[item] = np.inf
+                sample.keys[item] = _PLANTED
 
 
 @kernel
@@ -131,12 +133,12 @@ def merge_point(forest: Forest, query: Query, walk: Walk, sample: Sample, point:
     set_query(forest, query, at)
     for item in range(sample.starts[point], sample.starts[point + 1]):
         tree, key, evicted = sample.trees[item], sample.keys[item], np.int64(-1)
+        if key == _PLANTED:
+            continue
         if forest.sizes[tree] == forest.sample_size:
             evicted = largest_slot(forest, tree)
             if not np.float32(key) < forest.keys[tree * forest.slots + evicted]:
                 continue
-        elif not key < np.inf:
-            continue
         lane = tree % LANES
         if walked != tree - lane:
             walked = tree - lane
@@ -154,7 +156,7 @@ def merge_points(block: U8, sample: Sample, first: Int) -> Int:
     Args:
         block: uint8, a forest's block, changed in place; its keys are as of its newest point, and
             there is room to keep every point of the sample.
-        sample: As `sample_of` gives it; keys of items that were planted become infinite.
+        sample: As `sample_of` gives it; keys of items that were planted are struck out.
         first: Points done before.
 
     Returns:
@@ -199,7 +201,9 @@ def merged(mine: U8, *others: U8) -> U8:
     shape = state.shape_of(forest.header)
     sample = sample_of(others, shape.sample_size)
     points = len(sample.starts) - 1
-    block = resized(forest, shape._replace(kept=shape.kept + points))
+    # Those that plant a tree may be kept twice; one that all trees have evicted makes room.
+    wanted, most = shape.kept + points + shape.trees, shape.trees * shape.pairs + 1
+    block = resized(forest, shape._replace(kept=max(shape.kept, min(wanted, most))))
     settle(block, sum(int(header[POINTS]) for header in headers))
     state.header_of(block)[WIDE] |= max(header[WIDE] for header in headers)
     done = merge_points(block, sample, 0)

@@ -26,7 +26,8 @@ class Neighbour(NamedTuple):
         point: float32 (shingle_size, features), oldest record first.
         ago: For each time the point was seen and is still sampled, how many records before the
             newest learnt one its last record came, ascending. None stands for a time before the
-            last `ring` records (see `rcf.state`), whose number is forgotten; it comes last.
+            last `ring` records (see `rcf.state`), whose number is forgotten, or for a time of
+            another stream that was merged; it comes last.
     """
 
     distance: float

@@ -1,7 +1,7 @@
 """The border: records in segments, each for the forest whose block it names; scores come back.
 
-All forests of a call have one shape but for the room that some have been given in addition
-(`rcf.block.grown`).
+All forests of a call have one shape but for the room for records, points and boxes: with another
+decay a ring is longer, and some have been given more room (`rcf.block.grown`).
 """
 
 from __future__ import annotations

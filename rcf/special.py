@@ -42,6 +42,10 @@ class Specialist:
 
     Args:
         key: The shape.
+
+    Attributes:
+        kernel: The kernel that serves.
+        settled: Whether it stays so, and points need not be noted.
     """
 
     def __init__(self, key: Key) -> None:
@@ -49,14 +53,14 @@ class Specialist:
         self._lock = threading.Lock()
         self._work = 0.0
         self._compiling: subprocess.Popen[bytes] | None = None
-        self._settled = key not in KERNELS or INTERPRETED or not _allowed()
+        self.settled = key not in KERNELS or INTERPRETED or not _allowed()
         self.kernel: Kernel = run_narrow if key[2] else run_wide
-        if not self._settled and _marker(key).exists():
+        if not self.settled and _marker(key).exists():
             self._take_over()
 
     def note(self, points: int, trees: int) -> None:
         """Count points processed; start, or look after, a compilation that they repay."""
-        if self._settled:
+        if self.settled:
             return
         self._work += points * trees / 50.0
         if self._work < REPAYS or not self._lock.acquire(blocking=False):
@@ -78,11 +82,11 @@ class Specialist:
             self._take_over()
         else:
             log.warning("compiling the kernel for rows %s failed with %s", self._key, code)
-            self._settled = True
+            self.settled = True
 
     def _take_over(self) -> None:
         self.kernel = KERNELS[self._key]
-        self._settled = True
+        self.settled = True
         log.info("the kernel for rows %s takes over", self._key)
 
 

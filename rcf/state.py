@@ -61,7 +61,7 @@ the boxes is nobody's.
 ``shingle_size - 1`` records repeated behind its end. A point is where its shingle starts, so
 shingles that overlap share their floats and are never copied. A point that is still sampled when
 the ring comes round is copied behind the ring, once for all trees, and kept there until no tree
-holds it: nothing is lost, whatever the decay.
+holds it: nothing is lost, whatever the decay. So are points of other streams that are merged.
 """
 
 from __future__ import annotations

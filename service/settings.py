@@ -15,6 +15,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RCF_"
+#: Settings that commands have a flag for.
+FLAGS = frozenset(
+    ("host", "port", "data_dir", "log_level", "auto_create", "demo", "kafka_bootstrap", "snapshots")
+)
 _USER = re.compile(r"//[^/]*@")
 
 
@@ -254,9 +258,10 @@ def _explain(error: ValidationError) -> str:
     for detail in error.errors():
         name = str(detail["loc"][0]) if detail["loc"] else "settings"
         message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        flag = f" (--{name.replace('_', '-')})" if name in FLAGS else ""
         described = Settings.model_fields[name].description if name in Settings.model_fields else ""
         lines.append(
-            f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}) = {_shown(detail['input'])}: "
+            f"{PREFIX}{name.upper()}{flag} = {_shown(detail['input'])}: "
             f"must be {message}. {described}"
         )
     return "\n".join(lines)
@@ -291,7 +296,8 @@ def table() -> Iterator[SettingRow]:
 
 def _kind(annotation: Any, metadata: list[Any]) -> str:
     names = {str: "text", SecretStr: "text", int: "integer", float: "number", Path: "path"}
-    kinds = {kind for kind in (annotation, *get_args(annotation)) if kind in names}
+    parts = (annotation, *(getattr(part, "__origin__", part) for part in get_args(annotation)))
+    kinds = {kind for kind in parts if kind in names}
     if "Literal" in str(annotation):
         return " or ".join(annotation.__args__)
     if len(kinds) == 1:

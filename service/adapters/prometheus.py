@@ -89,7 +89,7 @@ class PrometheusMetrics:
         )
         self._scored = self._counter("rcf_records_scored", "Records with a score.", label)
         self._anomalous = self._counter(
-            "rcf_records_anomalous", "Records with a grade above 0.", label
+            "rcf_records_anomalous", "Records told of as anomalies.", label
         )
         self._dead = self._counter("rcf_records_dead", "Records that became dead letters.", label)
         self._batch = self._histogram(

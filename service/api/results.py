@@ -26,7 +26,7 @@ def router(context: Context) -> APIRouter:
             str | None, Query(alias="from", description=f"Not before this time: {_TIME}.")
         ] = None,
         to: Annotated[str | None, Query(description=f"Before this time: {_TIME}.")] = None,
-        anomalies: Annotated[bool, Query(description="Only grades above 0.")] = False,
+        anomalies: Annotated[bool, Query(description="Only anomalies.")] = False,
         limit: Annotated[
             int, Query(ge=1, le=MAX_LIMIT, description="Results of one page at most.")
         ] = 1_000,

@@ -153,7 +153,7 @@ _SETTABLE: dict[str, Schema] = {
         "default": _DEFAULTS["new_series"],
         "description": "What a series' first record finds: `cold` forests, which score nothing "
         "until they have learnt `output_after` points, or the samples `shared` by the first four "
-        "series of its partition that have seen `sample_size` records.",
+        "series (of its partition's first 64) that have seen `sample_size` records.",
     },
     "explain": {
         "type": "string",

@@ -387,7 +387,7 @@ def demo(
 @app.command(short_help="Show results as they are committed.")
 def tail(
     stream: Stream,
-    anomalies: Annotated[bool, typer.Option("--anomalies", help="Only grades above 0.")] = False,
+    anomalies: Annotated[bool, typer.Option("--anomalies", help="Only anomalies.")] = False,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="First everything that is kept.")
     ] = False,
@@ -532,7 +532,7 @@ def size(
     records_per_second: Annotated[float, typer.Option(help="Records a second, at the most.")],
     series: Annotated[int, typer.Option(help="Keys, each with a detector of its own.")],
     features: Annotated[int, typer.Option(help="Values of a record.")] = 1,
-    shingle_size: Annotated[int, typer.Option(help="Records in one point.")] = 8,
+    shingle_size: Annotated[int, typer.Option(help="Records in one point.")] = 1,
     trees: Annotated[int, typer.Option(help="Trees of the first forest.")] = 30,
     sample_size: Annotated[int, typer.Option(help="Points behind each of them.")] = 1024,
     measure: Annotated[

@@ -145,7 +145,7 @@ def _welcome(address: str, seconds: float, chosen: Settings) -> None:
         f"  API      {address}/docs",
         f"  state    {address}/readyz   {address}/metrics",
         "",
-        "Post a first point:" if chosen.auto_create else "Make a stream, then post a point:",
+        "Post a first record:" if chosen.auto_create else "Make a stream, then post a record:",
     ]
     if not chosen.auto_create:
         lines.append(f"  curl -X PUT {address}/v1/streams/mine -d '{{\"features\": 1}}'")

@@ -81,11 +81,19 @@ NOTHING_TOLD = AlertState()
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """What becomes of a record: whether it is told of as an anomaly, why not, and the news."""
+    """What becomes of a record.
+
+    Attributes:
+        anomaly: whether it is told of as one.
+        held_back: why not.
+        events: news of incidents.
+        grade: of what is told: that of its run, where the record itself goes on with it.
+    """
 
     anomaly: bool
     held_back: HeldBack | None
     events: list[IncidentEvent]
+    grade: float = 0.0
 
 
 class Alerting:
@@ -142,7 +150,7 @@ class Alerting:
         if held_back is None:
             anomaly = Anomaly(run.grade, run.started_ms, evidence.shares)
         events = self._incidents.note(config, offset, key, time_ms, anomaly)
-        return Told(held_back is None, held_back, events)
+        return Told(held_back is None, held_back, events, run.grade)
 
     def _run(self, config: StreamConfig, key: str, time_ms: int, detected: Detected) -> Run | None:
         """The event that the record belongs to, with it; None where it belongs to none."""

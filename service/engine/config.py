@@ -163,7 +163,8 @@ class StreamConfig:
         seed: root of all randomness of the stream, [0, 2**63).
         output_after: records of a series before its first score, or None for the default.
         new_series: what a series' first record finds: "cold" forests, or the samples "shared" by
-            the first series of its partition that have seen `sample_size` records.
+            the first four series, of the partition's first 64, that have seen `sample_size`
+            records.
         max_series: series that may be held in one partition; further keys get an error result.
         retention: records and results kept per partition, at least 1000.
         decoder: how a record's bytes are read: "json" flat JSON with fields, "array" a JSON array,

@@ -1,7 +1,8 @@
 """One detector per series: create, count, remember which changed since the last snapshot.
 
-A restored series stays asleep as bytes until its first record: opening a forest takes
-milliseconds, and a partition may hold thousands, most of them idle. What a stream may change
+A restored series stays asleep as bytes until its first record, or until a new series looks whether
+it can begin with what this one has learnt: opening a forest takes milliseconds, and a partition may
+hold thousands, most of them idle. What a stream may change
 while it runs is handed to a series with its next record, so that its state at an offset depends
 on the records before it alone, asleep or not.
 """
@@ -63,6 +64,7 @@ class SeriesDetectors:
         if teachers:
             self._factory.merge(detector, teachers)
         self._held[key] = detector
+        self._changed[key] = None  # one of the same name may have been saved before a reset
         return True
 
     def _teachers(self, config: StreamConfig) -> list[SeriesDetector]:

@@ -125,7 +125,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     score: Annotated[float | None, Meta(description="Null while warming, never 0 for that.")]
-    threshold: Annotated[float | None, Meta(description="A score above it is anomalous.")]
+    threshold: Annotated[float | None, Meta(description="A score that reaches it is anomalous.")]
     grade: Annotated[
         float | None,
         Meta(

@@ -161,7 +161,10 @@ class Pipeline:
 
         Raises:
             InvariantError: the batch does not continue where the last one ended, the partition
-                is halted, or a detector failed; the state must not be used any further.
+                is halted, or a detector failed.
+            CorruptSnapshot: no detector wrote the bytes of a series that slept.
+
+        After any of these the state must not be used any further.
         """
         if self.halt is not None:
             raise self._broken(self.position, f"processed while halted: {self.halt.reason}")
@@ -210,9 +213,12 @@ class Pipeline:
 
     def _process_block(self, block: list[Record], output: Output) -> bool:
         """Judge consecutive data records under one configuration; tell whether one halts."""
+        if not block:
+            return False
         rows = self._read(block)
+        matrix = self._check_range(rows)
         for part in self._parts(rows):
-            self._process_part(block[part], rows[part], output)
+            self._process_part(block[part], rows[part], matrix[part], output)
             if self.halt is not None:
                 self.position = self.halt.offset + 1
                 return True
@@ -223,8 +229,8 @@ class Pipeline:
 
         Those need the state at their first record, where they begin with what others have learnt.
         """
-        cuts, there = [0] if rows else [], set[str]()
-        if self.config.new_series == "shared":
+        cuts, there = [0], set[str]()
+        if self.config.new_series == "shared" and len(self.detectors) < self.config.max_series:
             for index, row in enumerate(rows):
                 if isinstance(row, Row) and row.key not in there:
                     there.add(row.key)
@@ -232,9 +238,10 @@ class Pipeline:
                         cuts.append(index)
         return [slice(*edges) for edges in pairwise([*cuts, len(rows)])]
 
-    def _process_part(self, block: list[Record], rows: list[Row | Reason], output: Output) -> None:
+    def _process_part(
+        self, block: list[Record], rows: list[Row | Reason], matrix: Numbers, output: Output
+    ) -> None:
         """Judge rows that have been read, up to the one that halts."""
-        matrix = self._check_range(rows)
         series = self._by_series(block, rows, matrix)
         verdicts = self._judge(block, rows, matrix, series)
         self._emit(output, block, rows, verdicts)
@@ -394,6 +401,7 @@ class Pipeline:
                     evidence_of(verdicts, number, config.features),
                 )
                 anomaly, held_back, events = told.anomaly, told.held_back, told.events
+                grade = told.grade if anomaly else grade
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
             headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
             outcome = Outcome(

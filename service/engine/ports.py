@@ -327,7 +327,7 @@ class SeriesDetector(Storable, Protocol):
 
     @property
     def values_seen(self) -> int:
-        """Records that it has judged."""
+        """Records that it has seen."""
 
 
 class DetectorFactory(Protocol):

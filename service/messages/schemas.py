@@ -61,7 +61,7 @@ def components(template: str) -> dict[str, Schema]:
     }
     found["Anomaly"] = {
         "title": "Anomaly",
-        "description": "A result with a grade above 0 that no rule held back.",
+        "description": "A result that is told of as an anomaly; its grade is above 0.",
         "allOf": [
             refer("Result"),
             {

@@ -73,6 +73,7 @@ def test_key_and_timestamp_are_read_where_given():
         (b"[1,2] [3,4]", "", "not JSON"),
         (b"[" * 100_000, "", ""),
         (b"[1,1e400]", "values.mem", "not a finite number"),
+        (b'{"timestamp":1e400,"values":[1,2]}', "timestamp", "neither a text nor a number"),
     ],
 )
 def test_what_cannot_be_read_is_named(value, field, reason):

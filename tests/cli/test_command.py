@@ -12,8 +12,10 @@ from typing import ClassVar
 
 import httpx
 import pytest
+import typer
 
 from service import settings
+from service.cli.app import app
 from service.cli.errors import CommandError
 from service.cli.serve import listen, url
 from service.settings import SettingsError
@@ -75,6 +77,13 @@ def test_a_flag_wins_over_the_environment(monkeypatch):
     assert chosen.port == 4321 and chosen.host == "0.0.0.0"
     with pytest.raises(SettingsError, match="RCF_PORT"):
         settings.load(port=-1)
+
+
+def test_errors_name_the_flags_that_there_are():
+    group = typer.main.get_command(app)
+    given = [group.commands[name].params for name in ("dev", "serve")]
+    flags = {parameter.name for parameters in given for parameter in parameters}
+    assert flags & settings.Settings.model_fields.keys() == settings.FLAGS
 
 
 def test_settings_are_frozen_and_unset_choices_fall_by_command():

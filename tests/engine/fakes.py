@@ -154,6 +154,7 @@ class FakeFactory:
 
     def merge(self, detector: FakeDetector, others: list[FakeDetector]) -> None:
         """Mix the others' states in."""
+        assert others and detector not in others
         detector.state = hash((detector.state, *(other.state for other in others))) % 2**64
 
     def restore(self, data: bytes) -> FakeDetector:

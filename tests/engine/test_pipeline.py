@@ -46,10 +46,11 @@ def mixed(count: int, seed: int) -> list[Record]:
     return records
 
 
+@pytest.mark.parametrize("seed", [3, 11, 12])
 @pytest.mark.parametrize("new_series", ["cold", "shared"])
-def test_how_records_are_cut_into_batches_changes_nothing(new_series):
+def test_how_records_are_cut_into_batches_changes_nothing(new_series, seed):
     config = replace(CONFIG, new_series=new_series, sample_size=5)
-    records = mixed(200, seed=3)
+    records = mixed(200, seed)
     whole, parts, rng = pipeline(config), pipeline(config), random.Random(4)
     expected = whole.process(batch(records))
     results, dead, at = [], [], 0

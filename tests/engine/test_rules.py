@@ -201,6 +201,14 @@ def test_an_event_that_a_rule_held_back_is_told_once_it_lasts():
     ]
 
 
+def test_what_is_told_late_has_the_grade_of_its_run():
+    """Its own is 0, for the detector had said the run; an anomaly's grade is above 0."""
+    config = StreamConfig(name="s", rules=(Rule(name="a moment", fewer_than=3),))
+    found = results(config, [record(at, grade) for at, grade in enumerate([0.5, -0.5, -0.5, -0.5])])
+    assert [each["anomaly"] for each in found] == [False, False, True, False]
+    assert [each["grade"] for each in found] == [0.5, 0.0, 0.5, 0.0]
+
+
 def test_a_lowered_threshold_tells_of_an_event_once_too():
     lowered = StreamConfig(name="s", threshold_factors=(ThresholdFactor("*", 0.5),), cool_down=3)
     weak = [0.006, 0.007, 0.006, 0.0, 0.006, *[0.0] * 5, 0.006]  # the detector's threshold is .01

@@ -26,6 +26,7 @@ from confluent_kafka import Producer
 from rich.console import Console
 from rich.progress import Progress
 
+from load.report import Row, one_line, publish, write_readme
 from service.adapters.forest import ForestFactory
 from service.engine.config import StreamConfig
 from service.engine.records import NewRecord
@@ -39,6 +40,7 @@ from tests.simulation.harms import MOST_GROWTH_MB, await_snapshots
 from tests.simulation.lives import warm
 from tests.simulation.workload import HARSH, LARGE, POISON, Workload
 
+FAILED = "FAILED"
 CHUNK = 200
 LOOK_S = 0.25
 SETTLE_S = 300.0
@@ -439,17 +441,22 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make chaos ARGS=kafka", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*RUNS, "faults"]))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--readme", action="store_true", help="put the table into the README")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.names if name not in (*RUNS, "faults")]
     if unknown:
         parser.error(f"no run named {', '.join(unknown)}; there are: {', '.join(RUNS)}, faults")
-    differing = 0
+    rows: list[Row] = []
     for name in given.names or [*RUNS, "faults"]:
         try:
             said = faults() if name == "faults" else shown(RUNS[name], given.seed)
         except Exception as error:
-            differing += 1
-            said = f"FAILED: {type(error).__name__}: {str(error)[:2000]}"
+            said = f"{FAILED}: {type(error).__name__}: {str(error)[:2000]}"
         sys.stdout.write(f"{name}, seed {given.seed}: {said}\n")
         sys.stdout.flush()
-    return int(differing > 0)
+        rows.append({"harm": name, "what came of it": one_line(said)})
+    publish("chaos, on Kafka (`make chaos ARGS=kafka`)", rows, seed=given.seed)
+    failed = any(str(row["what came of it"]).startswith(FAILED) for row in rows)
+    if given.readme and not failed:
+        write_readme()
+    return int(failed)

@@ -70,6 +70,19 @@ def test_bands_hold_as_they_were_said() -> None:
     assert np.mean([inside_ahead(stream) for stream in streams]) == pytest.approx(0.9, abs=0.01)
 
 
+def test_bands_of_later_leads_are_no_wider_at_first() -> None:
+    """White noise, whose 90 % lie within 3.3: asked after 40 records, and after 200."""
+    random = np.random.default_rng(5)
+    for records in (40, 200):
+        widths = []
+        for _ in range(40):
+            forecaster = Forecaster()
+            forecaster.process(random.normal(size=records))
+            ahead = forecaster.forecast(HORIZON)
+            widths.append((ahead.upper - ahead.lower)[-1, 0])
+        assert np.median(widths) == pytest.approx(3.3, abs=0.9)
+
+
 def test_forecasts_err_less_than_the_last_value() -> None:
     """And hardly more where nothing does better than the last value."""
     share = {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rcf import Detector, Forest, InvalidParameter
+from rcf import Detector, Forest, InvalidParameter, state
 from tests.rcf.blocks import Block, check_block
 
 SIZES: dict[str, Any] = {"shingle_size": 3, "trees": 11, "sample_size": 24, "output_after": 5}
@@ -50,6 +50,19 @@ def test_the_state_holds_and_goes_on(own: int, others: int, box_mass: int, decay
     more = stream(400, 3)
     assert np.array_equal(forest.process(more), again.process(more), equal_nan=True)
     check_block(forest.block, np.concatenate([one, more]), two)
+
+
+@pytest.mark.parametrize(("trees", "sample_size", "decay"), [(100, 4, 3e-5), (200, 8, 1 / 80)])
+def test_many_small_trees_find_room(trees: int, sample_size: int, decay: float) -> None:
+    """A point that plants a tree is kept a second time for the others."""
+    sizes = {"trees": trees, "sample_size": sample_size, "time_decay": decay}
+    rows = stream(32 * sample_size, 1)
+    old = taught(rows, seed=1, **sizes)
+    new = Forest(2, **SIZES | sizes)
+    new.merge(old)
+    check_block(new.block, rows[:0], rows)
+    forest = state.open_block(new.block)
+    assert forest.header[state.KEPT_USED] <= forest.header[state.KEPT]
 
 
 def test_a_sample_holds_the_smallest_keys_of_both() -> None:
@@ -136,9 +149,22 @@ def test_a_new_detector_judges_by_what_others_have_learnt() -> None:
         detector.merge(others[0], Detector(2, **sizes | {"trees": 11}))
 
 
-@pytest.mark.parametrize("other", [{"trees": 5}, {"shingle_size": 4}, {"features": 3}], ids=str)
+def test_neighbours_are_found_before_the_stream_has_a_whole_point() -> None:
+    forest = Forest(2, **SIZES)
+    forest.merge(taught(stream(600, 1), seed=1))
+    found = forest.near_neighbours(stream(5, 2))
+    assert [len(near) > 0 for near in found] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"trees": 5}, {"shingle_size": 4}, {"features": 3}, {"sample_size": 23}],
+    ids=str,
+)
 def test_forests_of_other_sizes_are_refused(other: dict[str, Any]) -> None:
-    with pytest.raises(InvalidParameter, match=f"others is '. {next(iter(other))}'; allowed: "):
+    with pytest.raises(
+        InvalidParameter, match=f"others is '[0-9]+ {next(iter(other))}'; allowed: "
+    ):
         Forest(2, **SIZES).merge(Forest(2, **SIZES), Forest(**{"features": 2, **SIZES, **other}))
     with pytest.raises(InvalidParameter, match="at least one forest"):
         Forest(2, **SIZES).merge()

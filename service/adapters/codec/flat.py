@@ -7,8 +7,8 @@ more, to keep those as they came. Only when that fails too is it read loosely, t
 from __future__ import annotations
 
 import math
-import sys
-from typing import Any, NoReturn, cast
+from decimal import Decimal
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -38,8 +38,6 @@ _decode_gaps_array = msgspec.json.Decoder(list[float | None]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[float]).decode
 _decode_number = msgspec.json.Decoder(float).decode
-# By `float`, a number too large for one is infinite; msgspec itself would name no place.
-_decode_loosely = msgspec.json.Decoder(float_hook=float).decode
 
 READ = {
     "auto": "flat JSON, an array or a number",
@@ -178,8 +176,18 @@ class JsonDecoder:
         else:
             raise InvalidRecord("values", show(values), "neither an array nor an object of numbers")
         for name, number in pairs:
-            if not (_is_finite(number) or (self._gaps and number is None)):
+            if not (_is_number(number) or (self._gaps and number is None)):
                 raise InvalidRecord(f"values.{cut(name)}", show(number), "not a finite number")
+
+
+def float_or_decimal(text: str) -> float | Decimal:
+    """Return a number as a float, or as a Decimal where it is too large for one."""
+    number = float(text)
+    return number if math.isfinite(number) else Decimal(text)
+
+
+# msgspec itself would name no place of a number too large for a float.
+_decode_loosely = msgspec.json.Decoder(float_hook=float_or_decimal).decode
 
 
 def nan_for(number: float | None) -> float:
@@ -207,10 +215,6 @@ def _others(value: bytes) -> dict[str, msgspec.Raw] | None:
     for name in MEANT:
         fields.pop(name, None)
     return fields or None
-
-
-def _is_finite(value: object) -> bool:
-    return _is_number(value) and abs(cast(float, value)) <= sys.float_info.max
 
 
 def _is_number(value: object) -> bool:

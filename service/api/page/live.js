@@ -54,7 +54,7 @@ function add(result, live) {
   if (result.anomaly) announce(result, card, live);
 }
 
-// A record stays in the shingle after it was odd, so anomalies come in runs: one line for each run.
+// With a shingle a record stays in points after it was odd: anomalies in a row get one line.
 function announce(result, card, live) {
   const event = card.event;
   if (event && card.count - event.count <= state.stream.shingle_size) {
@@ -91,7 +91,7 @@ function draw() {
       values: state.stream.features.map((_, f) => card.rows.map((row) => row.values[f])),
       score: column("score"),
       threshold: column("threshold"),
-      grade: column("grade"),
+      grade: card.rows.map((row) => (row.anomaly ? row.grade : 0)),
     });
     const last = card.rows.at(-1);
     card.latest.textContent = last ? `${last.status}${last.anomaly ? " ▼ anomaly" : ""}` : "";
