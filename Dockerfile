@@ -34,6 +34,7 @@ ARG CPU=x86-64-v3
 ENV NUMBA_CPU_NAME=${CPU} NUMBA_CPU_FEATURES="" RCF_CACHE_DIR=/opt/rcf/kernels
 # The service runs once for real, until it has a result. That leaves the bytecode of all that a start
 # imports, Python's own library included (official images have none of that), and of nothing else.
+# `kill` ends that run; it is no command for a container's own work, which is what the rule minds.
 ENV PATH=/opt/rcf/bin:$PATH PYTHONPYCACHEPREFIX=/opt/rcf/bytecode
 # hadolint ignore=DL3001
 RUN export RCF_DATA_DIR=/tmp/data RCF_PORT=48080 \
