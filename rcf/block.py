@@ -19,8 +19,10 @@ _RING_LIFETIMES = 4.0
 _LONGEST_RING = 40  #: … and at most this many sample sizes, where the decay is small or 0
 #: The least memory is taken where the ring and the points kept beside it take about as much.
 _SMALL_RING_LIFETIMES = 3.0
-_OUTLIVE = 0.85  #: points kept over those expected to outlive the ring: trees may hold the same
-_POINTS_A_ROW = 10  #: sampled points to each box of a small forest
+#: Room for the points that outlive the ring: so many standard deviations above their mean number.
+#: A forest that outgrows it gets a block of its own, twice the memory where many lie in one.
+_KEPT_DEVIATIONS, _SMALL_KEPT_DEVIATIONS = 4.0, 5.0
+_POINTS_A_ROW = 11  #: sampled points to each box of a small forest
 
 
 def new_block(
@@ -56,6 +58,7 @@ def new_block(
     seed = whole("seed", seed, 0, 2**64 - 1)
 
     lifetimes = _SMALL_RING_LIFETIMES if small else _RING_LIFETIMES
+    deviations = _SMALL_KEPT_DEVIATIONS if small else _KEPT_DEVIATIONS
     ring = _ring_records(shingle_size, sample_size, decay, lifetimes)
     shape = Shape(
         features,
@@ -63,7 +66,7 @@ def new_block(
         trees,
         sample_size,
         ring,
-        16 + math.ceil(_OUTLIVE * trees * sample_size * math.exp(-lifetimes)),
+        _outliving(trees, sample_size, decay, ring, deviations),
         box_mass,
         _rows(trees, sample_size, box_mass),
         0,
@@ -136,6 +139,29 @@ def _rows(trees: int, sample_size: int, box_mass: int) -> int:
 
 def _ring_records(shingle_size: int, sample_size: int, decay: float, lifetimes: float) -> int:
     longest = _LONGEST_RING * sample_size
-    # The product first: 1 / decay overflows for the smallest decays.
-    wanted = math.ceil(lifetimes / decay) if decay * longest > lifetimes else longest
+    rate = _leaving(sample_size, decay)
+    # The product first: 1 / rate overflows for the smallest decays.
+    wanted = math.ceil(lifetimes / rate) if rate * longest > lifetimes else longest
     return max(min(wanted, longest), 2 * shingle_size, 64)
+
+
+def _outliving(trees: int, sample_size: int, decay: float, ring: int, deviations: float) -> int:
+    """Room for the points that are sampled longer than the ring holds them.
+
+    A record is in a tree `age` records later with chance p = sample_size rate e^(-rate age). The
+    mean number of those that any tree holds, the sum of 1 - (1 - p)^trees over all ages beyond the
+    ring, is an integral in closed form: the sum of (1 - (1 - p)^k) / k over the trees, / rate.
+    """
+    most = trees * sample_size
+    rate = _leaving(sample_size, decay)
+    mean = float(most)
+    if rate * ring > 1e-9:
+        miss = math.log1p(-sample_size * rate * math.exp(-rate * ring))
+        k = np.arange(1, trees + 1)
+        mean = float(np.sum(-np.expm1(k * miss) / k)) / rate
+    return min(1 + math.ceil(mean + deviations * math.sqrt(mean)), most + 1)
+
+
+def _leaving(sample_size: int, decay: float) -> float:
+    """Share of a tree's points that leave with each record; no more than one point can."""
+    return min(decay, 1.0 / sample_size)

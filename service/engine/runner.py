@@ -130,7 +130,7 @@ class EngineOptions:
     commit_interval_s: float = 0.0
     tick_s: float = 1.0
     retry_s: float = 0.1
-    retry_most_s: float = 5.0
+    retry_most_s: float = 2.0
     stop_s: float = 15.0
     verify_replay: bool = True
     fingerprint: str = ""

@@ -349,12 +349,19 @@ RUNS = {
 }
 
 
-def check_states(found: dict[str, object], expected: dict[str, object]) -> None:
-    """AssertionError unless every partition was held at the end, in the state expected."""
-    unheld = sorted(expected.keys() - found.keys())
-    assert not unheld, f"nobody held partitions {unheld} at the end"
-    other = [part for part, state in expected.items() if found[part] != state]
-    assert not other, f"states of partitions {other} differ"
+def check_states(reports: list[dict], expected: dict[str, dict], ends: list[int]) -> None:
+    """AssertionError unless every state at the end of its partition is the one expected.
+
+    A worker that has yet to hear that it lost a partition holds the state of where it stopped.
+    """
+    for (part, state), end in zip(sorted(expected.items()), ends, strict=True):
+        positions = [report["positions"].get(part) for report in reports]
+        held = [report for report, at in zip(reports, positions, strict=True) if at == end]
+        assert held, f"nobody held the state of {part} at {end}, but at {positions}"
+        for report in held:
+            found = report["states"][part]
+            other = [key for key in found.keys() | state.keys() if found.get(key) != state.get(key)]
+            assert not other, f"in {part}, the states of {len(other)} series differ: {other[:3]}"
 
 
 def play(run: Run, folder: Path, seed: int, told: Told = lambda _share: None) -> str:
@@ -397,8 +404,7 @@ def play(run: Run, folder: Path, seed: int, told: Told = lambda _share: None) ->
         broken = [report["broken"] for report in (*harm.left, *reports)]
         assert not any(broken), broken
         check_outputs(watched, config, reference)
-        states = {part: found for report in reports for part, found in report["states"].items()}
-        check_states(states, reference["states"])
+        check_states(reports, reference["states"], ends_of(records))
     finally:
         if proxy is not None:
             proxy.stop()

@@ -101,7 +101,7 @@ class Worker:
         os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> dict:
-        """Let it stop in good order, and return the digests of its states."""
+        """Let it stop in good order; return its states' digests and the offsets they belong to."""
         os.kill(self.pid, signal.SIGTERM)
         self.wait()
         return json.loads(self.report.read_text())
@@ -206,8 +206,9 @@ async def _work(
     while time.monotonic() < limit_s and not _at_rest(engine):  # noqa: ASYNC110  (no event)
         await asyncio.sleep(0.05)
     states = {f"{part}": digests for part, digests in engine.state_digests().items()}
+    positions = {f"{part}": runner.pipeline.position for part, runner in engine._runners.items()}
     broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
-    report.write_text(json.dumps({"states": states, "broken": broken}))  # noqa: ASYNC240  (at the end)
+    report.write_text(json.dumps({"states": states, "positions": positions, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
 
 

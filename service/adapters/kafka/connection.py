@@ -1,34 +1,25 @@
 """How clients reach the brokers: address, names, security, bounds; and what their errors mean.
 
 No call into the client library is trusted to end by itself: every one goes through `bounded`.
-
-The library asks brokers for topics in a way that makes absent ones, where brokers allow that (by
-default they do): one look at a topic just deleted brought it back with one partition. There is no
-option against it, and a client makes such requests deep inside, so they are made here, for the
-whole process, with the flag that forbids it; nothing else in this process speaks to Kafka.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiokafka.client
 from aiokafka import errors
 from aiokafka.helpers import create_ssl_context
-from aiokafka.protocol.metadata import MetadataRequest
 
+from service.adapters.kafka import library
 from service.engine.errors import EngineError, Fenced, InvalidParameter, TransientError
 
 T = TypeVar("T")
-aiokafka.client.MetadataRequest = functools.partial(
-    MetadataRequest, allow_auto_topic_creation=False
-)
+library.mend()
 
 REQUEST_S = 10.0
 """Bound of one request to a broker, as the client library knows it."""
