@@ -34,7 +34,7 @@ class Ramp:
     """
 
     begin: float = 1_000.0
-    step_s: float = 10.0
+    step_s: float = 20.0
     limit_ms: float = KNEE_LIMIT_MS
 
 

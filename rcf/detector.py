@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -540,9 +541,11 @@ class Detector:
         return self._width, self._change, self._size, self._settings, self._words, blocks
 
     def __copy__(self) -> Detector:
-        width, change, size, settings, words, blocks = self.parts()
-        copied = [state.copy_of(block) for block in blocks]
-        return type(self).of_parts(width, change, size, settings, words.copy(), copied)
+        copied = self.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._views = [copy(view) for view in self._views]
+        copied._remember(self._size, self._words.copy())
+        return copied
 
     @classmethod
     def of_parts(

@@ -584,7 +584,10 @@ class Forest:
         return type(self).from_bytes, (self.to_bytes(),)
 
     def __copy__(self) -> Forest:
-        return type(self).of_block(state.copy_of(self._block))
+        copied = self.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._stand_on(state.copy_of(self._block))
+        return copied
 
     @classmethod
     def of_block(cls, block: U8) -> Forest:
@@ -674,10 +677,13 @@ class Forest:
             self._run(rows[done:], scores[done:], learn)
 
     def _hold(self, block: U8) -> None:
+        self._stand_on(block)
+        self._shape = state.shape_of(state.header_of(block))
+
+    def _stand_on(self, block: U8) -> None:
         self._block = block
         self._address: int = block.ctypes.data
         self._blocks = np.array([self._address])
-        self._shape = state.shape_of(state.header_of(block))
 
     def _grow(self) -> int:
         """Make room for more, and return the address of the block."""

@@ -306,6 +306,18 @@ class Series:
 
         return series_to_bytes(self)
 
+    @staticmethod
+    def verify(data: bytes) -> None:
+        """Find out whether bytes of `to_bytes` are undamaged, without making a series of them.
+
+        Raises:
+            SnapshotError: They are damaged, cut short, no series, or of a version that this
+                release does not read.
+        """
+        from rcf.snapshot import verify_series
+
+        verify_series(data)
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Series:
         """Restore a series.

@@ -233,6 +233,11 @@ def series_to_bytes(series: Series) -> bytes:
     return _seal(SERIES, b"".join(parts))
 
 
+def verify_series(data: bytes) -> None:
+    """SnapshotError unless the bytes of a series are undamaged."""
+    _open(SERIES, data)
+
+
 def series_from_bytes(data: bytes) -> Series:
     """Series of bytes; raises SnapshotError."""
     payload = _open(SERIES, data)

@@ -44,6 +44,13 @@ class ForestFactory:
         """Let a series' forests have the samples of others' too; see the port."""
         series.detector.merge(*(other.detector for other in others))
 
+    def verify(self, data: bytes) -> None:
+        """Find out whether stored bytes are what their seal says; see the port."""
+        try:
+            rcf.Series.verify(data)
+        except rcf.SnapshotError as error:
+            raise CorruptSnapshot("detector", str(error)) from error
+
     def restore(self, data: bytes) -> SeriesDetector:
         """Make the detector that wrote these bytes; see the port."""
         try:

@@ -118,9 +118,11 @@ class SeriesDetectors:
         """Take a series over from its bytes; it counts as unchanged.
 
         Raises:
-            CorruptSnapshot: no detector wrote the bytes. Found at once for the first series
-                alone, which is enough to notice another format.
+            CorruptSnapshot: the bytes are damaged, or no detector wrote them. What a sound seal
+                hides is found at once for the first series alone, which is enough to notice
+                another format.
         """
+        self._factory.verify(data)
         self._held[key] = _Asleep(data) if self._held else self._factory.restore(data)
         self._outdated.add(key)
 

@@ -311,11 +311,18 @@ class Reasons(Protocol):
         """What is due to values below."""
 
 
+SEAL_BYTES = 64
+"""Among so many bytes at the begin of a stored detector stands a digest of all that follow."""
+
+
 class Storable(Protocol):
     """Something that a snapshot can hold; `copy.copy` makes one that no longer changes with it."""
 
     def to_bytes(self) -> bytes:
-        """Return bytes from which an equal detector can be made."""
+        """Return bytes from which an equal detector can be made.
+
+        The first `SEAL_BYTES` of them hold a digest of the others, see `DetectorFactory.verify`.
+        """
 
 
 class SeriesDetector(Storable, Protocol):
@@ -340,6 +347,13 @@ class DetectorFactory(Protocol):
         """Let a detector that has seen nothing begin with what others of its stream have learnt.
 
         Its state follows from theirs at this moment. `others` is a sequence of at least one.
+        """
+
+    def verify(self, data: bytes) -> None:
+        """Find out whether stored bytes are still what the seal at their begin says.
+
+        Raises:
+            CorruptSnapshot: they are not, or no detector wrote them.
         """
 
     def restore(self, data: bytes) -> SeriesDetector:

@@ -71,6 +71,7 @@ from service.engine.snapshot import (
     intake_of,
     limit_of,
     load,
+    places_of,
     read_manifest,
     write,
 )
@@ -372,7 +373,7 @@ class PartitionRunner:
             alerting_of(manifest),
             intake_of(manifest),
         )
-        self._places = {place.key: place for place in manifest.series}
+        self._places = places_of(manifest)
         return manifest.fingerprint
 
     async def _replay(self, committed: int, fingerprint: str) -> int:

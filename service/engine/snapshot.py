@@ -1,12 +1,14 @@
 """A partition's state as immutable files.
 
 A snapshot is a manifest and the packs it names. A pack holds the bytes of the series that had
-changed when it was written; the manifest names, for every series, its pack, place and SHA-256.
-Unchanged series stay in the packs of earlier snapshots. The log holds the pointer: manifest
-name and SHA-256. So everything that is read is checked, and a torn or altered file is found.
+changed when it was written; the manifest names, for every series, its pack, place and the SHA-256
+of its seal, the begin of its bytes that holds a digest of the others: what takes longest in writing
+a series is done once. Unchanged series stay in the packs of earlier snapshots. The log holds the
+pointer: manifest name and SHA-256. So everything that is read is checked, and a torn or altered
+file is found.
 
 Names carry the owner's epoch, so that a late former owner cannot overwrite a file, and the
-beginning of the SHA-256 of what the file holds (a pack's, of its series' ones): one name never
+beginning of the SHA-256 of what the file holds (a pack's, of its series' seals): one name never
 stands for two contents.
 """
 
@@ -28,10 +30,11 @@ from service.engine.errors import CorruptSnapshot
 from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
 from service.engine.intake import NOTHING_SEEN, Intake, IntakeState
 from service.engine.pipeline import Pipeline
-from service.engine.ports import Failpoints, SnapshotStore, Storable
+from service.engine.ports import SEAL_BYTES, Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer, StreamPartition
 
-VERSION = 1
+VERSION = 2
+"""Manifests of version 1 name the SHA-256 of all of a series' bytes."""
 LIVE_SHARE = 0.5
 """A pack of which a smaller share is in use is emptied into the next one."""
 PACK_BYTES = 32 * 2**20
@@ -42,7 +45,7 @@ NAME_DIGITS = 32
 
 
 class SeriesRef(msgspec.Struct, frozen=True):
-    """Where one series' bytes stand."""
+    """Where one series' bytes stand, and the SHA-256 of their seal."""
 
     key: str
     pack: str
@@ -78,9 +81,9 @@ class Manifest(msgspec.Struct, frozen=True):
 class Capture:
     """A partition's state at a transaction's boundary, while it is being written.
 
-    Nothing is copied when it is taken, for there may be thousands of series. The writer copies and
-    encodes one after the other; one that is about to change before its turn is copied first. So a
-    batch waits for copies of the series it touches, which take a twentieth of their encoding.
+    Nothing is copied when it is taken, for there may be thousands of series. The writer encodes one
+    after the other; one that is about to change before its turn is copied first, and a change of
+    the one whose turn it is waits. So a batch waits for copies of the series it touches.
 
     Attributes:
         offset: the state is that before this offset.
@@ -107,6 +110,7 @@ class Capture:
         self._pending = changed
         self._ready: dict[str, Storable] = {}
         self._lock = Lock()
+        self._turn: tuple[str, Lock] | None = None
 
     def before_change(self, key: str) -> None:
         """Copy a series that still waits for its turn. Called by the thread that scores."""
@@ -114,18 +118,25 @@ class Capture:
             detector = self._pending.pop(key, None)
             if detector is not None:
                 self._ready[key] = copy(detector)
+            turn = self._turn
+        if turn is not None and turn[0] == key:
+            with turn[1]:
+                pass
 
     def take(self) -> tuple[str, bytes] | None:
         """Return the next series to write; None after the last. Called by the writer."""
-        with self._lock:
-            if self._ready:
-                key, detector = self._ready.popitem()
-            elif self._pending:
-                key = next(iter(self._pending))
-                detector = copy(self._pending.pop(key))
-            else:
-                return None
-        return key, detector.to_bytes()
+        turn = Lock()
+        with turn:
+            with self._lock:
+                if self._ready:
+                    key, detector = self._ready.popitem()
+                elif self._pending:
+                    key = next(iter(self._pending))
+                    detector = self._pending.pop(key)
+                    self._turn = key, turn
+                else:
+                    return None
+            return key, detector.to_bytes()
 
     def abandon(self) -> None:
         """Give up: the writer finds nothing more, and series change without delay."""
@@ -211,8 +222,9 @@ def read_manifest(store: SnapshotStore, pointer: Pointer) -> Manifest:
         manifest = _decode_manifest(data)
     except msgspec.MsgspecError as error:
         raise CorruptSnapshot(pointer.manifest, str(error)) from error
-    if manifest.version != VERSION:
-        raise CorruptSnapshot(pointer.manifest, f"version {manifest.version} is not {VERSION}")
+    if not 1 <= manifest.version <= VERSION:
+        reason = f"version {manifest.version}; this release reads versions 1 to {VERSION}"
+        raise CorruptSnapshot(pointer.manifest, reason)
     return manifest
 
 
@@ -250,19 +262,28 @@ def load(
         if reference.pack not in packs:
             packs[reference.pack] = store.read(reference.pack)
         data = packs[reference.pack][reference.start : reference.start + reference.length]
-        check(reference, data)
+        check(reference, data if manifest.version == 1 else data[:SEAL_BYTES])
+        if len(data) != reference.length:
+            raise CorruptSnapshot(reference.pack, f"series {reference.key!r}: bytes are missing")
         detectors.restore(reference.key, data)
         failpoint("restore.series")
 
 
-def check(reference: SeriesRef, data: bytes) -> None:
-    """Compare a series' bytes with the manifest's checksum.
+def check(reference: SeriesRef, seal: bytes) -> None:
+    """Compare the seal of a series with the manifest's checksum.
 
     Raises:
         CorruptSnapshot: they differ.
     """
-    if sha256(data).hexdigest() != reference.sha256:
+    if sha256(seal).hexdigest() != reference.sha256:
         raise CorruptSnapshot(reference.pack, f"series {reference.key!r}: the checksum differs")
+
+
+def places_of(manifest: Manifest) -> dict[str, SeriesRef]:
+    """Return where series stand that need not be written again while they do not change."""
+    if manifest.version < VERSION:
+        return {}
+    return {reference.key: reference for reference in manifest.series}
 
 
 def collect(store: SnapshotStore, folder: str, pointers: Sequence[Pointer]) -> int:
@@ -317,7 +338,7 @@ def _packs(prefix: str, taken: Capture, failpoint: Failpoints) -> Iterator[_Pack
 
 def _pack(prefix: str, series: list[tuple[str, bytes]]) -> _Pack:
     chunks = [data for _, data in series]
-    digests = [sha256(chunk).hexdigest() for chunk in chunks]
+    digests = [sha256(chunk[:SEAL_BYTES]).hexdigest() for chunk in chunks]
     name = f"{prefix}{sha256(''.join(digests).encode()).hexdigest()[:NAME_DIGITS]}.pack"
     references, start = [], 0
     for (key, data), digest in zip(series, digests, strict=True):

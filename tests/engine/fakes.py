@@ -157,9 +157,11 @@ class FakeFactory:
         assert others and detector not in others
         detector.state = hash((detector.state, *(other.state for other in others))) % 2**64
 
+    def verify(self, data: bytes) -> None:
+        if len(data) != FakeDetector.BYTES or any(data[32:]):
+            raise CorruptSnapshot("fake", "no detector wrote these bytes")
+
     def restore(self, data: bytes) -> FakeDetector:
-        if len(data) != FakeDetector.BYTES:
-            raise CorruptSnapshot("fake", "wrong length")
         *numbers, decay = struct.unpack("<QQQd", data[:32])
         detector = FakeDetector(*numbers)
         detector.decay = decay

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+import time
 from dataclasses import replace
 from hashlib import sha256
 
+import msgspec
 import pytest
 
 from service.adapters.codec import JsonDecoder
@@ -25,10 +28,11 @@ from service.engine.snapshot import (
     collect,
     config_of,
     load,
+    places_of,
     read_manifest,
     write,
 )
-from tests.engine.fakes import FakeFactory
+from tests.engine.fakes import FakeDetector, FakeFactory
 from tests.engine.world import CONFIG
 
 HERE = StreamPartition("s", 0)
@@ -70,6 +74,35 @@ def test_a_snapshot_is_the_state_of_the_moment_it_was_taken():
     assert after.digests() == before
     manifest = read_manifest(store, written.pointer)
     assert (manifest.offset, config_of(manifest)) == (8, CONFIG)
+
+
+class Slow(FakeDetector):
+    """Takes its time to be written."""
+
+    def to_bytes(self) -> bytes:
+        begun.set()
+        time.sleep(0.1)
+        return super().to_bytes()
+
+
+begun = threading.Event()
+
+
+def test_a_series_does_not_change_while_it_is_being_written():
+    step = pipeline()
+    feed(step, "ab")
+    for key in "ab":
+        step.detectors.held()[key].__class__ = Slow
+    before = step.detectors.held()["a"].state
+    taken, found = capture(step, {}), []
+    writer = threading.Thread(target=lambda: found.append(taken.take()))
+    writer.start()
+    assert begun.wait(5)
+    feed(step, "a")
+    writer.join()
+    ((key, data),) = found
+    assert key == "a" and FakeFactory().restore(data).state == before
+    assert step.detectors.held()["a"].state != before
 
 
 class Counting(FakeFactory):
@@ -164,7 +197,7 @@ def test_files_are_named_by_what_they_hold(monkeypatch):
     assert sorted(len(store.files[name]) for name in packs) == [232, 696, 696]
     for name, data in store.files.items():
         parts = [data[start : start + 232] for start in range(0, len(data), 232)]
-        digests = "".join(sha256(part).hexdigest() for part in parts).encode()
+        digests = "".join(sha256(part[:64]).hexdigest() for part in parts).encode()
         held = digests if name in packs else data
         assert sha256(held).hexdigest()[:32] in name
     assert restored(store, written.pointer).digests() == step.detectors.digests()
@@ -222,6 +255,28 @@ def test_every_flipped_byte_and_every_cut_is_noticed():
                     restored(store, written.pointer)
         store.files[name] = data
     restored(store, written.pointer)
+
+
+def test_a_manifest_of_version_1_is_read_and_its_series_are_written_anew():
+    """It names the SHA-256 of all of a series' bytes."""
+    store, step = MemorySnapshotStore(), pipeline()
+    feed(step, "aab")
+    manifest = read_manifest(store, save(store, step, {}).pointer)
+    packs = {name: data for name, data in store.files.items() if name.endswith(".pack")}
+    series = []
+    for place in manifest.series:
+        data = packs[place.pack][place.start : place.start + place.length]
+        series.append(msgspec.structs.replace(place, sha256=sha256(data).hexdigest()))
+    old = msgspec.structs.replace(manifest, version=1, series=tuple(series))
+    data = msgspec.json.encode(old)
+    store.write("f/old.manifest", [data])
+    pointer = Pointer(manifest.offset, "f/old.manifest", sha256(data).hexdigest())
+    assert restored(store, pointer).digests() == step.detectors.digests()
+    assert not places_of(read_manifest(store, pointer)) and places_of(manifest)
+    (name,) = packs
+    store.files[name] = packs[name][:-1] + bytes([packs[name][-1] ^ 1])
+    with pytest.raises(CorruptSnapshot):
+        restored(store, pointer)
 
 
 def test_manifests_are_first_read_by_several_threads_at_once(tmp_path):

@@ -79,6 +79,11 @@ def test_the_split_into_calls_and_a_restart_change_no_bit(missing: str) -> None:
         assert np.array_equal(found, find(whole), equal_nan=True)
     with pytest.raises(SnapshotError):
         Series.from_bytes(again.to_bytes()[:-1])
+    sound = again.to_bytes()
+    Series.verify(sound)
+    for damaged in (sound[:-1], sound[:-9] + bytes([sound[-9] ^ 4]) + sound[-8:], b"", sound[1:]):
+        with pytest.raises(SnapshotError):
+            Series.verify(damaged)
 
 
 def test_a_record_of_nothing_is_not_learnt_and_a_pause_learns_nothing() -> None:

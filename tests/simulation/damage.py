@@ -116,6 +116,9 @@ class SlowFactory:
     def merge(self, detector: SeriesDetector, others: Sequence[SeriesDetector]) -> None:
         self.factory.merge(detector, others)
 
+    def verify(self, data: bytes) -> None:
+        self.factory.verify(data)
+
     def restore(self, data: bytes) -> SeriesDetector:
         return self.factory.restore(data)
 
