@@ -19,7 +19,7 @@ from load.service import Model
 from load.traffic import Traffic
 
 LOAD = 0.7  #: of the knee, at which a service is meant to be run
-KNEE_LIMIT_MS = 1_000.0
+KNEE_LIMIT_MS = 500.0
 SLICES, LEAST_SLICE_S = 60, 0.25  #: of a run, for trends and plots
 
 
