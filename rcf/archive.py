@@ -67,8 +67,8 @@ def save(forests: Forests, path: Path, progress: Progress | None = None) -> None
 
 def _write_all(forests: Forests, file: BinaryIO, progress: Progress | None) -> None:
     file.write(_HEAD.pack(_MAGIC, VERSION))
-    start = _SEED.pack(forests.seed) + payload_of_block(forests.template)
-    _write(file, len(forests), start)
+    start = (_SEED.pack(forests.seed), *payload_of_block(forests.template))
+    _write(file, len(forests), b"".join(start))
     done = 0
     parts = _parts(forests.shape)
     for slab in forests.slabs:
@@ -77,7 +77,7 @@ def _write_all(forests: Forests, file: BinaryIO, progress: Progress | None) -> N
         if progress:
             progress(done, len(forests))
     for number, block in forests.grown.items():
-        _write(file, number, payload_of_block(block))
+        _write(file, number, b"".join(payload_of_block(block)))
     _write(file, 0, b"")
 
 

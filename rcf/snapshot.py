@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -48,6 +51,9 @@ SAVED = (
     "leaves",
 )
 
+#: A piece of a payload: bytes, or a view of memory that does not change until it is sealed.
+Piece: TypeAlias = bytes | memoryview
+
 _HEAD = struct.Struct("<4sHHQ16s")
 _SHAPE = struct.Struct("<9q")
 #: Smoothing, features, recent records, coordinates, forests; what transforms records (`Policy`);
@@ -60,9 +66,17 @@ _SERIES = struct.Struct("<4q")
 _MAGIC = b"RCFS"
 
 
-def _seal(kind: int, payload: bytes) -> bytes:
-    digest = hashlib.blake2b(payload, digest_size=16).digest()
-    return _HEAD.pack(_MAGIC, VERSION, kind, len(payload), digest) + payload
+def _seal(kind: int, pieces: Sequence[Piece]) -> bytes:
+    """Bytes of that kind; the pieces of the payload are copied once, here."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for piece in pieces:
+        hashed.update(piece)
+    head = _HEAD.pack(_MAGIC, VERSION, kind, _length(pieces), hashed.digest())
+    return b"".join((head, *pieces))
+
+
+def _length(pieces: Sequence[Piece]) -> int:
+    return sum(len(piece) for piece in pieces)
 
 
 def _open(kind: int, data: bytes) -> memoryview:
@@ -85,24 +99,35 @@ def _open(kind: int, data: bytes) -> memoryview:
     return payload
 
 
-def payload_of_block(block: U8) -> bytes:
-    """The information in a forest's block."""
-    forest = state.open_block(block)
-    header = forest.header
+def payload_of_block(block: U8) -> list[Piece]:
+    """The information in a forest's block, most of it as views."""
+    header = state.header_of(block)
     shape = state.shape_of(header)
-    used = int(header[state.KEPT_USED])
-    ring = shape.ring * shape.features
-    kept = shape.ring_floats
-    parts = [_SHAPE.pack(*shape)]
-    parts += [getattr(forest, name).tobytes() for name in SAVED]
-    parts += [
-        state.words_of(forest).tobytes(),
-        state.parents_of(forest).tobytes(),
-        forest.kept_uses[:used].tobytes(),
-        forest.store[:ring].tobytes(),
-        forest.store[kept : kept + used * shape.dimensions].tobytes(),
+    spans, span_of = _spans(shape)
+    nodes = block[span_of["nodes"]].view(np.int64)
+    uses, store = span_of["kept_uses"].start, span_of["store"].start
+    used, kept = int(header[state.KEPT_USED]), store + 4 * shape.ring_floats
+    memory = block.data
+    return [
+        _SHAPE.pack(*shape),
+        *[memory[span] for span in spans],
+        state.words_in(nodes, shape.layout).tobytes(),
+        state.parents_in(nodes, shape.layout).tobytes(),
+        memory[uses : uses + used * np.dtype(shape.layout.origin).itemsize],
+        memory[store : store + 4 * shape.ring * shape.features],
+        memory[kept : kept + 4 * used * shape.dimensions],
     ]
-    return b"".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _spans(shape: Shape) -> tuple[tuple[slice, ...], dict[str, slice]]:
+    """Where a block has the sections of `SAVED`, in their order; and where every section is."""
+    offsets, _ = state.places(shape)
+    span_of = {
+        name: slice(at, at + items * dtype.itemsize)
+        for (name, dtype, items), at in zip(state.sections(shape), offsets, strict=True)
+    }
+    return tuple(span_of[name] for name in SAVED), span_of
 
 
 def block_from_payload(payload: memoryview) -> U8:
@@ -115,8 +140,8 @@ def block_from_payload(payload: memoryview) -> U8:
         at = _SHAPE.size
         for name in SAVED:
             at = _read(payload, at, getattr(forest, name))
-        at = _read(payload, at, state.words_of(forest))
-        at = _read(payload, at, state.parents_of(forest))
+        at = _read(payload, at, state.words_in(forest.nodes, shape.layout))
+        at = _read(payload, at, state.parents_in(forest.nodes, shape.layout))
         forest.header[state.PLACES :] = places
         if state.shape_of(forest.header) != shape:
             raise SnapshotError("snapshot inconsistent: two shapes in one forest")
@@ -152,16 +177,16 @@ def forest_from_bytes(data: bytes) -> U8:
     return block_from_payload(_open(FOREST, data))
 
 
-def payload_of_detector(detector: Detector) -> bytes:
+def payload_of_detector(detector: Detector) -> list[Piece]:
     """Settings, what was learnt of scores, recent records, forests."""
     width, change, size, settings, words, blocks = detector.parts()
     numbers = (*change, MODES[settings.mode], *settings[1:])
     sizes = (width, size.features, size.before, size.coordinates, len(blocks))
-    front = [_DETECTOR.pack(*sizes, *numbers), words.tobytes()]
+    pieces: list[Piece] = [_DETECTOR.pack(*sizes, *numbers), words.tobytes()]
     for block in blocks:
         payload = payload_of_block(block)
-        front += [_LENGTH.pack(len(payload)), payload]
-    return b"".join(front)
+        pieces += [_LENGTH.pack(_length(payload)), *payload]
+    return pieces
 
 
 def detector_from_payload(payload: memoryview) -> Detector:
@@ -215,7 +240,7 @@ def forecaster_from_payload(payload: memoryview) -> Forecaster:
 
 def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
     """Bytes of a forecaster."""
-    return _seal(FORECASTER, payload_of_forecaster(forecaster))
+    return _seal(FORECASTER, [payload_of_forecaster(forecaster)])
 
 
 def forecaster_from_bytes(data: bytes) -> Forecaster:
@@ -229,8 +254,8 @@ def series_to_bytes(series: Series) -> bytes:
     forecasts = b"" if series.forecaster is None else payload_of_forecaster(series.forecaster)
     missing = METHODS.index(series.missing)
     head = _SERIES.pack(missing, series.learning, len(last), len(forecasts))
-    parts = (head, fill.tobytes(), last.tobytes(), forecasts, payload_of_detector(series.detector))
-    return _seal(SERIES, b"".join(parts))
+    parts = (head, fill.tobytes(), last.tobytes(), forecasts)
+    return _seal(SERIES, (*parts, *payload_of_detector(series.detector)))
 
 
 def verify_series(data: bytes) -> None:

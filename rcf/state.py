@@ -358,20 +358,20 @@ def allocate(shape: Shape) -> U8:
     words = shape.layout.words
     chain = words * np.arange(1, shape.pairs + 1)
     chain[-1] = 0
-    parents_of(forest).reshape(shape.trees, shape.pairs)[:] = chain
+    parents_in(forest.nodes, shape.layout).reshape(shape.trees, shape.pairs)[:] = chain
     forest.free_pairs[:] = words if shape.pairs > 1 else 0
     return block
 
 
-def words_of(forest: Forest) -> I64:
-    """The nodes' words, as a view: int64 (trees x pairs, 2)."""
-    return forest.nodes.reshape(-1, forest.layout.words)[:, :2]
+def words_in(nodes: I64, layout: PairLayout) -> I64:
+    """The nodes' words, as a view of section `nodes`: int64 (trees x pairs, 2)."""
+    return nodes.reshape(-1, layout.words)[:, :2]
 
 
-def parents_of(forest: Forest) -> U16:
-    """The branch above each pair, as a view: uint16 (narrow: uint8) (trees x pairs,)."""
-    layout = forest.layout
-    return forest.numbers[layout.parent :: layout.step * layout.words]
+def parents_in(nodes: I64, layout: PairLayout) -> U16:
+    """The branch above each pair, as such a view: uint16 (narrow: uint8) (trees x pairs,)."""
+    numbers: U16 = nodes.view(layout.number)
+    return numbers[layout.parent :: layout.step * layout.words]
 
 
 def fits_narrow(shape: Shape) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcf import Forest, InvalidParameter
-from rcf.state import open_block, words_of
+from rcf.state import open_block, words_in
 
 
 def rows(n: int, seed: int) -> np.ndarray:
@@ -18,7 +18,11 @@ def rows(n: int, seed: int) -> np.ndarray:
 def trees_of(forest: Forest) -> list[bytes]:
     """The trees' words, keys and randomness."""
     opened = open_block(forest.block)
-    return [words_of(opened).tobytes(), opened.keys.tobytes(), opened.rng.tobytes()]
+    return [
+        words_in(opened.nodes, opened.layout).tobytes(),
+        opened.keys.tobytes(),
+        opened.rng.tobytes(),
+    ]
 
 
 def test_a_paused_forest_scores_as_it_would_in_one_call() -> None:
