@@ -82,8 +82,12 @@ def by_kcat(address: str, topic: str) -> list[Read]:
 
 
 def by_kcat_as_json(address: str, topic: str) -> list[dict]:
-    """What kcat prints into a pipe: one JSON object a line, headers by turns name and value."""
-    return [json.loads(line) for line in kcat(address, topic, "-J").splitlines()]
+    """What kcat prints into a pipe: one JSON object a line, headers by turns name and value.
+
+    kcat passes a header's bytes through as they are, so that a line need not be UTF-8.
+    """
+    lines = kcat(address, topic, "-J").decode(errors="replace").split("\n")
+    return [json.loads(line) for line in lines if line]
 
 
 def take(out: bytes, size: int) -> tuple[bytes | None, bytes]:
