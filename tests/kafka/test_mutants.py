@@ -421,12 +421,12 @@ def fenced_is_taken_for_a_passing_error(patch: Patch) -> None:
 
 
 def trims_one_too_far(patch: Patch) -> None:
-    original = ResultsTopic.place_of
+    original = ResultsTopic.place_below
 
     async def far(self, cursor, offset):
         return await original(self, cursor, offset + 1)
 
-    patch.setattr(ResultsTopic, "place_of", far)
+    patch.setattr(ResultsTopic, "place_below", far)
 
 
 def control_records_of_any_stream_count(patch: Patch) -> None:

@@ -50,6 +50,7 @@ class OwnedPartition:
         committed: the next offset to settle.
         settled: one past the last offset whose result was committed here; 0 before the first.
         results: where the partition's results are read.
+        anomalies: the same of those that are anomalies, and of incidents.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class OwnedPartition:
         self._input_begin = 0
         number = partition.partition
         self.results = ResultsTopic(self._names.scores, number, stored.scores_from[number])
+        self.anomalies = ResultsTopic(self._names.anomalies, number, 0)
 
     # -- taking over ----------------------------------------------------------------------
 
@@ -164,10 +166,12 @@ class OwnedPartition:
         self._gaps = {gap: end for gap, end in self._gaps.items() if gap >= transaction.end}
         if transaction.pointer is not None:
             self._pointers += 1
-        place = first.get((self._names.scores, self.partition.partition))
-        if place is not None:
+        if transaction.results:
             self.settled = transaction.end
-            self.results.places.learn(transaction.results[0].offset, place)
+        for topic in (self.results, self.anomalies):
+            place = first.get((topic.topic, topic.partition))
+            if place is not None:
+                topic.places.learn(transaction.results[0].offset, place)
 
     def _batches(self, transaction: Transaction) -> Iterator[Writes]:
         number, topics = self.partition.partition, self._names
@@ -201,8 +205,9 @@ class OwnedPartition:
             below[TopicPartition(self._names.input, number)] = transaction.trim_input_to
         try:
             if transaction.trim_results_to > 0:
-                for topic in (self.results, ResultsTopic(self._names.anomalies, number, 0)):
-                    place = await topic.place_of(cursor, transaction.trim_results_to)
+                for topic in (self.results, self.anomalies):
+                    place = await topic.place_below(cursor, transaction.trim_results_to)
+                    topic.places.forget(transaction.trim_results_to)
                     below[TopicPartition(topic.topic, number)] = place
             if below:
                 await self._topics.trim(below)

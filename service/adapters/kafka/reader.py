@@ -17,7 +17,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 from service.adapters.kafka.connection import CALL_S, CLOSE_S, Connection, bounded
 from service.engine.errors import TransientError
 
-FETCH_BYTES = 4 * 2**20
+FETCH_BYTES = 2**20
+"""What one answer of a broker may hold for who follows; a larger batch comes alone."""
+
+LOOK_BYTES = 2**17
+"""The same for cursors that look here and there, and want a few records of each place."""
+
 FOLLOW_MS = 500
 """How long a broker holds a fetch that finds nothing; it answers at once when something comes.
 
@@ -25,7 +30,7 @@ A broker answers one connection's requests in turn, so whatever is asked beside 
 long."""
 
 LOOK_MS = 5
-"""The same for cursors that look here and there."""
+"""The same for those that look here and there."""
 
 STEP_S = 0.05
 """How often a scan looks whether only markers of transactions are left before its end."""
@@ -53,7 +58,10 @@ class Cursor:
 
     def __init__(self, connection: Connection, *, follows: bool = False) -> None:
         self._connection = connection
-        self._wait_ms = FOLLOW_MS if follows else LOOK_MS
+        self._fetch = {
+            "fetch_max_wait_ms": FOLLOW_MS if follows else LOOK_MS,
+            "max_partition_fetch_bytes": FETCH_BYTES if follows else LOOK_BYTES,
+        }
         self._consumer: Any = None
         self._place: TopicPartition | None = None
         self._next = -1
@@ -177,8 +185,7 @@ class Cursor:
                     enable_auto_commit=False,
                     auto_offset_reset="none",
                     isolation_level="read_committed",
-                    max_partition_fetch_bytes=FETCH_BYTES,
-                    fetch_max_wait_ms=self._wait_ms,
+                    **self._fetch,
                     retry_backoff_ms=50,
                 )
                 self._place = None

@@ -28,20 +28,27 @@ Place = tuple[int, int]
 
 
 class Places:
-    """Known places of one partition, in order; not all that were learnt are kept."""
+    """Known places of one partition, in order; of many that are learnt, some at equal distances."""
 
     def __init__(self, begin: int) -> None:
         self.begin = begin
         self._known: list[Place] = []
+        self._apart = 1
 
     def learn(self, offset: int, place: int) -> None:
-        """Note where an input offset's result stands."""
+        """Note where the first result at or after an input offset stands."""
         index = bisect_right(self._known, (offset, place))
-        if index and self._known[index - 1][0] == offset:
+        beside = self._known[max(index - 1, 0) : index + 1]
+        if any(abs(offset - near) < self._apart for near, _ in beside):
             return
         insort(self._known, (offset, place))
         if len(self._known) > MOST_PLACES:
             self._known = self._known[::2]
+            self._apart *= 2
+
+    def forget(self, offset: int) -> None:
+        """Drop what is only of use below an input offset."""
+        del self._known[: max(0, bisect_right(self._known, (offset, 2**63)) - 1)]
 
     def around(self, offset: int) -> tuple[int, int | None]:
         """Return the last known place at or before an input offset, and the first beyond it."""
@@ -114,6 +121,14 @@ class ResultsTopic:
                 place: int = record.offset
                 return place
         return ends.end
+
+    async def place_below(self, cursor: Cursor, offset: int) -> int:
+        """Return a place that no result at or after an input offset stands below, and few others.
+
+        So what stands below it may go with the results before the offset.
+        """
+        ends = await cursor.ends(self.topic, self.partition)
+        return await self._locate(cursor, offset, max(self.places.begin, ends.begin), ends.end)
 
     async def end_in(self, cursor: Cursor) -> int | None:
         """Return one past the input offset of the newest result; None when there is none."""
