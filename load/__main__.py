@@ -29,6 +29,7 @@ from load import (
     sizes,
     soak,
     start,
+    stopping,
     threads,
     transforms,
 )
@@ -54,6 +55,7 @@ ON_REQUEST: dict[str, Callable[[], None]] = {
     "frozen": frozen.main,
     "imputation": imputation.main,
     "quality": quality.main,
+    "stopping": stopping.main,
     "transforms": transforms.main,
 }
 
