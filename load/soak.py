@@ -3,7 +3,7 @@
 For each log: a service of its own with all its series, its knee, and then half an hour at 70 % of
 it. Exit code 1 when a limit is exceeded: memory that grows by more than `--slope-limit` MB a
 minute after the first tenth, descriptors, threads or tasks that become more, a record that is
-refused, fails or gets no result, latency above `--p99-limit-ms`.
+refused, fails or gets no result, latency above `--p99-limit-ms`, which is that of the knee.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from load.chart import Line, Panel
 from load.doors import opened
 from load.drive import panels
 from load.driving import (
+    KNEE_LIMIT_MS,
     LOAD,
     Command,
     Measured,
@@ -107,7 +108,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options: those of every such command, and the limits."""
     parser = COMMAND.parser()
     parser.add_argument("--slope-limit", type=float, default=1.0, help="MB/min: %(default)s")
-    parser.add_argument("--p99-limit-ms", type=float, default=250.0, help="%(default)s")
+    parser.add_argument("--p99-limit-ms", type=float, default=KNEE_LIMIT_MS, help="%(default)s")
     return COMMAND.parse(arguments, parser)
 
 
