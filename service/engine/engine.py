@@ -585,7 +585,7 @@ class Engine:
                 if change.assigned or change.revoked:
                     self._ports.metrics.rebalanced()
                 await self._release(change.revoked)
-                for partition in change.assigned:
+                for partition in change.assigned:  # those that run already go on
                     await self._take_on(partition)
                 for partition in change.foreign:
                     await self._follow_results(partition)
@@ -619,6 +619,8 @@ class Engine:
             self._warm.pop(partition, None)
 
     async def _take_on(self, partition: StreamPartition) -> None:
+        if partition in self._runners and self._tasks[partition].done():
+            await self._release((partition,))  # it was fenced, or broke; it is ours once more
         async with self._catalogue:
             held = self._streams.get(partition.stream)
             if held is None or partition in self._runners or self._phase != "running":

@@ -247,7 +247,7 @@ class OwnershipChange:
         streams: made or changed, by whichever process; before anything else.
         deleted: streams that are no more.
         revoked: partitions to let go; they may come back, with nothing done to them meanwhile.
-        assigned: partitions to take over.
+        assigned: partitions to take over; nothing is done to those that this process runs already.
         foreign: partitions that another process runs; their results are followed.
     """
 

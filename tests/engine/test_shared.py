@@ -137,6 +137,27 @@ def test_a_fenced_owner_says_nothing_to_readers_where_another_goes_on():
     run(body)
 
 
+def test_a_partition_that_is_ours_again_after_it_was_fenced_is_taken_over_again():
+    async def body() -> None:
+        world = World(foreign=Others(0), metrics=Restores())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 2)))
+            running = engine._tasks[HERE]
+            tell(world, assigned=(HERE,))
+            (result,) = await ask(engine, rows((3, 4)))
+            assert engine._tasks[HERE] is running, "nothing is done to one that runs"
+            await world.log.assign(HERE)  # another process, which dies
+            (position,) = await engine.append("s", rows((5, 6)))
+            await until(lambda: engine._runners[HERE].state == "fenced")
+            tell(world, assigned=(HERE,))
+            (result,) = await engine.results_at("s", [position], 5)
+            assert json.loads(result)["status"] == "scored"
+            assert len(world.metrics.replayed) == 2
+
+    run(body)
+
+
 def test_streams_of_other_processes_are_learnt_changed_and_forgotten():
     async def body() -> None:
         world = World(foreign=Others(0))

@@ -287,6 +287,43 @@ def test_workers_agree_on_streams_and_share_partitions(kafka):
     run(body)
 
 
+def test_a_worker_that_joins_stops_only_what_it_takes(kafka):
+    config = stream(kafka, 4)
+
+    async def body() -> None:
+        one, two = KafkaLog(kafka), KafkaLog(kafka)
+        await one.open()
+        await one.create_stream(config)
+        every = (await change_of(one, lambda c: len(c.assigned) == 4)).assigned
+        epochs = {part: (await one.assign(part)).epoch for part in every}
+        await one.append(config.name, [each for part in every for each in records_of(part)])
+        done = dict.fromkeys(every, 0)
+
+        async def work(part: StreamPartition) -> None:
+            start = done[part]
+            await one.commit(Transaction(part, epochs[part], start, start + 1, results(start)))
+            done[part] += 1
+
+        await two.open()
+        told = asyncio.create_task(change_of(one, lambda c: c.foreign))
+        while not told.done():  # before, while and after everything is revoked
+            for part in every:
+                await work(part)
+            await asyncio.sleep(0.1)
+        change = told.result()
+        kept = set(change.assigned)
+        assert len(kept) == 2 and kept == set(every) - set(change.revoked)
+        for part in kept:
+            await work(part)
+        await one.close()
+        await two.close()
+
+    def records_of(part: StreamPartition) -> list[tuple[int, NewRecord]]:
+        return new(*range(100), partition=part.partition)
+
+    run(body)
+
+
 def test_two_creations_at_once_make_one_stream(kafka):
     config = stream(kafka, 2)
 

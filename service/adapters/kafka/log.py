@@ -61,6 +61,7 @@ class KafkaLog:
         self._owned: dict[StreamPartition, OwnedPartition] = {}
         self._results: dict[tuple[StreamPartition, int], ResultsTopic] = {}
         self._membership: Membership | None = None
+        self._told: tuple[StreamPartition, ...] = ()
         self._changes: asyncio.Queue[OwnershipChange] = asyncio.Queue()
         self._again: set[asyncio.Task[None]] = set()
 
@@ -68,9 +69,7 @@ class KafkaLog:
         """Read the catalogue and join the group; see `LogBackend`."""
         await greet(self._connection)
         await self._catalogue.open()
-        self._membership = Membership(
-            self._connection, self._inputs(), self._tell_assigned, self._tell_revoked
-        )
+        self._membership = Membership(self._connection, self._inputs(), self._tell_assigned)
         self._membership.start()
 
     async def close(self) -> None:
@@ -231,7 +230,7 @@ class KafkaLog:
         try:
             await owned.commit(transaction)
         except Fenced:
-            self._offer_again(transaction.partition)
+            self._offer_again(owned)
             raise
         if transaction.trim_results_to or transaction.trim_input_to:
             async with self._look() as cursor:
@@ -249,10 +248,9 @@ class KafkaLog:
         mine = tuple(self._known(places))
         every = chain.from_iterable(map(_partitions, self._catalogue.streams.values()))
         foreign = tuple(partition for partition in every if partition not in mine)
-        self._changes.put_nowait(OwnershipChange(assigned=mine, foreign=foreign))
-
-    def _tell_revoked(self, places: Places) -> None:
-        self._changes.put_nowait(OwnershipChange(revoked=tuple(self._known(places))))
+        gone = tuple(partition for partition in self._told if partition not in mine)
+        self._told = mine
+        self._changes.put_nowait(OwnershipChange(assigned=mine, revoked=gone, foreign=foreign))
 
     def _known(self, places: Iterable[TopicPartition]) -> Iterable[StreamPartition]:
         """Leave out the control topic."""
@@ -260,7 +258,7 @@ class KafkaLog:
             if topic in self._catalogue.streams:
                 yield StreamPartition(topic, number)
 
-    def _offer_again(self, partition: StreamPartition) -> None:
+    def _offer_again(self, fenced: OwnedPartition) -> None:
         """Take a partition over once more if the group still says that it is ours.
 
         Two workers may fence each other while a rebalance is on its way to one of them. The one
@@ -269,8 +267,10 @@ class KafkaLog:
 
         async def offer() -> None:
             await asyncio.sleep(3 * self._connection.heartbeat_s)
+            partition = fenced.partition
             owned = self._membership.owned if self._membership is not None else frozenset()
-            if TopicPartition(partition.stream, partition.partition) in owned:
+            is_ours = TopicPartition(partition.stream, partition.partition) in owned
+            if is_ours and self._owned.get(partition) is fenced:
                 again = (partition,)
                 self._changes.put_nowait(OwnershipChange(revoked=again, assigned=again))
 

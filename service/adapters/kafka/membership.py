@@ -6,9 +6,12 @@ own, because the library sends no heartbeats while a listener runs after an assi
 
 Seen on one node of Apache Kafka 4.2 with 8 partitions and a heartbeat each second: a second worker
 has its 4 partitions 1.0 s after it joined, and the first one keeps its other 4; 1.0 s after a
-worker left in good order the rest is taken over. Every rebalance revokes everything first (the
-library knows no other way), which costs little: what a partition learnt stays where it was when it
-comes back. A worker that was killed is missed after the session's time.
+worker left in good order the rest is taken over. A worker that was killed is missed after the
+session's time.
+
+Every rebalance revokes everything first (the library knows no other way), and may wait for workers
+that died meanwhile. Nobody stops for that: a partition is worked on until an assignment gives it to
+somebody else. Two owners for a moment do no harm, because taking over fences the former one.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._membership = membership
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._membership._revoked(frozenset(revoked))
+        self._membership.owned -= frozenset(revoked)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._membership._assigned(frozenset(assigned))
@@ -47,8 +50,11 @@ class Membership:
 
     Args:
         topics: inputs of the first subscription.
-        assigned, revoked: called on the event loop; an assignment is complete, and replaces
-            whatever was before.
+        assigned: called on the event loop; an assignment is complete, and replaces whatever was
+            before.
+
+    Attributes:
+        owned: what the group says is ours; nothing while it is being said anew.
     """
 
     def __init__(
@@ -56,12 +62,10 @@ class Membership:
         connection: Connection,
         topics: Iterable[str],
         assigned: Callable[[Places], None],
-        revoked: Callable[[Places], None],
     ) -> None:
         self._connection = connection
         self._topics = frozenset(topics)
         self._tell_assigned = assigned
-        self._tell_revoked = revoked
         self._consumer: Any = None
         self._running: asyncio.Task[None] | None = None
         self.owned: Places = frozenset()
@@ -100,7 +104,7 @@ class Membership:
                 self._consumer = None
                 with contextlib.suppress(Exception):
                     await bounded(consumer.stop(), "leaving the group", CLOSE_S)
-                self._revoked(self.owned)
+                self.owned = frozenset()
             await asyncio.sleep(RETRY_S)
 
     def _new_consumer(self) -> Any:
@@ -116,11 +120,6 @@ class Membership:
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
             metadata_max_age_ms=60_000,
         )
-
-    def _revoked(self, places: Places) -> None:
-        self.owned = frozenset()
-        if places:
-            self._tell_revoked(places)
 
     def _assigned(self, places: Places) -> None:
         if self._consumer is not None:
