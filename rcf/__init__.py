@@ -52,6 +52,7 @@ What is decided, and what is expected:
     forecast  what a series will do next           regression a forecast that learns
     band      one that holds a stated share        forecaster all three for one series
     gaps      what stands for missing values       series     all that is learnt of one series
+    measured  distances, before records are learnt
 
 Around it:
 

@@ -13,9 +13,17 @@ Drift goes on: for `_LEARNING` records after one that reached the threshold, an 
 silently where its record is an ordinary one beside the last few dozen, however far they have come
 from what the forest knows.
 
+With a `multi_mode` the distance of a record (`rcf.density`) has a say, by a threshold of its own:
+for "precision" an event does not begin, and is not said again, where the distance is an ordinary
+one; for "recall" a record reaches the threshold by its distance, too, but an event that goes on is
+said again only by its score.
+
 An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
 begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
 between them, the second comes `window` or more after the first.
+
+Source of the modes: random-cut-forest-by-aws 4.3.0, PredictorCorrector, scoring strategies
+MULTI_MODE and MULTI_MODE_RECALL. There an anomaly ends with its shingle; here with its event.
 """
 
 from __future__ import annotations
@@ -29,17 +37,22 @@ from rcf import flat, smooth, threshold, usual
 from rcf.flat import Tolerance, is_still
 from rcf.jit import kernel
 from rcf.state import F64, Int
-from rcf.threshold import Bar, threshold_of
+from rcf.threshold import Bar, distance_above, threshold_of
 
 #: Why a record at or above the threshold is no anomaly.
-NOTHING, COOL_DOWN, FLAT, BUDGET, DRIFT = range(5)
+NOTHING, COOL_DOWN, FLAT, BUDGET, DRIFT, DISTANCE = range(6)
 HELD_BACK = {
     NOTHING: "",
     COOL_DOWN: "cool_down",
     FLAT: "flat",
     BUDGET: "budget",
     DRIFT: "drift",
+    DISTANCE: "distance",
 }
+
+#: What the distance has a say in: nothing, what is held back, what is found.
+SCORE_ALONE, PRECISION, RECALL = range(3)
+MULTI_MODES = {"none": SCORE_ALONE, "precision": PRECISION, "recall": RECALL}
 
 MOST_ALERTS = 1000  #: the largest budget
 
@@ -63,6 +76,7 @@ class Policy(NamedTuple):
         budget: Alerts allowed in a window; 0 for any number.
         window: In the unit of the records' times, or records.
         timed: Whether a gap in time may make a record odd.
+        multi_mode: A number of `MULTI_MODES`.
     """
 
     bar: Bar
@@ -71,6 +85,7 @@ class Policy(NamedTuple):
     budget: Int
     window: float
     timed: bool
+    multi_mode: Int
 
 
 class Memory(NamedTuple):
@@ -86,6 +101,7 @@ class Memory(NamedTuple):
         clock: (before,), their times.
         transform: (rcf.transform.words(features),).
         seen: (before x coordinates,), what the forest over points saw of the last records.
+        distances: (rcf.threshold.WORDS,) where distances have a say, else without items.
     """
 
     event: F64
@@ -97,6 +113,7 @@ class Memory(NamedTuple):
     clock: F64
     transform: F64
     seen: F64
+    distances: F64
 
 
 #: Words of the event: records judged, record at which the event began (-1: none), last record that
@@ -186,8 +203,9 @@ def say(
     point: float,
     time: float,
     odd_gap: bool,
+    near: bool,
 ) -> Int:
-    """NOTHING if a record at or above the threshold is to be said, else why it is held back.
+    """NOTHING if a record that reaches the threshold is to be said, else why it is held back.
 
     Args:
         policy: What is said.
@@ -198,10 +216,12 @@ def say(
         point: That of the record itself, without its trailing mean.
         time: When.
         odd_gap: Whether the record may be odd for its time, whatever its values.
+        near: Whether its distance keeps it from being a second anomaly of the event.
     """
     event = memory.event
     begins = event[BEGAN] < 0.0
-    again = event[CALM] > 0.0 and point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
+    strong = point >= _AGAIN * bar and point >= _AS_MUCH * event[PEAK]
+    again = event[CALM] > 0.0 and strong and not near
     drifts = begins and not odd_gap and is_drift(memory, values)
     event[REACHED] = event[COUNT]
     event[PEAK] = score if begins else max(event[PEAK], score)
@@ -222,11 +242,17 @@ def judge(
     length: Int,
     score: float,
     point: float,
-) -> tuple[float, float, float, Int, float, float]:
-    """(threshold, grade, confidence, why held back, records since the event began, when it did).
+    distance: float,
+) -> tuple[float, float, float, Int, float, float, float]:
+    """What is said of a record, which the state then learns.
 
-    The state then learns it. Arguments as for `say`, scores on the scale of inverse depth; the
-    record is ``window[at]``, at ``clock[at]``, with ``length - 1`` of its series before it.
+    Arguments as for `say`, scores on the scale of inverse depth; the record is ``window[at]``, at
+    ``clock[at]``, with ``length - 1`` of its series before it. Its distance is NaN where that has
+    no say.
+
+    Returns:
+        (threshold, grade, confidence, why held back, records since the event began, when it did,
+        threshold of the distance)
     """
     event, time = memory.event, float(clock[at])
     odd_gap = policy.timed and is_odd_gap(event, time)
@@ -235,20 +261,29 @@ def judge(
     confidence = 1.0 - usual.share_above(memory.usual, score)
     if event[BEGAN] >= 0.0 and event[COUNT] - event[REACHED] > policy.cool_down:
         event[BEGAN] = -1.0
+    limit, measured = np.nan, policy.multi_mode != SCORE_ALONE
+    if measured:
+        limit = distance_above(policy.bar, memory.distances)
+    near = policy.multi_mode == PRECISION and distance <= limit
+    far = policy.multi_mode == RECALL and distance > limit
     grade, held, since, started = 0.0, NOTHING, np.nan, np.nan
-    if score >= bar:
+    if score >= bar or far:
         if not odd_gap and all_still(policy, memory.still, window[at]):
             held = FLAT
+        elif near and event[BEGAN] < 0.0:
+            held = DISTANCE
         else:
-            held = say(policy, memory, window[at], bar, score, point, time, odd_gap)
+            held = say(policy, memory, window[at], bar, score, point, time, odd_gap, near)
             if event[BEGAN] < 0.0:
                 late = smooth.changed_since(window, at, length)
                 event[BEGAN], event[STARTED] = event[COUNT] - late, clock[at - late]
             since, started = event[COUNT] - event[BEGAN], event[STARTED]
             if held == NOTHING:
-                grade = grade_of(score, bar)
+                grade = grade_of(score, bar) if score >= bar else grade_of(distance, limit)
     event[CALM] = 1.0 if point < bar else 0.0
     threshold.observe(memory.scores, score)
+    if measured:
+        threshold.observe(memory.distances, distance)
     usual.learn(memory.usual, score)
     event[COUNT] += 1.0
-    return bar, grade, confidence, held, since, started
+    return bar, grade, confidence, held, since, started, limit

@@ -15,9 +15,18 @@ from rcf.layout import fixed_layout
 from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
 from rcf.pointer import keep_alive
 from rcf.points import newest_point
-from rcf.score import fold_trees, scale_of
+from rcf.run import block_of
+from rcf.score import DEPTH, fold_trees, scale_of
 from rcf.state import F64, I64, OUTPUT_AFTER, OVERHANG, POINTS, RECORDS, U8, WIDE, Forest, Int
-from rcf.step import first_invalid, is_wide, make_window, open_forest, row_of
+from rcf.step import (
+    copy_recent,
+    copy_values,
+    first_invalid,
+    is_wide,
+    make_window,
+    open_forest,
+    row_of,
+)
 from rcf.vector import LANES
 
 #: Questions: the shares of the score, of chance, mass and length, the leaves that paths end at.
@@ -166,3 +175,68 @@ def ask_rows(
     keep_alive(window)
     keep_alive(room)
     return records
+
+
+@kernel
+def measure(forest: Forest, query: Query, walk: Walk, at: Int, parts: F64, own: F64) -> float:
+    """AWS's distance of the shingle at `query.values[at:]`, and in `parts` what it is made of.
+
+    Args:
+        forest: The sections.
+        query: Room for the point.
+        walk: Room for its paths.
+        at: Where the shingle starts.
+        parts: float64 (6 dimensions,), out: means of P, F and L (`rcf.density`).
+        own: float64 (6 dimensions,), room.
+    """
+    wide = forest.header[WIDE] != 0 or is_wide(forest, query.values, at, forest.dimensions)
+    set_query(forest, query, at)
+    parts[:] = 0.0
+    none, besides = np.empty(0, np.int64), np.int64(-1)
+    answer(forest, query, walk, HOW_CROWDED, DEPTH, wide, besides, parts, 0, none, 0, own)
+    total = 0.0
+    for face in range(4 * forest.dimensions, 6 * forest.dimensions):
+        total += parts[face]
+    return total
+
+
+@entry
+def measure_rows(
+    blocks: I64, starts: I64, stops: I64, values: F64, distances: F64, high: F64, low: F64
+) -> None:
+    """AWS's distance of records, as if those of a segment were the next ones of its stream.
+
+    Args:
+        blocks: int64 (segments,), addresses of blocks of one shape, of the wide layout; not
+            changed.
+        starts: int64 (segments,), where the records of each begin.
+        stops: int64 (segments,), and where they end; others are left out.
+        values: float64 (records, features), C order, each a finite float32.
+        distances: float64 (records,), out; NaN while warming.
+        high: float64 (records, shingle size, features), out: how much of it lies above, NaN while
+            warming; without items, nobody asks.
+        low: The same below.
+    """
+    first = open_forest(block_of(blocks[0]), row_of(block_of(blocks[0])), fixed_layout(False))
+    before, faces = (first.shingle_size - 1) * first.features, 2 * first.dimensions
+    most = np.max(stops - starts) * first.features
+    window = np.zeros(before + most + OVERHANG, np.float32)
+    room = np.empty(room_bytes(first), np.uint8)
+    query, walk = make_query(first, window, room), make_walk(first, room)
+    parts, own = np.empty(PARTS * faces), np.empty(PARTS * faces)
+    for part in range(len(blocks)):
+        forest = open_forest(block_of(blocks[part]), first.row, fixed_layout(False))
+        start = starts[part]
+        copy_recent(forest, window)
+        copy_values(window, before, values[start : stops[part]])
+        for row in range(start, stops[part]):
+            number = row - start
+            if known(forest, forest.header[RECORDS] + number + 1):
+                distances[row] = measure(forest, query, walk, number * forest.features, parts, own)
+            else:
+                distances[row] = parts[:] = np.nan
+            if len(high) > 0:
+                lengths = parts[2 * faces :].reshape(2, forest.shingle_size, forest.features)
+                high[row], low[row] = lengths[0], lengths[1]
+    keep_alive(window)
+    keep_alive(room)

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rcf import alert, memory, state
-from rcf.alert import Memory, Policy
+from rcf.alert import MULTI_MODES, RECALL, SCORE_ALONE, Memory, Policy
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
 from rcf.errors import InvalidParameter
 from rcf.flat import Tolerance
 from rcf.forest import Forest
 from rcf.hotspots import Hotspot
 from rcf.judge import Judgements, judge_rows, see_rows
+from rcf.measured import NOT_MEASURED, measured, process_measured
 from rcf.memory import Size
 from rcf.neighbours import Neighbour
 from rcf.score import NAMES
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
         window: Length of that window.
         ignore_relative: Tolerance of the guard of flat series, as a share of the level.
         ignore_absolute: The same in the unit of the feature.
+        multi_mode: What the distance has a say in, a key of `rcf.alert.MULTI_MODES`.
     """
 
     mode: str
@@ -73,6 +75,7 @@ class Settings(NamedTuple):
     window: float
     ignore_relative: float
     ignore_absolute: float
+    multi_mode: str
 
 
 class Kind(NamedTuple):
@@ -136,6 +139,11 @@ class Detector:
         ignore_relative: In a flat series, changes up to this share of the level are no anomalies;
             0 to 1.
         ignore_absolute: The same in the unit of the feature, 0 to 1e30.
+        multi_mode: AWS's multi-mode scores: whether a record's distance (`rcf.Forest.distance`, of
+            the first forest) has a say besides its score. "none": it has not. "precision": what the
+            distance finds ordinary is no anomaly. "recall": what the distance finds out of the
+            ordinary is one, too, while no event goes on; `rcf.alert` and
+            `rcf.threshold.distance_above` have the rules. Costs about as much again as a score.
         seed: 0 to 2^64 - 1.
 
     Raises:
@@ -164,6 +172,7 @@ class Detector:
         window: float = 1440.0,
         ignore_relative: float = 1e-3,
         ignore_absolute: float = 1e-12,
+        multi_mode: str = "none",
         seed: int = 0,
     ) -> None:
         settings = Settings(
@@ -173,6 +182,7 @@ class Detector:
             real("window", window, 1e-9, 1e18),
             real("ignore_relative", ignore_relative, 0.0, 1.0),
             real("ignore_absolute", ignore_absolute, 0.0, 1e30),
+            _multi_mode_of(multi_mode),
         )
         width = whole("smoothing", smoothing, 1, 1000)
         sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
@@ -203,7 +213,8 @@ class Detector:
                 seed=_other_seed(seed),
             )
             views.append(means)
-        size = Size(features, settings.budget, max(width, shingle_size) - 1, coordinates)
+        before, measured = max(width, shingle_size) - 1, int(settings.multi_mode != "none")
+        size = Size(features, settings.budget, before, coordinates, measured)
         words = memory.fresh(size, checked_weights(weights, features))
         self._adopt(views, width, change, size, settings, words)
 
@@ -243,6 +254,7 @@ class Detector:
             settings.budget,
             settings.window,
             self._change.time_weight > 0.0,
+            MULTI_MODES[settings.multi_mode],
         )
         self._lowest = lowest_threshold(self._policy.bar) * (1.0 - _ROUNDING)
         shapes = tuple(view.shape._replace(kept=0, rows=0, ring=0) for view in self._views)
@@ -291,7 +303,8 @@ class Detector:
 
         Returns:
             The judgements of `process`, bit for bit, and by the row of a record the attribution of
-            its score: that of the forest whose score it is.
+            its score: that of the forest whose score it is. Where a record is an anomaly by its
+            distance alone, the shares of its distance stand there, and sum to that.
 
         Raises:
             InvalidParameter: As `process`; nothing is learnt.
@@ -341,17 +354,28 @@ class Detector:
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
         memories = np.array([detector._address for detector in detectors])
         points, means, seen = _seen(detectors, memories, starts, rows, times, learn)
-        found = [
+        views = _seen_by(detectors, points, means)
+        found: list[tuple[F64, dict[int, Shares]]] = []
+        distances = NOT_MEASURED
+        if first._policy.multi_mode != SCORE_ALONE:
+            (forests, each), *views = views
+            shared = explain != "none" and first._policy.multi_mode == RECALL
+            of_points, distances = process_measured(
+                forests, starts, each, lowest, learn=learn, shared=shared
+            )
+            found.append(of_points)
+        found += [
             Forest.process_together(forests, starts, each, lowest, learn=learn)
-            for forests, each in _seen_by(detectors, points, means)
+            for forests, each in views
         ]
         scores = np.array([each for each, _ in found])
-        judgements = _judged(first, memories, starts, rows, times, seen, scores)
+        judgements = _judged(first, memories, starts, rows, times, seen, scores, distances.total)
         if explain == "none":
             return judgements, {}
         said = ~np.isnan(judgements.score) if explain == "all" else judgements.grade > 0.0
+        why = [told for _, told in found]
         return judgements, {
-            row: found[int(np.nanargmax(scores[:, row]))][1][row]
+            row: _reason(judgements, row, scores, why, distances)
             for row in np.flatnonzero(said).tolist()
         }
 
@@ -366,7 +390,11 @@ class Detector:
         scores = np.array(
             [Forest.score_together(each, starts, coordinates) for each, coordinates in views]
         )
-        return _judged(self, memories, starts, rows, when, seen, scores)
+        distances = NOT_MEASURED
+        if self._policy.multi_mode != SCORE_ALONE:
+            forests, coordinates = views[0]
+            distances = measured(forests, starts, coordinates)
+        return _judged(self, memories, starts, rows, when, seen, scores, distances.total)
 
     # --- what it says of records besides; nothing changes -----------------------------------------
 
@@ -447,10 +475,12 @@ class Detector:
         cool_down: int = 40,
         budget: int | None = None,
         window: float = 1440.0,
+        multi_mode: str = "none",
     ) -> None:
         """Judge the records to come by another rule; arguments and errors as of the class.
 
-        What was learnt stays; where the budget changes, the count of alerts starts anew.
+        What was learnt stays; where the budget changes, the count of alerts starts anew. A
+        distance that had no say gets one when a few more records have shown what is usual.
         """
         mode, value = _mode_of(threshold, level, budget)
         settings = self._settings._replace(
@@ -459,12 +489,17 @@ class Detector:
             cool_down=whole("cool_down", cool_down, 0, 1_000_000),
             budget=0 if budget is None else whole("budget", budget, 1, alert.MOST_ALERTS),
             window=real("window", window, 1e-9, 1e18),
+            multi_mode=_multi_mode_of(multi_mode),
         )
         if settings == self._settings:
             return
         if settings.budget != self._settings.budget:
             words = memory.with_budget(self._words, self._size, settings.budget)
             self._remember(self._size._replace(budget=settings.budget), words)
+        measured = int(settings.multi_mode != "none")
+        if measured != self._size.measured:
+            words = memory.with_measured(self._words, self._size, measured)
+            self._remember(self._size._replace(measured=measured), words)
         self._configure(settings)
 
     def set_time_decay(self, time_decay: float | None) -> None:
@@ -628,15 +663,25 @@ def _judged(
     times: F64 | None,
     seen: I64,
     views: F64,
+    distances: F64,
 ) -> Judgements:
     """`rcf.judge.judge_rows` for detectors of one kind, one of which is given."""
     count = len(rows)
-    score, threshold, grade, confidence, since, started = np.empty((6, count))
+    score, threshold, grade, confidence, *rest = np.empty((8, count))
     held_back = np.empty(count, np.int64)
-    said = Judgements(score, threshold, grade, confidence, held_back, since, started)
-    clock = np.empty(0) if times is None else times
-    judge_rows(detector._policy, memories, detector._size, starts, rows, clock, seen, views, said)
+    said = Judgements(score, threshold, grade, confidence, held_back, *rest)
+    clock, size = np.empty(0) if times is None else times, detector._size
+    judge_rows(detector._policy, memories, size, starts, rows, clock, seen, views, distances, said)
     return said
+
+
+def _reason(
+    judgements: Judgements, row: int, scores: F64, why: list[dict[int, Shares]], distances: Shares
+) -> Shares:
+    """Why a record got its score or, where its distance alone makes it an anomaly, that."""
+    if judgements.grade[row] > 0.0 and judgements.score[row] < judgements.threshold[row]:
+        return Shares(*(part[row : row + 1] for part in distances))
+    return why[int(np.nanargmax(scores[:, row]))][row]
 
 
 def usual_decay(sample_size: int) -> float:
@@ -664,3 +709,9 @@ def _mode_of(threshold: str, level: float | None, budget: int | None) -> tuple[s
     if value is None:
         raise InvalidParameter("level", None, f"a score where threshold is {threshold!r}")
     return threshold, real("level", value, low, high)
+
+
+def _multi_mode_of(name: str) -> str:
+    if not isinstance(name, str) or name not in MULTI_MODES:
+        raise InvalidParameter("multi_mode", name, ", ".join(MULTI_MODES))
+    return name

@@ -26,15 +26,22 @@ class Judgements(NamedTuple):
         score: float64 (n,), the larger of the forests' numbers, unbounded.
         threshold: float64 (n,), the score from which on a record was to be an anomaly.
         grade: float64 (n,), in [0, 1]; above 0 the record is an anomaly, said now. 1/16 at the
-            threshold, 1 from twice the threshold on.
+            threshold, 1 from twice the threshold on. With the multi mode "recall" a record is an
+            anomaly by its distance alone where its score is below the threshold: then its grade is
+            told by distance and threshold of the distance, in the same way.
         confidence: float64 (n,), above 0 and below 1: the share of the series' own records that
             score lower. Of ordinary records a share 1 - c has a confidence above c.
         held_back: int64 (n,), why a record at or above the threshold has grade 0, a key of
-            `rcf.alert.HELD_BACK`; 0 for all others.
+            `rcf.alert.HELD_BACK`; 0 for all others. With "recall" also why one does that is above
+            the threshold of the distance.
         since: float64 (n,), records since the event began to which the record belongs: 0 where it
-            is the first itself, more where a slow change is found late; NaN below the threshold.
+            is the first itself, more where a slow change is found late; NaN where it is in none.
         started: float64 (n,), the time of the event's first record, or its number where no times
-            are given; NaN below the threshold.
+            are given; NaN where it is in none.
+        distance: float64 (n,), AWS's DISTANCE score (`rcf.Forest.distance`) of the record's point
+            before it was learnt; NaN without a multi mode.
+        distance_threshold: float64 (n,), above it the distance is out of the ordinary; NaN without
+            a multi mode, and until a few distances are known.
     """
 
     score: F64
@@ -44,6 +51,8 @@ class Judgements(NamedTuple):
     held_back: I64
     since: F64
     started: F64
+    distance: F64
+    distance_threshold: F64
 
 
 @kernel
@@ -127,7 +136,7 @@ def see_rows(
 def warm_up(said: Judgements, row: Int) -> None:
     """Say nothing of a record without a score."""
     said.threshold[row] = said.grade[row] = said.confidence[row] = np.nan
-    said.since[row] = said.started[row] = np.nan
+    said.since[row] = said.started[row] = said.distance_threshold[row] = np.nan
     said.held_back[row] = NOTHING
 
 
@@ -141,6 +150,7 @@ def judge_rows(
     times: F64,
     seen: I64,
     views: F64,
+    distances: F64,
     said: Judgements,
 ) -> None:
     """`rcf.alert.judge` for each record in turn; where a score is NaN (warming), so is all else.
@@ -155,6 +165,7 @@ def judge_rows(
         seen: int64 (segments,), records of each series before these.
         views: float64 (1 or 2, n), raw scores of the points and, if there are two, of their
             trailing means; those of the points are NaN at least as long.
+        distances: float64 (n,), of the points; without items where they have no say.
         said: Out.
     """
     bar, before, most = policy.bar, size.before, longest(starts)
@@ -170,6 +181,7 @@ def judge_rows(
             point, mean = views[0, row], views[len(views) - 1, row]
             raw = mean if mean > point else point
             said.score[row] = raw
+            said.distance[row] = distances[row] if len(distances) > 0 else np.nan
             if np.isnan(raw):
                 warm_up(said, row)
             else:
@@ -182,6 +194,7 @@ def judge_rows(
                     min(before, number) + 1,
                     bar.offset + bar.scale * raw,
                     bar.offset + bar.scale * point,
+                    said.distance[row],
                 )
                 said.threshold[row] = (found[0] - bar.offset) / bar.scale
                 said.grade[row] = found[1]
@@ -189,6 +202,7 @@ def judge_rows(
                 said.held_back[row] = found[3]
                 said.since[row] = found[4]
                 said.started[row] = found[5]
+                said.distance_threshold[row] = found[6]
             for i in range(size.features):
                 flat.observe(memory.still, flat.WORDS * i, window[at, i])
         keep_newest(window, memory.rows, before, stop - start)

@@ -1,8 +1,8 @@
 """Where the state of a detector lies besides its forests: one array of words, known by its address.
 
 In their order: the event, what was learnt of scores, which are usual, what has been still, the last
-alerts, the last records and their times, what transforms them, and what the forest saw of them
-(`rcf.alert.Memory`).
+alerts, the last records and their times, what transforms them, what the forest saw of them, and
+what was learnt of distances (`rcf.alert.Memory`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ class Size(NamedTuple):
         budget: Alerts allowed in a window; 0 for any number.
         before: Records that are kept.
         coordinates: Of a record as the forest sees it.
+        measured: 1 where distances have a threshold of their own, else 0.
     """
 
     features: Int
     budget: Int
     before: Int
     coordinates: Int
+    measured: Int
 
 
 @formula
-def ends(size: Size) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int, Int]:
+def ends(size: Size) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int, Int, Int]:
     """Where each section ends, in words."""
     scores = alert.WORDS + threshold.WORDS
     common = scores + usual.WORDS
@@ -45,14 +47,15 @@ def ends(size: Size) -> tuple[Int, Int, Int, Int, Int, Int, Int, Int, Int]:
     clock = rows + size.before
     transformed = clock + transform.words(size.features)
     seen = transformed + size.before * size.coordinates
-    return alert.WORDS, scores, common, still, alerts, rows, clock, transformed, seen
+    distances = seen + threshold.WORDS * size.measured
+    return alert.WORDS, scores, common, still, alerts, rows, clock, transformed, seen, distances
 
 
 @kernel
 def memory_at(address: Int, size: Size) -> Memory:
     """The sections of the words at an address, which somebody keeps alive."""
-    event, scores, common, still, alerts, rows, clock, transformed, seen = ends(size)
-    words = block_at(address, 8 * seen)
+    event, scores, common, still, alerts, rows, clock, transformed, seen, distances = ends(size)
+    words = block_at(address, 8 * distances)
     return Memory(
         section(words, 0, 8 * event, np.float64),
         section(words, 8 * event, 8 * scores, np.float64),
@@ -63,6 +66,7 @@ def memory_at(address: Int, size: Size) -> Memory:
         section(words, 8 * rows, 8 * clock, np.float64),
         section(words, 8 * clock, 8 * transformed, np.float64),
         section(words, 8 * transformed, 8 * seen, np.float64),
+        section(words, 8 * seen, 8 * distances, np.float64),
     )
 
 
@@ -87,3 +91,9 @@ def with_budget(words: F64, size: Size, budget: int) -> F64:
     memory = memory_of(words.copy(), size)
     memory.event[alert.SAID] = 0.0
     return np.concatenate(memory._replace(alerts=np.full(budget, -np.inf)))
+
+
+def with_measured(words: F64, size: Size, measured: int) -> F64:
+    """The same words with room for what is learnt of distances, none of them seen; or without."""
+    memory = memory_of(words, size)
+    return np.concatenate(memory._replace(distances=np.zeros(threshold.WORDS * measured)))

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from rcf import run, state
+from rcf.alert import MULTI_MODES
 from rcf.detector import Detector, Settings
 from rcf.errors import SnapshotError
 from rcf.forecast import WORDS
@@ -57,10 +58,12 @@ Piece: TypeAlias = bytes | memoryview
 _HEAD = struct.Struct("<4sHHQ16s")
 _SHAPE = struct.Struct("<9q")
 #: Smoothing, features, recent records, coordinates, forests; what transforms records (`Policy`);
-#: then `Settings`.
+#: then `Settings`, the number of the multi mode above that of the threshold, in one word.
 _DETECTOR = struct.Struct("<5qq2dqd2q3d")
 _LENGTH = struct.Struct("<q")
 _MODES = {number: name for name, number in MODES.items()}
+_MULTI_MODES = {number: name for name, number in MULTI_MODES.items()}
+_MULTI_MODE = 2**8  # times its number; releases without it refuse what they could not go on with
 #: Treatment of gaps, whether the forest learns, features, bytes of the forecaster (0: none).
 _SERIES = struct.Struct("<4q")
 _MAGIC = b"RCFS"
@@ -180,7 +183,8 @@ def forest_from_bytes(data: bytes) -> U8:
 def payload_of_detector(detector: Detector) -> list[Piece]:
     """Settings, what was learnt of scores, recent records, forests."""
     width, change, size, settings, words, blocks = detector.parts()
-    numbers = (*change, MODES[settings.mode], *settings[1:])
+    mode = MODES[settings.mode] + _MULTI_MODE * MULTI_MODES[settings.multi_mode]
+    numbers = (*change, mode, *settings[1:-1])
     sizes = (width, size.features, size.before, size.coordinates, len(blocks))
     pieces: list[Piece] = [_DETECTOR.pack(*sizes, *numbers), words.tobytes()]
     for block in blocks:
@@ -194,8 +198,10 @@ def detector_from_payload(payload: memoryview) -> Detector:
     try:
         width, features, before, coordinates, views, *numbers = _DETECTOR.unpack_from(payload)
         change, (mode, *rest) = Change(*numbers[:3]), numbers[3:]
-        settings = Settings(_MODES[mode], *rest)
-        size = Size(features, settings.budget, before, coordinates)
+        multi_mode = _MULTI_MODES[mode // _MULTI_MODE]
+        settings = Settings._make((_MODES[mode % _MULTI_MODE], *rest, multi_mode))
+        measured = int(settings.multi_mode != "none")
+        size = Size(features, settings.budget, before, coordinates, measured)
         words = fresh(size, np.ones(features))
         at = _read(payload, _DETECTOR.size, words)
         blocks = []

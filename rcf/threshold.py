@@ -40,6 +40,7 @@ _RECORDS_AN_ALERT = 4.0  # above the bar, in the events of public series
 _LARGEST_SHARE = 0.05
 _SIGMA_MEMORY = 1.0 / 4096.0
 _FEW = 10.0  # scores that tell no deviation
+_DEVIATIONS = 3.0  # of the distances, as in AWS's library
 
 
 class Bar(NamedTuple):
@@ -112,6 +113,24 @@ def deviations_above(state: F64, factor: float, floor: float) -> float:
     average = state[SUM] / weight
     spread = math.sqrt(max(0.0, state[SQUARES] / weight - average * average))
     return average + factor * spread
+
+
+@kernel
+def distance_above(bar: Bar, distances: F64) -> float:
+    """The distance above which the next record's is out of the ordinary; NaN while that is unknown.
+
+    Deviations above the mean, as many as `bar` says where it counts deviations, else
+    `_DEVIATIONS`: distances have the unit of the values, so no level that is told of scores, and
+    no floor, is one of theirs.
+
+    Args:
+        bar: What sets the threshold of scores.
+        distances: float64 (WORDS,), of the distances so far.
+
+    Source: random-cut-forest-by-aws 4.3.0, BasicThresholder for DISTANCE.
+    """
+    factor = bar.level if bar.mode == SIGMA else _DEVIATIONS
+    return deviations_above(distances, factor, math.nan)
 
 
 @kernel

@@ -76,6 +76,7 @@ CORE = [
     "forecast fixed judge",
     "special",
     "forest forests",
+    "measured",
     "forecaster detector",
     "series",
     "snapshot",

@@ -37,6 +37,7 @@ class ForestFactory:
             cool_down=config.cool_down,
             budget=config.alert_budget,
             window=config.alert_budget_s,
+            multi_mode=config.multi_mode,
         )
         return rcf.Series(detector, **_settings(config))
 
@@ -68,6 +69,7 @@ class ForestFactory:
             cool_down=config.cool_down,
             budget=config.alert_budget,
             window=config.alert_budget_s,
+            multi_mode=config.multi_mode,
         )
 
     def process(

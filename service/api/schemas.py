@@ -15,6 +15,7 @@ from service.engine.config import (
     DECODERS,
     EXPLAIN,
     MISSING,
+    MULTI_MODES,
     NEW_SERIES,
     SCORES,
     THRESHOLDS,
@@ -128,6 +129,14 @@ _SETTABLE: dict[str, Schema] = {
     "alert_budget_s": _whole(
         1, 31_536_000, "Seconds that `alert_budget` is for.", "alert_budget_s"
     ),
+    "multi_mode": {
+        "type": "string",
+        "enum": list(MULTI_MODES),
+        "default": _DEFAULTS["multi_mode"],
+        "description": "Whether a record's distance from what is around it has a say besides its "
+        "score, as in AWS's multi-mode scores: `precision`, what the distance finds ordinary is "
+        "no anomaly; `recall`, what it finds out of the ordinary is one, too.",
+    },
     "seed": _whole(0, 2**63 - 1, "Root of all randomness of the stream.", "seed"),
     "output_after": {
         "type": ["integer", "null"],

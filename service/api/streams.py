@@ -44,6 +44,7 @@ class StreamBody(msgspec.Struct, forbid_unknown_fields=True):
     cool_down: int | Optional = msgspec.UNSET
     alert_budget: int | Optional | None = msgspec.UNSET
     alert_budget_s: int | Optional = msgspec.UNSET
+    multi_mode: str | Optional = msgspec.UNSET
     seed: int | Optional = msgspec.UNSET
     output_after: int | Optional | None = msgspec.UNSET
     new_series: str | Optional = msgspec.UNSET

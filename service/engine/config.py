@@ -37,6 +37,7 @@ TIME = "time"
 NEW_SERIES = ("cold", "shared")
 MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
 EXPLAIN = ("anomalies", "all", "none")
+MULTI_MODES = ("none", "precision", "recall")
 DECODERS = ("auto", "json", "array", "number", "csv")
 
 
@@ -160,6 +161,9 @@ class StreamConfig:
         cool_down: records below the threshold that end an event, 0 to 1000000.
         alert_budget: anomalies of a series allowed in any period, 1 to 1000; None for any number.
         alert_budget_s: seconds of that period, by the records' times; 1 to 31536000.
+        multi_mode: whether a record's distance has a say besides its score: "none"; "precision",
+            what it finds ordinary is no anomaly; "recall", what it finds out of the ordinary is
+            one, too. Turned on while the stream runs, it begins with each series' next records.
         seed: root of all randomness of the stream, [0, 2**63).
         output_after: records of a series before its first score, or None for the default.
         new_series: what a series' first record finds: "cold" forests, or the samples "shared" by
@@ -238,6 +242,7 @@ class StreamConfig:
     alert_budget_s: int = _field(
         "live", 86_400, _whole(1, 31_536_000), "a whole number from 1 to 31536000"
     )
+    multi_mode: str = _field("live", "none", MULTI_MODES.__contains__, ", ".join(MULTI_MODES))
     seed: int = _field("model", 0, _whole(0, 2**63 - 1), "a whole number from 0 to 2**63 - 1")
     output_after: int | None = _field(
         "model", None, _whole(1, 2**31, optional=True), "a whole number of at least 1, or null"
@@ -407,6 +412,7 @@ DECISIVE = (
     ),
     *("score", "threshold", "threshold_level", "cool_down", "alert_budget", "alert_budget_s"),
     *("seed", "output_after", "missing", "fill", "learning", "counters", "generation"),
+    "multi_mode",
 )
 """The fields that decide what is said of a series, given its records."""
 
@@ -414,6 +420,8 @@ DECISIVE = (
 def model_digest(config: StreamConfig) -> str:
     """Name the model that a configuration makes: 16 hex digits."""
     decisive = [getattr(config, name) for name in DECISIVE]
+    if config.multi_mode == "none":  # a model that is older than the field keeps its name
+        decisive.pop()
     return blake2b(msgspec.json.encode(decisive), digest_size=8).hexdigest()
 
 

@@ -27,6 +27,9 @@ _BEYOND = 1 + 2**-20
 
 Verdict = Literal["false_alarm", "missed", "confirmed"]
 
+ByDistance = Literal["near", "far"] | None
+"""What a stream's multi mode makes of a record's distance: no anomaly, an anomaly, nothing."""
+
 
 class Feedback(msgspec.Struct, frozen=True):
     """One verdict on one record."""
@@ -87,13 +90,18 @@ def with_factor(
     return others if factor == 1.0 else (ThresholdFactor(pattern, factor), *others)
 
 
-def bent(score: float, threshold: float, grade: float, factor: float) -> tuple[float, float]:
+def bent(
+    score: float, threshold: float, grade: float, factor: float, by_distance: ByDistance = None
+) -> tuple[float, float]:
     """Return threshold and grade under a factor.
 
     A record of which the detector says that it is none, although it passes the threshold (its
-    series is flat), stays none.
+    series is flat), stays none. Of distances the factor says nothing: one that is far stays what it
+    is, one that is near becomes no anomaly.
     """
     moved = threshold * factor
+    if by_distance == "far" or (by_distance == "near" and score < threshold):
+        return moved, grade
     if score < moved:
         return moved, 0.0
     if grade == 0.0 and score < threshold:

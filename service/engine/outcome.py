@@ -22,7 +22,7 @@ Status = Literal[
 ]
 
 
-HELD_BACK = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift"}
+HELD_BACK = {1: "cool_down", 2: "flat", 3: "budget", 4: "drift", 5: "distance"}
 """Why a detector holds a record back, by its numbers; those of `rcf.alert.HELD_BACK`."""
 
 
@@ -84,7 +84,8 @@ class HeldBack(msgspec.Struct, frozen=True, gc=False):
             description="The conditions of the rule, all of which were met. Or `cool_down`: it "
             "belongs to an event that was said; `drift`: it is an ordinary one beside the last "
             "records, soon after an event; `flat`: it changes nothing in a flat series; `budget`: "
-            "the alerts are used up."
+            "the alerts are used up; `distance`: its distance is an ordinary one, and the stream's "
+            "`multi_mode` is `precision`."
         ),
     ]
 
@@ -125,7 +126,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         ),
     ]
     score: Annotated[float | None, Meta(description="Null while warming, never 0 for that.")]
-    threshold: Annotated[float | None, Meta(description="A score that reaches it is anomalous.")]
+    threshold: Annotated[
+        float | None,
+        Meta(
+            description="A score that reaches it is anomalous. Where the stream's `multi_mode` is "
+            "`recall`, so is a distance above `distance_threshold`."
+        ),
+    ]
     grade: Annotated[
         float | None,
         Meta(
@@ -154,8 +161,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         list[FeatureReason] | UnsetType,
         Meta(
             description="Why: what each feature contributes to the score, those that contribute "
-            "most first, 32 at most. All features' `high` and `low` sum to the score. Of "
-            "anomalies, or of all records, as the stream's `explain` says."
+            "most first, 32 at most. All features' `high` and `low` sum to the score; of an "
+            "anomaly whose score is below the threshold, to the distance. Of anomalies, or of all "
+            "records, as the stream's `explain` says."
         ),
     ] = UNSET
     expected: Annotated[
@@ -187,8 +195,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         str | UnsetType,
         Meta(
             description="When the event began to which the record belongs: before the record "
-            "where a slow change was found late or the event goes on. Only at or above the "
-            "threshold.",
+            "where a slow change was found late or the event goes on. Only of records that belong "
+            "to one.",
             extra_json_schema={"format": "date-time"},
         ),
     ] = UNSET
@@ -224,6 +232,22 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     incidents: Annotated[
         list[IncidentEvent] | UnsetType,
         Meta(description="What the record did to incidents: opened, updated or closed them."),
+    ] = UNSET
+    distance: Annotated[
+        float | UnsetType,
+        Meta(
+            description="How far the record lies from what is around it, in the unit of what the "
+            "forest sees. Only where the stream has a `multi_mode`, and with a score.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ] = UNSET
+    distance_threshold: Annotated[
+        float | UnsetType,
+        Meta(
+            description="Above it the distance is out of the ordinary: three deviations above the "
+            "mean of the series' distances, or as many as the stream's `sigma` says. Unknown for "
+            "the first ten of them."
+        ),
     ] = UNSET
 
 

@@ -8,6 +8,7 @@ timestamp is scored like any other, where it stands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
@@ -22,12 +23,12 @@ from service.engine.config import LARGEST, StreamConfig, model_digest
 from service.engine.control import decode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter, InvalidRecord, InvariantError
-from service.engine.feedback import bent, factor_of
+from service.engine.feedback import ByDistance, bent, factor_of
 from service.engine.halting import DeadLetterLimit, Halt
 from service.engine.incidents import IncidentEvent
 from service.engine.intake import Intake
 from service.engine.outcome import HELD_BACK, FeatureReason, HeldBack, Outcome, Reason, Status
-from service.engine.ports import Decoder, DecoderFactory, Numbers, Places, Told
+from service.engine.ports import Decoder, DecoderFactory, Judgement, Numbers, Places, Told
 from service.engine.reasons import MOST_FEATURES, reasons_of
 from service.engine.records import (
     Batch,
@@ -51,11 +52,15 @@ Judged = tuple[float | None, ...]
 """Score, threshold, grade, confidence, why it was held back, and when its event began; None where
 there is none."""
 _JUDGED = 6
+_NEAR = next(code for code, reason in HELD_BACK.items() if reason == "distance")
 _Side = list[float] | UnsetType | None
 Band = tuple[_Side, _Side, _Side]
 """Expected value, lower and upper end of the band, each a list by feature."""
 NO_BAND: Band = (UNSET, UNSET, UNSET)
 NO_BAND_YET: Band = (None, None, None)
+Measured = tuple[float | UnsetType, float | UnsetType]
+"""Distance, and above which it is out of the ordinary."""
+NOT_MEASURED: Measured = (UNSET, UNSET)
 
 
 class Row(msgspec.Struct, gc=False):
@@ -84,12 +89,14 @@ class Verdicts:
         bands: of rows whose stream forecasts.
         filled: the values as judged, of rows with gaps.
         reasons: why, of rows of which the stream wants it said.
+        distances: of rows whose stream has a multi mode.
     """
 
     judged: list[Judged]
     bands: dict[int, Band] = field(default_factory=dict)
     filled: dict[int, list[float]] = field(default_factory=dict)
     reasons: dict[int, list[FeatureReason]] = field(default_factory=dict)
+    distances: dict[int, Measured] = field(default_factory=dict)
 
     def add(self, numbers: list[int], told: Told, features: tuple[str, ...]) -> None:
         """Note what a series says of these rows besides its judgements."""
@@ -103,6 +110,13 @@ class Verdicts:
             self.filled[numbers[row]] = told.values[row].tolist()
         for row, shares in told.reasons.items():
             self.reasons[numbers[row]] = reasons_of(features, shares, MOST_FEATURES)
+
+    def measure(self, numbers: list[int], said: Judgement) -> None:
+        """Note the distances of these rows, of those that have one."""
+        pairs = zip(said.distance.tolist(), said.distance_threshold.tolist(), strict=True)
+        for number, (distance, threshold) in zip(numbers, pairs, strict=True):
+            if not math.isnan(distance):
+                self.distances[number] = distance, UNSET if math.isnan(threshold) else threshold
 
 
 @dataclass(slots=True)
@@ -346,6 +360,8 @@ class Pipeline:
             for number, part in enumerate((*parts, said.started)):
                 found[number] = part
             verdicts.add(order, told, self.config.coordinates)
+            if self.config.multi_mode != "none":
+                verdicts.measure(order, said)
         known = found.astype(object)
         known[np.isnan(found)] = None
         judged = np.full((_JUDGED, len(block)), None)
@@ -374,7 +390,7 @@ class Pipeline:
         alerting, config = self.alerting, self.config
         model = self._model
         encode, add = self._encode, output.results.append
-        bands, filled = verdicts.bands, verdicts.filled
+        bands, filled, distances = verdicts.bands, verdicts.filled, verdicts.distances
         for number, (record, row) in enumerate(zip(block, rows, strict=True)):
             if isinstance(row, Reason):
                 self._reject(output, record, row)
@@ -386,9 +402,12 @@ class Pipeline:
             if config.threshold_factors and score is not None and threshold is not None:
                 factor = self._factor(key)
                 usual = threshold
-                threshold, grade = bent(score, usual, grade or 0.0, factor)
-                weak = threshold <= score < usual
-                if score < threshold:
+                told_by = by_distance(config.multi_mode, distances.get(number, NOT_MEASURED))
+                threshold, grade = bent(score, usual, grade or 0.0, factor, told_by)
+                weak = threshold <= score < usual and told_by is None
+                if threshold <= score < usual and told_by == "near":
+                    held = _NEAR
+                elif score < threshold and told_by != "far":
                     held = started = None
             anomaly, held_back, events = False, None, NO_EVENTS
             skipped = row.passed_over
@@ -430,6 +449,7 @@ class Pipeline:
                 row.rates,
                 UNSET if factor == 1.0 else factor,
                 events or UNSET,
+                *distances.get(number, NOT_MEASURED),
             )
             add(Result(offset, time_ms, key, anomaly, encode(outcome), headers, bool(events)))
             output.scored += score is not None
@@ -492,6 +512,16 @@ class Pipeline:
 
     def _broken(self, offset: int, reason: str) -> InvariantError:
         return InvariantError(*self.partition, offset, reason)
+
+
+def by_distance(multi_mode: str, measured: Measured) -> ByDistance:
+    """Return what a stream's multi mode makes of a distance."""
+    distance, threshold = measured
+    if multi_mode == "none" or distance is UNSET or threshold is UNSET:
+        return None
+    if multi_mode == "precision":
+        return "near" if distance <= threshold else None
+    return "far" if distance > threshold else None
 
 
 def evidence_of(verdicts: Verdicts, number: int, features: tuple[str, ...]) -> Evidence:

@@ -252,11 +252,19 @@ class Judgement(Protocol):
 
     @property
     def held_back(self) -> npt.NDArray[np.int64]:
-        """Why a record at or above the threshold has grade 0; 0 for all others."""
+        """Why a record that reaches the threshold, or its distance's, has grade 0; 0 for others."""
 
     @property
     def started(self) -> Numbers:
-        """When the event began to which the record belongs, in seconds; NaN below the threshold."""
+        """When the event began to which the record belongs, in seconds; NaN where it is in none."""
+
+    @property
+    def distance(self) -> Numbers:
+        """How far the record lies from what is around it; NaN without a multi mode."""
+
+    @property
+    def distance_threshold(self) -> Numbers:
+        """Above it a distance is out of the ordinary; NaN while that is unknown."""
 
 
 class Expectation(Protocol):

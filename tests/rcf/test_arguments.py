@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rcf import Detector, Forest, InvalidParameter, RcfError
+from rcf import Detector, Forest, InvalidParameter, Judgements, RcfError
+from rcf.alert import MULTI_MODES
 
 PARAMETERS = [
     *((name, value) for name in ("features", "shingle_size", "trees", "sample_size", "output_after")
@@ -40,6 +41,7 @@ RULES = [
     *(("window", value) for value in (0.0, -1.0, float("nan"), float("inf"))),
     *(("ignore_relative", value) for value in (-0.1, 1.1, None)),
     *(("ignore_absolute", value) for value in (-1e-12, 2e30, float("nan"))),
+    *(("multi_mode", value) for value in ("both", "", None, 1, True)),
 ]
 
 
@@ -147,8 +149,10 @@ def test_empty_input_gives_empty_output(features: int, values: Any) -> None:
             scores = function(values)
             assert scores.shape == (0,) and scores.dtype == np.float64
         forest.update(values)
-        judged = Detector(features, trees=3, sample_size=8).process(values)
-        assert [part.shape for part in judged] == [(0,)] * 7
+        for multi_mode in MULTI_MODES:
+            detector = Detector(features, trees=3, sample_size=8, multi_mode=multi_mode)
+            for judged in (detector.process(values), detector.score(values)):
+                assert [part.shape for part in judged] == [(0,)] * len(Judgements._fields)
         assert forest.to_bytes() == before
         forest.update(np.ones((5, features)))
 

@@ -110,5 +110,6 @@ def test_detectors_of_older_versions_load_and_go_on_exactly(version: int) -> Non
     rows = golden.stream(1500, 1800)
     data = (golden.DATA / f"detector-{version}.rcfs").read_bytes()
     judged = Detector.from_bytes(data).process(rows)
-    found = [[float(v).hex() for v in part.tolist()] for part in judged]
-    assert found == following(version, "detector")
+    told = following(version, "detector")  # of what detectors of that version judged
+    found = [[float(v).hex() for v in part.tolist()] for part in judged[: len(told)]]
+    assert found == told

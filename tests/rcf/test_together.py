@@ -56,6 +56,9 @@ def batches(gaps: float = 0.0) -> list[tuple[np.ndarray, np.ndarray, np.ndarray,
         ({"coverage": 0.5, "learning": False, "missing": "previous"}, 0.02),
         ({"missing": "forest", "transform": {"transform": "normalize", "time_weight": 2.0}}, 0.1),
         ({"transform": {"transform": "normalize_difference", "weights": [1.0, 0.0]}}, 0.0),
+        ({"missing": "forest", "transform": {"multi_mode": "precision"}}, 0.1),
+        ({"transform": {"multi_mode": "recall"}}, 0.0),
+        ({"learning": False, "transform": {"multi_mode": "recall", "time_weight": 2.0}}, 0.0),
     ],
 )
 @pytest.mark.parametrize("explain", ["none", "anomalies", "all"])

@@ -51,8 +51,8 @@ def run_forest(features: int, shingle_size: int, score: str) -> str:
     return digest(*(part.tobytes() for part in parts), forest.to_bytes())
 
 
-def run_detector() -> str:
-    detector = Detector(2, shingle_size=2, trees=9, sample_size=16, seed=2)
+def run_detector(multi_mode: str) -> str:
+    detector = Detector(2, shingle_size=2, trees=9, sample_size=16, multi_mode=multi_mode, seed=2)
     rows = records(120, 2)
     rows[30:60] = [5.0, 6.0]
     judged = [*detector.process(rows[:90])]
@@ -99,7 +99,8 @@ def run() -> dict[str, str]:
         f"{features}x{shingle_size} {score}": run_forest(features, shingle_size, score)
         for (features, shingle_size), score in zip(SIZES, scores, strict=True)
     }
-    rest = {"many": run_forests(), "detector": run_detector(), "extremes": run_extremes()}
+    rest = {"many": run_forests(), "extremes": run_extremes()}
+    rest |= {f"detector {mode}": run_detector(mode) for mode in ("none", "recall")}
     return {**found, **rest}
 
 
