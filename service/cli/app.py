@@ -53,6 +53,14 @@ class Score(StrEnum):
     DEPTH = "depth"
 
 
+class MultiMode(StrEnum):
+    """What the distance has a say in besides the score."""
+
+    NONE = "none"
+    PRECISION = "precision"
+    RECALL = "recall"
+
+
 class Reference(StrEnum):
     """What `rcf reference` lists."""
 
@@ -206,6 +214,10 @@ def score(
         ),
     ] = None,
     score: Annotated[Score, typer.Option(help="Which number the forest reports.")] = Score.BLEND,
+    multi_mode: Annotated[
+        MultiMode,
+        typer.Option(help="What a row's distance decides, too: fewer anomalies, or more."),
+    ] = MultiMode.NONE,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
     forecast: Annotated[
@@ -236,6 +248,7 @@ def score(
         trees=trees,
         sample_size=sample_size,
         score=score.value,
+        multi_mode=multi_mode.value,
         seed=seed,
         format="csv" if format is Format.CSV else "jsonl",
         explain=explain,

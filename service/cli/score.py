@@ -26,6 +26,7 @@ Format = Literal["csv", "jsonl"]
 COVERAGE = 0.9
 """Share of values that the band is to hold."""
 BAND = ("expected", "lower", "upper")
+MEASURED = ("distance", "distance_threshold")
 
 _FILE_CHUNK_ROWS = 2_000
 _STREAM_CHUNK_ROWS = 1  # a row read from a pipe is answered before the next one is awaited
@@ -43,6 +44,7 @@ class Options:
     trees: int = 30
     sample_size: int | None = None
     score: str = "blend"
+    multi_mode: str = "none"
     seed: int = 0
     format: Format = "csv"
     explain: bool = False
@@ -55,7 +57,8 @@ class Judged:
     """Rows of one chunk with their judgement; score, threshold NaN while warming.
 
     `why` has the attributions of anomalies by their place in the chunk, where they were asked for,
-    and `ahead` what was expected of each row.
+    and `ahead` what was expected of each row. `measured` has what is named by `MEASURED`, of a
+    multi mode; else nothing.
     """
 
     first_row: int
@@ -66,6 +69,7 @@ class Judged:
     grade: NDArray[np.float64]
     why: dict[int, rcf.Shares]
     ahead: rcf.Forecast | None
+    measured: tuple[NDArray[np.float64], ...]
 
 
 @dataclass(slots=True)
@@ -177,6 +181,7 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
             sample_size=options.sample_size or (256 if is_table else 1024),
             cool_down=0 if is_table else 40,
             score=options.score,
+            multi_mode=options.multi_mode,
             seed=options.seed,
         )
         return rcf.Series(detector, coverage=COVERAGE if options.forecast else None)
@@ -197,9 +202,12 @@ def _judge(table: Table, series: rcf.Series, options: Options) -> Iterator[Judge
 def _judge_chunk(chunk: Chunk, first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
     values = np.array(chunk.values, dtype=np.float64)
     told = series.process(values, explain="anomalies" if explain else "none")
-    score, threshold, grade = told.judgements[:3]
+    said = told.judgements
+    is_measured = series.detector.settings.multi_mode != "none"
     return Judged(
-        *(first_row, chunk.times, values, score, threshold, grade), told.reasons, told.forecast
+        *(first_row, chunk.times, values, said.score, said.threshold, said.grade),
+        *(told.reasons, told.forecast),
+        (said.distance, said.distance_threshold) if is_measured else (),
     )
 
 
@@ -226,6 +234,7 @@ def _csv_writer(out: IO[str], columns: Columns, options: Options) -> Callable[[J
     time = [] if columns.time is None else [columns.names[columns.time]]
     shares = [f"{name} {side}" for side in ("high", "low") for name in columns.feature_names]
     head = [*time, *columns.feature_names, "score", "threshold", "grade", "anomaly"]
+    head += MEASURED if options.multi_mode != "none" else ()
     sides = [f"{name} {side}" for side in BAND for name in columns.feature_names]
     explain, ahead = options.explain, sides if options.forecast else []
     rows.writerow([*head, *ahead, *(shares if explain else [])])
@@ -287,6 +296,10 @@ def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]
         "threshold": missing if np.isnan(threshold) else threshold,
         "grade": missing if np.isnan(grade) else grade,
         "anomaly": "true" if missing == "" and grade > 0 else _false_or_flag(grade, missing),
+        **{
+            name: missing if np.isnan(array[index]) else float(array[index])
+            for name, array in zip(MEASURED, judged.measured, strict=False)
+        },
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rcf import alert
 from service.adapters.forest import ForestFactory
-from service.engine.config import LEVELS, SCORES, THRESHOLDS, StreamConfig
+from service.engine.config import LEVELS, MULTI_MODES, SCORES, THRESHOLDS, StreamConfig
 from service.engine.outcome import HELD_BACK
 
 SMALL = StreamConfig(name="s", trees=5, sample_size=32)
@@ -28,6 +28,13 @@ def test_service_and_library_mean_the_same() -> None:
         )
         detector = ForestFactory().create(wanted, 1).detector
         assert detector.settings.mode == threshold and detector.settings.budget == 2
+    assert set(MULTI_MODES) == set(alert.MULTI_MODES)
+    for mode in MULTI_MODES:
+        series = ForestFactory().create(SMALL, 1)
+        ForestFactory().adjust(series, replace(SMALL, multi_mode=mode))
+        made = ForestFactory().create(replace(SMALL, multi_mode=mode), 1)
+        assert made.detector.settings.multi_mode == mode
+        assert made.to_bytes() == series.to_bytes()
 
 
 def test_two_alerts_a_day_are_kept_and_may_change_while_a_series_runs() -> None:

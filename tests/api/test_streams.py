@@ -102,6 +102,13 @@ def test_a_transform_with_its_weights_is_a_setting_of_the_model(client, stream):
     assert body["fields"] == ["transform"]
 
 
+def test_a_multi_mode_changes_while_a_stream_runs(client, stream):
+    assert put(client, stream, {"features": 1}).json()["multi_mode"] == "none"
+    for mode in ("precision", "recall", "none"):
+        answer = put(client, stream, {"multi_mode": mode})
+        assert answer.status_code == 200 and answer.json()["multi_mode"] == mode
+
+
 def test_partitions_never_change(client, stream):
     put(client, stream, {"partitions": 1})
     for reset in (False, True):
@@ -140,6 +147,8 @@ def test_partitions_never_change(client, stream):
         ({"window": 300, "half_life": 100}, "window"),
         ({"half_life": 100, "time_decay": 0.1}, "half_life"),
         ({"score": "iforest"}, "score"),
+        ({"multi_mode": "both"}, "multi_mode"),
+        ({"multi_mode": None}, "multi_mode"),
         ({"features": []}, "features"),
         ({"features": 0}, "features"),
         ({"features": ["a", "a"]}, "features"),

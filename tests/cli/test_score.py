@@ -97,6 +97,20 @@ def test_a_spike_is_found(spiked):
     assert "1 anomaly in 600 rows; worst at 2026-01-01T00:08:20" in err
 
 
+@pytest.mark.parametrize("mode", ["precision", "recall"])
+def test_a_multi_mode_tells_the_distance(spiked, mode):
+    _, out, _ = score(spiked, "--multi-mode", mode)
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert list(table[0])[-3:] == ["anomaly", "distance", "distance_threshold"]
+    assert table[0]["distance"] == "" and table[500]["anomaly"] == "true"
+    assert float(table[500]["distance"]) > float(table[500]["distance_threshold"]) > 0
+    _, out, _ = score(spiked, "--multi-mode", mode, "--format", "jsonl", "--explain")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines[0]["distance"] is None
+    assert lines[500]["distance"] == float(table[500]["distance"])
+    assert score(spiked, "--multi-mode", "both")[0] == 2
+
+
 def test_json_lines(spiked):
     _, out, _ = score(spiked, "--format", "jsonl")
     lines = [json.loads(line) for line in out.splitlines()]
