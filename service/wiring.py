@@ -209,12 +209,15 @@ def serve(
         raise service.failure
 
 
-def load_kernels() -> None:
+def load_kernels(multi_mode: str = "none") -> None:
     """Compile the kernels, or load them from the cache, by using each once.
 
     Those for a restore and for a change of the decay too: they would keep records waiting later.
+    Those of a multi mode are left out as a rule, because few streams have one.
     """
-    detector = rcf.Detector(features=1, shingle_size=2, trees=2, sample_size=16, seed=1)
+    detector = rcf.Detector(
+        features=1, shingle_size=2, trees=2, sample_size=16, multi_mode=multi_mode, seed=1
+    )
     values = np.sin(np.arange(64.0)).reshape(-1, 1)
     series = rcf.Series(detector, coverage=0.9, missing="forest")
     series.process(values)

@@ -587,7 +587,8 @@ def warm() -> None:
 
     began_s = time.monotonic()
     _say("compiling kernels; about half a minute on a free core …")
-    load_kernels()
+    for multi_mode in (MultiMode.NONE, MultiMode.RECALL):
+        load_kernels(multi_mode.value)
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
 
 
