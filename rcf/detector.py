@@ -354,19 +354,18 @@ class Detector:
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
         memories = np.array([detector._address for detector in detectors])
         points, means, seen = _seen(detectors, memories, starts, rows, times, learn)
-        views = _seen_by(detectors, points, means)
+        views, distances = _seen_by(detectors, points, means), NOT_MEASURED
         found: list[tuple[F64, dict[int, Shares]]] = []
-        distances = NOT_MEASURED
-        if first._policy.multi_mode != SCORE_ALONE:
-            (forests, each), *views = views
-            shared = explain != "none" and first._policy.multi_mode == RECALL
+        mode = first._policy.multi_mode
+        if mode != SCORE_ALONE:
+            shared = mode == RECALL and explain != "none"
             of_points, distances = process_measured(
-                forests, starts, each, lowest, learn=learn, shared=shared
+                views[0][0], starts, views[0][1], lowest, learn=learn, shared=shared
             )
             found.append(of_points)
         found += [
             Forest.process_together(forests, starts, each, lowest, learn=learn)
-            for forests, each in views
+            for forests, each in views[len(found) :]
         ]
         scores = np.array([each for each, _ in found])
         judgements = _judged(first, memories, starts, rows, times, seen, scores, distances.total)
