@@ -63,8 +63,8 @@ class Feed(threading.Thread):
 
     Attributes:
         longest_s: of each partition, the longest pause.
-        spared_s: of each partition, the longest pause during which the worker that worked on it
-            last was not killed.
+        spared_s: of each partition, the longest pause during which no worker was killed whose it
+            was.
     """
 
     cluster: Cluster

@@ -81,12 +81,12 @@ class Worker:
     alive: bool = True
 
     def partitions(self) -> list[int]:
-        """Return the partitions that it works on, or did when it died."""
+        """Return the partitions that are its, or were when it died."""
         return json.loads(self.works.read_text()) if self.works.exists() else []
 
     @property
     def works(self) -> Path:
-        """Where it tells the numbers of the partitions that it works on."""
+        """Where it tells the numbers of the partitions that are its."""
         return self.report.with_suffix(".works")
 
     def kill(self) -> None:
@@ -213,10 +213,10 @@ async def _work(
 
 
 def _tell(engine: Engine, path: Path) -> None:
-    """Write down which partitions are live here."""
-    live = [part.partition for part, each in engine._runners.items() if each.state == "live"]
+    """Write down which partitions are this worker's, those that it has yet to restore too."""
+    own = [part.partition for part, each in engine._runners.items() if each.state != "fenced"]
     fresh = path.with_suffix(".fresh")
-    fresh.write_text(json.dumps(live))
+    fresh.write_text(json.dumps(own))
     fresh.rename(path)
 
 
