@@ -324,6 +324,31 @@ def test_a_worker_that_joins_stops_only_what_it_takes(kafka):
     run(body)
 
 
+def test_what_a_worker_leaves_goes_to_the_others_and_theirs_stays(kafka):
+    config = stream(kafka, 12)
+
+    async def body() -> None:
+        logs = [KafkaLog(kafka) for _ in range(3)]
+        for log in logs:
+            await log.open()
+        await logs[0].create_stream(config)
+        before = [
+            set((await change_of(log, lambda c: len(c.assigned) == 4)).assigned) for log in logs
+        ]
+        assert len(set.union(*before)) == 12
+        await logs.pop(1).close()
+        gone = before.pop(1)
+        after = [
+            set((await change_of(log, lambda c: len(c.assigned) == 6)).assigned) for log in logs
+        ]
+        for kept, all_of_it in zip(before, after, strict=True):
+            assert kept < all_of_it and len(all_of_it & gone) == 2
+        for log in logs:
+            await log.close()
+
+    run(body)
+
+
 def test_two_creations_at_once_make_one_stream(kafka):
     config = stream(kafka, 2)
 

@@ -172,9 +172,9 @@ class KafkaLog:
             self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))
 
     def _inputs(self) -> list[str]:
-        """The control topic is one of them, so that the group lives without a stream too."""
-        inputs = (names.topics_of(name).input for name in self._catalogue.streams)
-        return [names.control_topic(self._connection), *inputs]
+        """Where there is no stream the control topic is one, so that the group lives without."""
+        inputs = [names.topics_of(name).input for name in self._catalogue.streams]
+        return inputs or [names.control_topic(self._connection)]
 
     def _stored(self, stream: str) -> Stored:
         try:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from service.adapters.kafka.connection import CLOSE_S, Connection, bounded
 from service.engine.errors import EngineError
@@ -43,6 +43,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._membership._assigned(frozenset(assigned))
+
+
+def _sticky() -> Any:
+    """Leave partitions where they are, as far as all get as many; for one member of the group.
+
+    The library keeps in the class what its member has, so that each member needs its own.
+    """
+    return type("Sticky", (StickyPartitionAssignor,), {})
 
 
 class Membership:
@@ -65,6 +73,7 @@ class Membership:
     ) -> None:
         self._connection = connection
         self._topics = frozenset(topics)
+        self._assignor = _sticky()
         self._tell_assigned = assigned
         self._consumer: Any = None
         self._running: asyncio.Task[None] | None = None
@@ -117,7 +126,7 @@ class Membership:
             session_timeout_ms=int(connection.session_s * 1000),
             heartbeat_interval_ms=int(connection.heartbeat_s * 1000),
             rebalance_timeout_ms=int(connection.session_s * 1000),
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            partition_assignment_strategy=(self._assignor,),
             metadata_max_age_ms=60_000,
         )
 
