@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rcf import Detector, Forest
+from rcf import Detector, Forest, Judgements
 from rcf.snapshot import VERSION
 
 DATA = Path(__file__).parents[1] / "data"
@@ -33,21 +33,27 @@ def forest() -> Forest:
     return made
 
 
-def detector() -> Detector:
-    made = Detector(2, trees=9, sample_size=64, seed=21, budget=5)
+def detector(multi_mode: str = "none") -> Detector:
+    made = Detector(2, trees=9, sample_size=64, seed=21, budget=5, multi_mode=multi_mode)
     made.process(stream(0, 1500))
     return made
 
 
+def hexed(judged: Judgements) -> list[list[str]]:
+    """A detector's answers, as text that keeps every bit."""
+    return [[float(value).hex() for value in part.tolist()] for part in judged]
+
+
 def main() -> None:
     DATA.mkdir(exist_ok=True)
-    model, judge = forest(), detector()
+    model, judge, measuring = forest(), detector(), detector("recall")
     (DATA / f"forest-{VERSION}.rcfs").write_bytes(model.to_bytes())
     (DATA / f"detector-{VERSION}.rcfs").write_bytes(judge.to_bytes())
-    judged = judge.process(stream(1500, 1800))
+    (DATA / f"recall-{VERSION}.rcfs").write_bytes(measuring.to_bytes())
     following = {
         "forest": [score.hex() for score in model.process(stream(1500, 1800)).tolist()],
-        "detector": [[float(value).hex() for value in part.tolist()] for part in judged],
+        "detector": hexed(judge.process(stream(1500, 1800))),
+        "recall": hexed(measuring.process(stream(1500, 1800))),
     }
     (DATA / f"following-{VERSION}.json").write_text(json.dumps(following, indent=0) + "\n")
 

@@ -105,11 +105,12 @@ def test_forests_of_older_versions_load_and_go_on_exactly(version: int) -> None:
     assert [score.hex() for score in scores] == following(version, "forest")
 
 
-@pytest.mark.parametrize("version", range(OLDEST[DETECTOR], VERSION + 1))
-def test_detectors_of_older_versions_load_and_go_on_exactly(version: int) -> None:
-    rows = golden.stream(1500, 1800)
-    data = (golden.DATA / f"detector-{version}.rcfs").read_bytes()
-    judged = Detector.from_bytes(data).process(rows)
-    told = following(version, "detector")  # of what detectors of that version judged
-    found = [[float(v).hex() for v in part.tolist()] for part in judged[: len(told)]]
-    assert found == told
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [*(("detector", version) for version in range(OLDEST[DETECTOR], VERSION + 1)), ("recall", 4)],
+)
+def test_detectors_of_older_versions_load_and_go_on_exactly(kind: str, version: int) -> None:
+    data = (golden.DATA / f"{kind}-{version}.rcfs").read_bytes()
+    judged = Detector.from_bytes(data).process(golden.stream(1500, 1800))
+    told = following(version, kind)  # of what detectors of that version judged
+    assert golden.hexed(judged)[: len(told)] == told
