@@ -172,6 +172,28 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka):
     run(body)
 
 
+def test_a_poll_holds_what_came_until_then_and_not_only_what_came_first(kafka):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.assign(part)
+        await log.append(config.name, new(0))
+        assert (await log.poll(part, 0, 100, 10**6)).next_offset == 1
+        for value in range(1, 6):
+            await log.append(config.name, new(value))
+            await asyncio.sleep(0.1)  # the first one is fetched ahead by now
+        assert (await log.poll(part, 1, 100, 10**6)).next_offset == 6
+        await log.append(config.name, new(*range(6, 20)))
+        assert (await log.poll(part, 6, 3, 10**6)).next_offset == 9, "no more than were asked for"
+        await log.close()
+
+    run(body)
+
+
 def test_records_of_other_producers_count_as_waiting(kafka):
     config = stream(kafka)
     part = StreamPartition(config.name, 0)

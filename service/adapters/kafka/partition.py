@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from aiokafka import TopicPartition
 
@@ -41,6 +42,9 @@ from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
+
+FRESH_S = 0.005
+"""How long what came since the last answer of a broker is waited for."""
 
 
 class OwnedPartition:
@@ -133,9 +137,22 @@ class OwnedPartition:
                 ends = await self._input.ends(topic, number)
                 reason = f"the log holds [{ends.begin}, {ends.end}) only"
                 raise StateLost(*self.partition, offset, reason) from error
-            if found:
-                return decode_records(found, self.stored.number)
             place = self._input.position  # markers of transactions are stepped over
+            if found:
+                found += await self._fresh(place, most - len(found))
+                return decode_records(found, self.stored.number)
+
+    async def _fresh(self, offset: int, most: int) -> list[Any]:
+        """Read what came since: the client asks ahead, and holds what there was long ago.
+
+        Between two commits that is the first few records of the pause; without this, all others
+        would wait for another pause.
+        """
+        if most <= 0:
+            return []
+        return await self._input.read(
+            self._names.input, self.partition.partition, offset, most, FRESH_S
+        )
 
     def _note_gaps(self, offset: int, records: Sequence[Record]) -> None:
         expected = offset
