@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -148,11 +149,11 @@ class OwnedPartition:
         Between two commits that is the first few records of the pause; without this, all others
         would wait for another pause.
         """
-        if most <= 0:
-            return []
-        return await self._input.read(
-            self._names.input, self.partition.partition, offset, most, FRESH_S
-        )
+        topic, number = self._names.input, self.partition.partition
+        if most > 0:
+            with contextlib.suppress(OutOfRangeError):  # the next poll says so
+                return await self._input.read(topic, number, offset, most, FRESH_S)
+        return []
 
     def _note_gaps(self, offset: int, records: Sequence[Record]) -> None:
         expected = offset
