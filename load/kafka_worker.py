@@ -19,13 +19,14 @@ from typing import Any
 from aiokafka.consumer import fetcher
 from prometheus_client import CollectorRegistry
 
+from service import interpreter
 from service.adapters.forest import ForestFactory
 from service.adapters.kafka import partition, producer
 from service.adapters.prometheus import PrometheusMetrics
 from service.engine import pipeline
 from service.engine.records import DeadLetter, Result, StreamPartition
 from service.settings import Settings
-from service.wiring import build_engine, load_kernels, spare_the_collector
+from service.wiring import build_engine, load_kernels
 
 #: Part -> the functions that are the part. A part's time holds that of the parts called in it.
 PARTS: dict[str, list[tuple[Any, str]]] = {
@@ -119,7 +120,7 @@ def main() -> None:
     """Work."""
     settings = Settings.model_validate(json.loads(sys.argv[1]))
     load_kernels()
-    spare_the_collector()
+    interpreter.tune()
     meter = Meter()
     meter.attach()
     asyncio.run(work(settings, meter))

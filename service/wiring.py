@@ -8,7 +8,6 @@ engine drains and keeps its state.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -23,7 +22,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 import rcf
-from service import opening
+from service import interpreter, opening
 from service.adapters.clock import SystemClock
 from service.adapters.codec import decoder_for
 from service.adapters.forest import ForestFactory
@@ -49,9 +48,6 @@ SLOW_COMPILE_S = 2.0
 
 STILL_COMPILING_S = 10.0
 """A compilation that takes longer is mentioned again this often."""
-
-YOUNG_OBJECTS = 100_000
-"""Objects made and not dropped between two rounds of the garbage collector; some 10 MB of them."""
 
 
 class Service:
@@ -125,7 +121,7 @@ class Service:
             if not done:
                 self._on_phase(f"  still compiling, {time.monotonic() - began_s:.0f} s so far …")
         await loading
-        spare_the_collector()
+        interpreter.tune()
         self._metrics.compiled(time.monotonic() - began_s)
 
     async def _start_feeds(self, engine: Engine) -> None:
@@ -226,18 +222,6 @@ def load_kernels(multi_mode: str = "none") -> None:
     series = rcf.Series.from_bytes(series.to_bytes())
     series.forecast(1)
     series.detector.forest.set_time_decay(0.01)
-
-
-def spare_the_collector() -> None:
-    """Let the garbage collector look at young objects, and seldom.
-
-    A batch makes some ten thousand objects that live until its commit and are in no cycle; with
-    Python's own thresholds, looking through them takes a fifth of the time outside the forest.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
-    gc.enable()
 
 
 def build_engine(settings: Settings, metrics: PrometheusMetrics) -> Engine:

@@ -21,6 +21,7 @@ ARROWS = {
     "service.api": {"service.engine", "service.evaluation", "service.messages"},
     "service.sources": {"service.engine"},
     "service.settings": set(),
+    "service.interpreter": set(),
     "service.logs": set(),
     "service.opening": {"service.adapters", "service.engine", "service.settings"},
     "service.wiring": {
@@ -28,6 +29,7 @@ ARROWS = {
         "service.adapters",
         "service.api",
         "service.engine",
+        "service.interpreter",
         "service.opening",
         "service.settings",
         "service.sources",
