@@ -1,7 +1,7 @@
 """From grades to what is told: rules hold anomalies back, the others become incidents.
 
 Law: everything here goes by a partition's records in their order, and what it remembers is part
-of the partition's snapshot. While nothing is anomalous it need not be asked.
+of the partition's snapshot. Of most normal records it need not be told.
 """
 
 from __future__ import annotations
@@ -103,10 +103,9 @@ class Alerting:
         self._runs = dict(state.runs)
         self._incidents = Incidents(partition, state.incidents)
 
-    @property
-    def attentive(self) -> bool:
-        """Whether normal records mean something at the moment, and `take` must see them."""
-        return self._incidents.any_open or bool(self._runs)
+    def minds(self, config: StreamConfig, key: str, time_ms: int) -> bool:
+        """Whether a normal record means something, and `take` must see it."""
+        return key in self._runs or self._incidents.minds(config, key, time_ms)
 
     def state(self) -> AlertState:
         """Return what `Alerting` needs to go on from here."""
@@ -127,7 +126,7 @@ class Alerting:
         detected: Detected,
         evidence: Evidence = NO_EVIDENCE,
     ) -> Told:
-        """Decide about a data record; every one in order, or every one while `attentive`.
+        """Decide about a data record; in order, each that is not normal or that `minds` means.
 
         The detector says an event once, with its first record, and holds the others back. Where a
         rule holds that one back too, the first of the others that no rule holds back is told.

@@ -153,10 +153,12 @@ class Incidents:
                     self._of[key] = incident
         self._seen_ms = self._first_seen_ms()
 
-    @property
-    def any_open(self) -> bool:
-        """Whether `note` must be told of normal records too."""
-        return bool(self._open)
+    def minds(self, config: StreamConfig, key: str, time_ms: int) -> bool:
+        """Whether a normal record of this series at this time is news to an incident.
+
+        It is where the series is in one, or where the time tells that others have fallen silent.
+        """
+        return key in self._of or self._seen_ms < time_ms - config.incident_silence_s * 1000
 
     def state(self) -> tuple[Incident, ...]:
         """Return what `Incidents` needs to go on from here: copies."""
@@ -172,7 +174,7 @@ class Incidents:
         *,
         standing: bool = False,
     ) -> list[IncidentEvent]:
-        """Take a data record in; return what it did.
+        """Take a data record in; return what it did. Normal ones that nobody `minds` do nothing.
 
         Args:
             config: the stream's, at this record.

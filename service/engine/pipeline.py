@@ -184,10 +184,11 @@ class Pipeline:
             raise self._broken(self.position, f"processed while halted: {self.halt.reason}")
         output = Output()
         block: list[Record] = []
+        position = self.position
         for record in batch.records:
-            if record.offset < self.position:
-                raise self._broken(record.offset, f"already processed up to {self.position}")
-            self.position = record.offset + 1
+            if record.offset < position:
+                raise self._broken(record.offset, f"already processed up to {position}")
+            position = record.offset + 1
             if record.control:
                 if self._process_block(block, output):
                     return output
@@ -411,7 +412,7 @@ class Pipeline:
                     held = started = None
             anomaly, held_back, events = False, None, NO_EVENTS
             skipped = row.passed_over
-            if skipped is None and (grade or held or alerting.attentive):
+            if skipped is None and (grade or held or alerting.minds(config, key, time_ms)):
                 reason = HELD_BACK[int(held)] if held else ""
                 began_ms = None if started is None else round(1000.0 * started)
                 told = alerting.take(

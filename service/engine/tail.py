@@ -10,7 +10,7 @@ import asyncio
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import count
+from itertools import chain, count
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -60,9 +60,8 @@ class PartitionTail:
 
     def publish(self, end: int, results: Sequence[Result]) -> None:
         """Add the results of a committed transaction that settles all offsets below `end`."""
-        size = size_of(results) + sum(
-            size_of_header(header) for result in results for header in result.headers
-        )
+        headers = chain.from_iterable(map(attrgetter("headers"), results))
+        size = size_of(results) + sum(map(size_of_header, headers))
         self._chunks.append(_Chunk(end, size, results))
         self._size += size
         self.committed = end

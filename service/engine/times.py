@@ -27,9 +27,10 @@ def format_ms(timestamp_ms: int) -> str:
 
     Moments outside the years 1 to 9999 are moved to the nearest one inside.
     """
-    if not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
-        timestamp_ms = EARLIEST_MS if timestamp_ms < 0 else LATEST_MS
-    return _format_second(timestamp_ms // 1000) + _MILLISECONDS[timestamp_ms % 1000]
+    try:
+        return _format_second(timestamp_ms // 1000) + _MILLISECONDS[timestamp_ms % 1000]
+    except OverflowError:
+        return format_ms(EARLIEST_MS if timestamp_ms < 0 else LATEST_MS)
 
 
 def is_zone(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from service.engine.errors import Fenced, InvariantError
 from service.engine.records import Record, Result, Transaction, size_of
@@ -63,7 +64,7 @@ def _broken_promise(
 
 
 def _one_each(results: Sequence[Result], start: int, end: int, gaps: Mapping[int, int]) -> bool:
-    offsets = [result.offset for result in results]
+    offsets = list(map(attrgetter("offset"), results))
     if offsets == list(range(start, end)):
         return True
     expected = start
