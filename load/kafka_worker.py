@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import uvloop
 from aiokafka.consumer import fetcher
 from prometheus_client import CollectorRegistry
 
@@ -123,7 +124,7 @@ def main() -> None:
     interpreter.tune()
     meter = Meter()
     meter.attach()
-    asyncio.run(work(settings, meter))
+    uvloop.run(work(settings, meter))  # as under uvicorn
 
 
 if __name__ == "__main__":
