@@ -103,6 +103,11 @@ class Alerting:
         self._runs = dict(state.runs)
         self._incidents = Incidents(partition, state.incidents)
 
+    @property
+    def attentive(self) -> bool:
+        """Whether there may be normal records that it `minds`."""
+        return self._incidents.any_open or bool(self._runs)
+
     def minds(self, config: StreamConfig, key: str, time_ms: int) -> bool:
         """Whether a normal record means something, and `take` must see it."""
         return key in self._runs or self._incidents.minds(config, key, time_ms)

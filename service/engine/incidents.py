@@ -153,6 +153,11 @@ class Incidents:
                     self._of[key] = incident
         self._seen_ms = self._first_seen_ms()
 
+    @property
+    def any_open(self) -> bool:
+        """Whether there may be normal records that it `minds`."""
+        return bool(self._open)
+
     def minds(self, config: StreamConfig, key: str, time_ms: int) -> bool:
         """Whether a normal record of this series at this time is news to an incident.
 

@@ -392,6 +392,9 @@ class Pipeline:
         model = self._model
         encode, add = self._encode, output.results.append
         bands, filled, distances = verdicts.bands, verdicts.filled, verdicts.distances
+        reasons, factors = verdicts.reasons, config.threshold_factors
+        attentive = alerting.attentive
+        stamp, stamp_ms = "", math.nan
         for number, (record, row) in enumerate(zip(block, rows, strict=True)):
             if isinstance(row, Reason):
                 self._reject(output, record, row)
@@ -400,7 +403,7 @@ class Pipeline:
             offset, key, time_ms = record.offset, row.key, row.timestamp_ms
             factor: float | UnsetType = UNSET
             weak = False
-            if config.threshold_factors and score is not None and threshold is not None:
+            if factors and score is not None and threshold is not None:
                 factor = self._factor(key)
                 usual = threshold
                 told_by = by_distance(config.multi_mode, distances.get(number, NOT_MEASURED))
@@ -412,7 +415,8 @@ class Pipeline:
                     held = started = None
             anomaly, held_back, events = False, None, NO_EVENTS
             skipped = row.passed_over
-            if skipped is None and (grade or held or alerting.minds(config, key, time_ms)):
+            minded = attentive and alerting.minds(config, key, time_ms)
+            if skipped is None and (grade or held or minded):
                 reason = HELD_BACK[int(held)] if held else ""
                 began_ms = None if started is None else round(1000.0 * started)
                 told = alerting.take(
@@ -422,14 +426,19 @@ class Pipeline:
                 )
                 anomaly, held_back, events = told.anomaly, told.held_back, told.events
                 grade = told.grade if anomaly else grade
+                attentive = alerting.attentive
             fields, fields_out = carried_fields(row.others) if row.others else NOTHING
             headers, headers_out = carried_headers(record.headers) if record.headers else NO_HEADERS
+            if time_ms != stamp_ms:  # many records have the time of the one before
+                stamp, stamp_ms = format_ms(time_ms), time_ms
+            expected, lower, upper = bands.get(number, NO_BAND)
+            distance, distance_threshold = distances.get(number, NOT_MEASURED)
             outcome = Outcome(
                 stream,
                 key,
                 partition,
                 offset,
-                format_ms(time_ms),
+                stamp,
                 row.values,
                 skipped or _status(score, held_back, number in filled),
                 score,
@@ -438,8 +447,10 @@ class Pipeline:
                 confidence,
                 anomaly,
                 model,
-                verdicts.reasons.get(number, UNSET),
-                *bands.get(number, NO_BAND),
+                reasons.get(number, UNSET),
+                expected,
+                lower,
+                upper,
                 filled.get(number, UNSET),
                 UNSET,
                 held_back or UNSET,
@@ -450,7 +461,8 @@ class Pipeline:
                 row.rates,
                 UNSET if factor == 1.0 else factor,
                 events or UNSET,
-                *distances.get(number, NOT_MEASURED),
+                distance,
+                distance_threshold,
             )
             add(Result(offset, time_ms, key, anomaly, encode(outcome), headers, bool(events)))
             output.scored += score is not None
