@@ -18,13 +18,17 @@ _TRY_S = 0.02  # a first block as long as this foretells how many records take `
 
 
 class Setup(NamedTuple):
-    """One configuration; everything else is everyone's default (decay 1 / (10 sample size))."""
+    """One configuration; everything else is everyone's default (decay 1 / (10 sample size)).
+
+    `box_mass` is ours alone: see `rcf.Forest`.
+    """
 
     features: int
     shingle: int
     trees: int
     sample_size: int
     seed: int = 7
+    box_mass: int = 1
 
     @property
     def warm(self) -> int:

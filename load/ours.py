@@ -21,6 +21,7 @@ def forest(setup: Setup, score: str = "codisp") -> rcf.Forest:
         shingle_size=setup.shingle,
         trees=setup.trees,
         sample_size=setup.sample_size,
+        box_mass=setup.box_mass,
         score=score,
         seed=setup.seed,
     )

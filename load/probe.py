@@ -1,4 +1,6 @@
-"""`python -m load.probe LIBRARY FEATURES SHINGLE TREES SAMPLE FORESTS`: bytes a forest, as JSON.
+"""`python -m load.probe LIBRARY FEATURES SHINGLE TREES SAMPLE BOX_MASS FORESTS`: bytes a forest.
+
+They are told as JSON.
 
 Runs in a process of its own, so that nothing else is in its memory. One forest more than is counted
 is made and taught first: it loads the kernels and whatever else is loaded once.
@@ -57,8 +59,9 @@ def probe(library: str, setup: Setup, forests: int) -> dict[str, float]:
 
 def main(library: str, *numbers: str) -> None:
     """Print what was found."""
-    features, shingle, trees, sample_size, forests = map(int, numbers)
-    print(json.dumps(probe(library, Setup(features, shingle, trees, sample_size), forests)))
+    features, shingle, trees, sample_size, box_mass, forests = map(int, numbers)
+    setup = Setup(features, shingle, trees, sample_size, box_mass=box_mass)
+    print(json.dumps(probe(library, setup, forests)))
 
 
 if __name__ == "__main__":

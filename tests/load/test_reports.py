@@ -22,7 +22,7 @@ def test_a_program_that_fails_is_no_figure():
 
 @pytest.mark.parametrize("library", ["ours", "krcf"])
 def test_a_probe_says_what_a_forest_takes(library, capsys):
-    probe.main(library, *map(str, (*Setup(1, 2, 5, 32)[:4], 20)))
+    probe.main(library, *map(str, (*Setup(1, 2, 5, 32)[:4], 1, 20)))
     found = json.loads(capsys.readouterr().out)
     assert found["state"] > 5 * 32
     assert found["rss"] >= 0
