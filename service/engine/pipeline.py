@@ -102,10 +102,10 @@ class Verdicts:
         """Note what a series says of these rows besides its judgements."""
         if told.forecast is not None:
             said = (told.forecast.expected, told.forecast.lower, told.forecast.upper)
-            known = np.isfinite(said[0][:, 0]).tolist()
             lists = zip(*(each.tolist() for each in said), strict=True)
-            for number, is_known, band in zip(numbers, known, lists, strict=True):
-                self.bands[number] = band if is_known else NO_BAND_YET
+            self.bands.update(zip(numbers, lists, strict=True))
+            for row in np.flatnonzero(~np.isfinite(said[0][:, 0])).tolist():
+                self.bands[numbers[row]] = NO_BAND_YET
         for row in np.flatnonzero(told.imputed).tolist():
             self.filled[numbers[row]] = told.values[row].tolist()
         for row, shares in told.reasons.items():
@@ -285,11 +285,11 @@ class Pipeline:
 
         A missing value is NaN too: the decoder has refused it where the stream does.
         """
-        nothing = [np.nan] * len(self.config.features)
-        matrix = np.array(
-            [nothing if isinstance(row, Reason) else row.values for row in rows],
-            dtype=np.float64,
-        )
+        width = len(self.config.features)
+        nothing = [np.nan] * width
+        values = [nothing if isinstance(row, Reason) else row.values for row in rows]
+        # A flat list becomes an array in half the time that one of lists takes.
+        matrix = np.array(list(chain.from_iterable(values)), np.float64).reshape(len(rows), width)
         fits = ~(np.abs(matrix) > LARGEST).any(axis=1)
         for index in np.flatnonzero(~fits).tolist():
             row = rows[index]
