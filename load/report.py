@@ -83,7 +83,7 @@ def publish(title: str, rows: Iterable[Row], **settings: object) -> None:
         table.add_row(*(_shown(value) for value in row.values()))
     # Without a terminal nobody's window is too narrow.
     Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH).print(table)
-    _published.append(markdown(title, rows))
+    _published.append(markdown(title, rows, measured_on()))
     report = {"report": title, "machine": machine(), "settings": settings, "rows": rows}
     sys.stdout.write(json.dumps(report) + "\n")
     sys.stdout.flush()
@@ -103,9 +103,16 @@ def one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "/")
 
 
-def markdown(title: str, rows: list[Row]) -> str:
-    """The rows as a Markdown table under their title."""
-    lines = [f"**{title}**", "", "| " + " | ".join(rows[0]) + " |"]
+def measured_on() -> str:
+    """The machine and the versions, as a table bears them: tables are made on different days."""
+    names = ("cores", "python", *PACKAGES, "java")
+    facts = machine()
+    return ", ".join([str(facts["cpu"]), *(f"{name} {facts[name]}" for name in names)])
+
+
+def markdown(title: str, rows: list[Row], where: str) -> str:
+    """The rows as a Markdown table under their title and where they were measured."""
+    lines = [f"**{title}**", "", f"<sub>{where}</sub>", "", "| " + " | ".join(rows[0]) + " |"]
     lines.append("|" + "|".join(" --- " for _ in rows[0]) + "|")
     lines += ["| " + " | ".join(_shown(value) for value in row.values()) + " |" for row in rows]
     return "\n".join(lines)
@@ -116,14 +123,11 @@ def write_readme() -> None:
 
     A table takes the place of the one of its title; the others stay.
     """
-    facts = machine()
-    names = ("cpu", "cores", "python", *PACKAGES, "java")
-    on = ", ".join(f"{name} {facts[name]}" for name in names)
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     body, after = rest.split(END)
     tables = merged(body, _published)
-    body = "\n\n".join([f"Made by `make bench` on {on}.", *tables])
+    body = "\n\n".join(["Made by `make bench`, `make drive` and `make soak`.", *tables])
     README.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
 
 

@@ -67,3 +67,10 @@ def test_a_table_replaces_the_one_of_its_title_alone():
     tables = report.merged(old, ["**size: MB**\n\n| b |\n| 3 |", "**start**\n\n| c |"])
     expected = ["**speed**\n\n| a |\n| 1 |", "**size: MB**\n\n| b |\n| 3 |", "**start**\n\n| c |"]
     assert tables == expected
+
+
+def test_a_table_says_where_it_was_measured():
+    lines = report.markdown("speed", [{"µs": 1.0}], report.measured_on()).splitlines()
+    assert lines[0] == "**speed**"
+    assert str(report.machine()["cpu"]) in lines[2]
+    assert lines[4:] == ["| µs |", "| --- |", "| 1.00 |"]
