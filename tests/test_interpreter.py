@@ -33,21 +33,22 @@ def test_whoever_lets_go_of_the_interpreter_gets_it_back_soon():
         while not done.is_set():
             sum(range(100))
 
-    def shortest_wait_s() -> float:
-        """Of those of a thread that lets go for a moment: the others come from the machine."""
+    def waits_s() -> list[float]:
+        """How long a thread waits that lets go for a moment, from the shortest to the longest."""
         waits = []
         for _ in range(50):
             began_s = time.perf_counter()
             time.sleep(0.0)
             waits.append(time.perf_counter() - began_s)
-        return min(waits)
+        return sorted(waits)
 
     thread = threading.Thread(target=compute)
     thread.start()
     try:
-        assert shortest_wait_s() > 0.004  # what Python itself does
+        # A machine that gives the other thread no time makes single waits short, or long.
+        assert waits_s()[25] > 0.004  # what Python itself does
         interpreter.tune()
-        assert shortest_wait_s() < 0.003
+        assert waits_s()[12] < 0.003
     finally:
         done.set()
         thread.join()
