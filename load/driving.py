@@ -18,6 +18,7 @@ from load.report import Row
 from load.service import Model
 from load.traffic import Traffic
 
+WARM = 128  #: records of each series: more than a series keeps silent for, and its sample takes
 LOAD = 0.7  #: of the knee, at which a service is meant to be run
 KNEE_LIMIT_MS = 500.0
 SLICES, LEAST_SLICE_S = 60, 0.25  #: of a run, for trends and plots
@@ -144,7 +145,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                 default=item.default,
                 help="%(default)s",
             )
-    parser.add_argument("--warm", type=int, default=50, help="records of each series: %(default)s")
+    parser.add_argument(
+        "--warm", type=int, default=WARM, help="records of each series: %(default)s"
+    )
     parser.add_argument("--readme", action="store_true", help="put the table into the README")
 
 

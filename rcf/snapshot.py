@@ -70,12 +70,15 @@ _MAGIC = b"RCFS"
 
 
 def _seal(kind: int, pieces: Sequence[Piece]) -> bytes:
-    """Bytes of that kind; the pieces of the payload are copied once, here."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for piece in pieces:
-        hashed.update(piece)
-    head = _HEAD.pack(_MAGIC, VERSION, kind, _length(pieces), hashed.digest())
-    return b"".join((head, *pieces))
+    """Bytes of that kind.
+
+    Made whole before they are hashed: `hashlib` lets go of the interpreter for each piece that is
+    not short, and waits for it behind threads that run Python, far longer than a copy takes.
+    """
+    payload = b"".join(pieces)
+    digest = hashlib.blake2b(payload, digest_size=16).digest()
+    head = _HEAD.pack(_MAGIC, VERSION, kind, len(payload), digest)
+    return head + payload
 
 
 def _length(pieces: Sequence[Piece]) -> int:

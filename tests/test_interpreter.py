@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from service import interpreter
+from tests.busy import computing, took_s
 
 PYTHONS_OWN_S = 0.005
 
@@ -27,31 +27,14 @@ def as_before() -> Iterator[None]:
 
 @pytest.mark.usefixtures("as_before")
 def test_whoever_lets_go_of_the_interpreter_gets_it_back_soon():
-    done = threading.Event()
+    def lets_go() -> None:
+        time.sleep(0.0)
 
-    def compute() -> None:
-        while not done.is_set():
-            sum(range(100))
-
-    def waits_s() -> list[float]:
-        """How long a thread waits that lets go for a moment, from the shortest to the longest."""
-        waits = []
-        for _ in range(50):
-            began_s = time.perf_counter()
-            time.sleep(0.0)
-            waits.append(time.perf_counter() - began_s)
-        return sorted(waits)
-
-    thread = threading.Thread(target=compute)
-    thread.start()
-    try:
-        # A machine that gives the other thread no time makes single waits short, or long.
-        assert waits_s()[25] > 0.004  # what Python itself does
+    with computing():
+        # Where the machine is slow to run the other thread, many waits are short, and some long.
+        assert took_s(lets_go, 50)[-1] > 0.004  # what Python itself does
         interpreter.tune()
-        assert waits_s()[12] < 0.003
-    finally:
-        done.set()
-        thread.join()
+        assert took_s(lets_go, 50)[12] < 0.003
 
 
 @pytest.mark.usefixtures("as_before")

@@ -15,3 +15,7 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Seconds since an arbitrary moment; never steps back."""
         return time.monotonic()
+
+    def worked_s(self) -> float:
+        """Processor seconds of the calling thread."""
+        return time.thread_time()

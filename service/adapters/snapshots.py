@@ -14,6 +14,8 @@ from service.engine.errors import CorruptSnapshot
 from service.engine.ports import Failpoints
 
 TEMPORARY = ".tmp"
+BUFFER_BYTES = 4 * 2**20
+"""Written at once: each write lets other threads have the interpreter, and then waits for it."""
 
 
 def _ignore(name: str) -> None:
@@ -32,7 +34,7 @@ class DirectorySnapshotStore:
         path = self._directory / name
         _make_directory(path.parent)
         temporary = path.with_name(path.name + TEMPORARY)
-        with temporary.open("wb") as file:
+        with temporary.open("wb", buffering=BUFFER_BYTES) as file:
             file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())

@@ -58,7 +58,13 @@ from service.engine.records import (
     size_of,
 )
 from service.engine.rehearsal import PastRecord, Rehearsed, past_records, rehearse
-from service.engine.runner import EngineOptions, PartitionRunner, Ports, snapshot_folder
+from service.engine.runner import (
+    EngineOptions,
+    PartitionRunner,
+    Ports,
+    Workers,
+    snapshot_folder,
+)
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
 from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
@@ -113,7 +119,7 @@ class Engine:
         self._phase = "not started"
         self._catalogue = asyncio.Lock()
         threads = self._options.score_threads
-        self._executors = (
+        self._workers = Workers(
             ThreadPoolExecutor(threads, thread_name_prefix="score"),
             ThreadPoolExecutor(2, thread_name_prefix="save"),
         )
@@ -141,7 +147,7 @@ class Engine:
         for held in self._streams.values():
             _end_readers(held, NotReady("the service stopped"))
         await self._ports.log.close()
-        for executor in self._executors:
+        for executor in (self._workers.scorer, self._workers.saver):
             executor.shutdown(wait=False, cancel_futures=True)
         self._phase = "stopped"
 
@@ -629,8 +635,8 @@ class Engine:
             tail = held.tails[partition.partition]
             runner = self._warm.pop(partition, None)
             if runner is None:
-                options, executors = self._options, self._executors
-                runner = PartitionRunner(partition, self._ports, options, executors, tail)
+                options, workers = self._options, self._workers
+                runner = PartitionRunner(partition, self._ports, options, workers, tail)
             runner.renew()
             self._runners[partition] = runner
             self._ports.metrics.taken(partition)
@@ -699,7 +705,7 @@ class Engine:
             logger.warning("old snapshots were not deleted: %s", error)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executors[1], work)
+        return await asyncio.get_running_loop().run_in_executor(self._workers.saver, work)
 
     async def _live(self, stream: str) -> None:
         """Wait a moment until a stream just made is served; it is made either way."""

@@ -19,7 +19,8 @@ class SnapshotPolicy:
 
     Attributes:
         interval_s: at the latest after so many seconds, if anything changed.
-        replay_s: earlier, when repeating the records since the last one would take so long.
+        replay_s: earlier, when repeating the records since the last one would take so many
+            seconds of a processor.
         share: not before `duration / share` seconds have passed since the last one began, so
             that writing snapshots takes at most this share of the time.
     """
@@ -39,10 +40,14 @@ class SnapshotSchedule:
     records: int = 0
     busy_s: float = 0.0
 
-    def processed(self, records: int, seconds: float) -> None:
-        """Note a batch: its records, and the seconds that repeating it would take."""
+    def processed(self, records: int, worked_s: float) -> None:
+        """Note a batch: its records, and the processor seconds that repeating it would take.
+
+        Not the time that passed: a thread that waits for others, who may be writing snapshots,
+        would ask for more snapshots.
+        """
         self.records += records
-        self.busy_s += seconds
+        self.busy_s += worked_s
 
     def begun(self, now_s: float) -> None:
         """Note that a snapshot of everything so far is being taken."""

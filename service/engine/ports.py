@@ -410,6 +410,9 @@ class Clock(Protocol):
     def monotonic_s(self) -> float:
         """Seconds since an arbitrary moment; never steps back."""
 
+    def worked_s(self) -> float:
+        """Processor seconds of the calling thread."""
+
 
 class Failpoints(Protocol):
     """Called at named places of the protocol, so that tests can fail or kill exactly there."""

@@ -141,6 +141,22 @@ class EngineOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Workers:
+    """Who works for all partitions of an engine.
+
+    Attributes:
+        scorer: threads that score.
+        saver: threads that write and read snapshots.
+        saving: held while a snapshot is written because it was due. What it takes from scoring is
+            the same for one after the other, but several at a time leave too little.
+    """
+
+    scorer: Executor
+    saver: Executor
+    saving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
 class _Scored:
     batch: Batch
     output: Output
@@ -157,7 +173,7 @@ class PartitionRunner:
         partition: StreamPartition,
         ports: Ports,
         options: EngineOptions,
-        executors: tuple[Executor, Executor],
+        workers: Workers,
         tail: PartitionTail,
     ) -> None:
         self.partition = partition
@@ -167,7 +183,7 @@ class PartitionRunner:
         self.error: Exception | None = None
         self._ports = ports
         self._options = options
-        self._scorer, self._saver = executors
+        self._scorer, self._saver, self._turn = workers.scorer, workers.saver, workers.saving
         self._stopping = asyncio.Event()
         self._releasing = False
         self._pipeline: Pipeline | None = None
@@ -523,22 +539,23 @@ class PartitionRunner:
         return batch
 
     async def _score(self, batch: Batch, start: int) -> _Scored:
-        now_s, pipeline = self._ports.clock.monotonic_s, self.pipeline
+        clock, pipeline = self._ports.clock, self.pipeline
 
-        def score() -> tuple[Output, float]:
+        def score() -> tuple[Output, float, float]:
             """Leave out the wait for a thread: it says nothing about the next batch."""
-            started_s = now_s()
-            return pipeline.process(batch), now_s() - started_s
+            started_s, worked_s = clock.monotonic_s(), clock.worked_s()
+            output = pipeline.process(batch)
+            return output, clock.monotonic_s() - started_s, clock.worked_s() - worked_s
 
-        began_s = now_s()
+        began_s = clock.monotonic_s()
         async with self._alone:
-            output, score_s = await self._in_thread(self._scorer, score)
+            output, score_s, worked_s = await self._in_thread(self._scorer, score)
         if pipeline.position < batch.next_offset:  # it halted in the middle
             end = pipeline.position
             settled = [record for record in batch.records if record.offset < end]
             behind = batch.behind + len(batch.records) - len(settled)
             batch = Batch(batch.partition, settled, end, behind)
-        self._schedule.processed(len(batch.records), score_s)
+        self._schedule.processed(len(batch.records), worked_s)
         return _Scored(batch, output, start, began_s, score_s)
 
     async def _commit(self, scored: _Scored) -> None:
@@ -624,15 +641,25 @@ class PartitionRunner:
             self._written, self._taken = saving.result(), None
         if self._written is not None and self._committing is None and self._polling_idles():
             await self._commit_pointer()
-        now_s = self._ports.clock.monotonic_s()
-        wanted = self._schedule.due(now_s) or (force and self._schedule.records > 0)
-        if wanted and self._saving is None and self._written is None:
-            self._schedule.begun(now_s)
-            self._taken = await self._in_thread(
-                self._scorer, lambda: capture(self.pipeline, self._places)
-            )
-            self._ports.failpoint("snapshot.captured")
-            self._saving = asyncio.create_task(self._save(self._taken))
+        if self._saving is not None or self._written is not None:
+            return
+        if force and self._schedule.records > 0:
+            self._saving = await self._begin_snapshot()
+        elif self._schedule.due(self._ports.clock.monotonic_s()) and not self._turn.locked():
+            async with contextlib.AsyncExitStack() as until_written:
+                await until_written.enter_async_context(self._turn)
+                self._saving = await self._begin_snapshot()
+                self._saving.add_done_callback(lambda _: self._turn.release())
+                until_written.pop_all()
+
+    async def _begin_snapshot(self) -> asyncio.Task[Written | None]:
+        """Fix the state, and let it be written in the background."""
+        self._schedule.begun(self._ports.clock.monotonic_s())
+        self._taken = await self._in_thread(
+            self._scorer, lambda: capture(self.pipeline, self._places)
+        )
+        self._ports.failpoint("snapshot.captured")
+        return asyncio.create_task(self._save(self._taken))
 
     def _polling_idles(self) -> bool:
         return self._polling is None or not self._polling.done()

@@ -35,6 +35,9 @@ class FakeClock:
     def monotonic_s(self) -> float:
         return self.s
 
+    def worked_s(self) -> float:
+        return self.s
+
 
 @dataclass
 class World:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from rcf import Detector, Forest, SnapshotError
 from rcf.snapshot import DETECTOR, FOREST, OLDEST, VERSION
+from tests.busy import computing, took_s
 from tests.rcf import golden
 
 HEAD = struct.Struct("<4sHHQ16s")
@@ -114,3 +116,12 @@ def test_detectors_of_older_versions_load_and_go_on_exactly(kind: str, version: 
     judged = Detector.from_bytes(data).process(golden.stream(1500, 1800))
     told = following(version, kind)  # of what detectors of that version judged
     assert golden.hexed(judged)[: len(told)] == told
+
+
+def test_sealing_lets_go_of_the_interpreter_once_at_most():
+    # Whoever lets go waits for the other thread's turn; done for each section, that makes eight.
+    detector = Detector(1, shingle_size=8, trees=30, sample_size=64)
+    detector.process(np.random.default_rng(1).normal(size=(300, 1)))
+    with computing():
+        turns = took_s(detector.to_bytes, 40)[20] / sys.getswitchinterval()
+    assert turns < 3

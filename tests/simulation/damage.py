@@ -102,6 +102,10 @@ class SkewedClock:
         """See `Clock`; its origin may be anywhere."""
         return self._begin_s + self._clock.monotonic_s()
 
+    def worked_s(self) -> float:
+        """See `Clock`; a count of this thread's work, which no skew touches."""
+        return self._clock.worked_s()
+
 
 @dataclass(frozen=True)
 class SlowFactory:
