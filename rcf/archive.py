@@ -9,7 +9,8 @@ all little-endian; the digest is that of number, length and payload. The entries
     3. a series:        for each one that has been given more room
     4. 0                nothing: the end
 
-where the template and single series are payloads of `rcf.snapshot`. What follows from the sections
+where the template and single series are payloads of `rcf.snapshot`, in archives of version 1 those
+of its version 4. What follows from the sections
 that are saved is recomputed on load.
 """
 
@@ -30,7 +31,10 @@ from rcf.forests import Forests
 from rcf.snapshot import block_from_payload, payload_of_block
 from rcf.state import U8, Shape
 
-VERSION = 1
+VERSION = 2
+
+#: The version of the payloads in an archive of each version that can be read.
+PAYLOADS = {1: 4, 2: 5}
 
 #: Sections that hold information, and the masses that lie among the nodes.
 SAVED = (
@@ -93,13 +97,15 @@ def load(path: Path, progress: Progress | None = None) -> Forests:
         if len(head) < _HEAD.size or not head.startswith(_MAGIC):
             raise SnapshotError("this file holds no forests: it does not start with RCFA")
         version = _HEAD.unpack(head)[1]
-        if version != VERSION:
-            raise SnapshotError(f"archive version {version}; this release reads {VERSION}")
+        if version not in PAYLOADS:
+            known = f"{min(PAYLOADS)} to {VERSION}"
+            raise SnapshotError(f"archive version {version}; this release reads versions {known}")
+        payloads = PAYLOADS[version]
         entries = _entries(file)
         series, start = next(entries, (0, b""))
         if len(start) < _SEED.size:
             raise SnapshotError("archive inconsistent: it names no seed")
-        template = block_from_payload(memoryview(start)[_SEED.size :])
+        template = block_from_payload(memoryview(start)[_SEED.size :], payloads)
         forests = Forests.of_template(template, *_SEED.unpack_from(start))
         parts = _parts(forests.shape)
         while len(forests) < series:
@@ -112,7 +118,7 @@ def load(path: Path, progress: Progress | None = None) -> Forests:
             if progress:
                 progress(len(forests), series)
         for number, payload in entries:
-            forests.replace(number, block_from_payload(memoryview(payload)))
+            forests.replace(number, block_from_payload(memoryview(payload), payloads))
     return forests
 
 

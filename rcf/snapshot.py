@@ -3,9 +3,9 @@
     magic "RCFS" | version u16 | kind u16 | length u64 | BLAKE2b-128 of the payload | payload
 
 all little-endian. A forest's payload is the shape, then the sections of `SAVED` in the order of
-`rcf.state`, the store without the ring's repeated start and without room that was never used. What
-follows from them (boxes, masses, …) is recomputed on restore: it is most of the memory and
-none of the information.
+`rcf.state`, the store without the ring's repeated start and without room that was never used (up to
+version 4 with the ring's). What follows from them (boxes, masses, …) is recomputed on restore: it
+is most of the memory and none of the information.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from rcf.state import U8, Shape
 from rcf.threshold import MODES
 from rcf.transform import Policy as Change
 
-VERSION = 4
+VERSION = 5
+WHOLE_RING = 4  # up to this version the ring is saved as long as it can be
 FOREST, DETECTOR, FORECASTER, SERIES = 1, 2, 3, 4
 
 #: The oldest version of each kind that can be read. Before version 4 a forecaster did not keep the
@@ -85,7 +86,8 @@ def _length(pieces: Sequence[Piece]) -> int:
     return sum(len(piece) for piece in pieces)
 
 
-def _open(kind: int, data: bytes) -> memoryview:
+def _open(kind: int, data: bytes) -> tuple[memoryview, int]:
+    """The payload, checked, and the version of its format."""
     if len(data) < _HEAD.size:
         raise SnapshotError(f"{len(data)} bytes are no snapshot: its head alone has {_HEAD.size}")
     magic, version, found, length, digest = _HEAD.unpack_from(data)
@@ -102,7 +104,7 @@ def _open(kind: int, data: bytes) -> memoryview:
         raise SnapshotError("snapshot damaged: its checksum does not hold")
     if found != kind:
         raise SnapshotError(f"snapshot of kind {found} where kind {kind} was asked for")
-    return payload
+    return payload, version
 
 
 def payload_of_block(block: U8) -> list[Piece]:
@@ -113,6 +115,7 @@ def payload_of_block(block: U8) -> list[Piece]:
     nodes = block[span_of["nodes"]].view(np.int64)
     uses, store = span_of["kept_uses"].start, span_of["store"].start
     used, kept = int(header[state.KEPT_USED]), store + 4 * shape.ring_floats
+    seen = min(int(header[state.RECORDS]), shape.ring)
     memory = block.data
     return [
         _SHAPE.pack(*shape),
@@ -120,7 +123,7 @@ def payload_of_block(block: U8) -> list[Piece]:
         state.words_in(nodes, shape.layout).tobytes(),
         state.parents_in(nodes, shape.layout).tobytes(),
         memory[uses : uses + used * np.dtype(shape.layout.origin).itemsize],
-        memory[store : store + 4 * shape.ring * shape.features],
+        memory[store : store + 4 * seen * shape.features],
         memory[kept : kept + 4 * used * shape.dimensions],
     ]
 
@@ -136,8 +139,8 @@ def _spans(shape: Shape) -> tuple[tuple[slice, ...], dict[str, slice]]:
     return tuple(span_of[name] for name in SAVED), span_of
 
 
-def block_from_payload(payload: memoryview) -> U8:
-    """The block that a payload was made of; raises SnapshotError."""
+def block_from_payload(payload: memoryview, version: int = VERSION) -> U8:
+    """The block that a payload of this version was made of; raises SnapshotError."""
     try:
         shape = Shape(*_SHAPE.unpack_from(payload))
         block = state.allocate(shape)
@@ -153,7 +156,9 @@ def block_from_payload(payload: memoryview) -> U8:
             raise SnapshotError("snapshot inconsistent: two shapes in one forest")
         used = int(forest.header[state.KEPT_USED])
         at = _read(payload, at, forest.kept_uses[:used])
-        at = _read(payload, at, forest.store[: shape.ring * shape.features])
+        records = int(forest.header[state.RECORDS])
+        seen = shape.ring if version <= WHOLE_RING else min(records, shape.ring)
+        at = _read(payload, at, forest.store[: seen * shape.features])
         kept = shape.ring_floats
         at = _read(payload, at, forest.store[kept : kept + used * shape.dimensions])
     except (struct.error, ValueError, MemoryError) as error:
@@ -180,7 +185,7 @@ def forest_to_bytes(block: U8) -> bytes:
 
 def forest_from_bytes(data: bytes) -> U8:
     """Block of a forest; raises SnapshotError."""
-    return block_from_payload(_open(FOREST, data))
+    return block_from_payload(*_open(FOREST, data))
 
 
 def payload_of_detector(detector: Detector) -> list[Piece]:
@@ -196,8 +201,8 @@ def payload_of_detector(detector: Detector) -> list[Piece]:
     return pieces
 
 
-def detector_from_payload(payload: memoryview) -> Detector:
-    """The detector that a payload was made of; raises SnapshotError."""
+def detector_from_payload(payload: memoryview, version: int) -> Detector:
+    """The detector that a payload of this version was made of; raises SnapshotError."""
     try:
         width, features, before, coordinates, views, *numbers = _DETECTOR.unpack_from(payload)
         change, (mode, *rest) = Change(*numbers[:3]), numbers[3:]
@@ -211,7 +216,7 @@ def detector_from_payload(payload: memoryview) -> Detector:
         for _ in range(views):
             (length,) = _LENGTH.unpack_from(payload, at)
             at += _LENGTH.size + length
-            blocks.append(block_from_payload(payload[at - length : at]))
+            blocks.append(block_from_payload(payload[at - length : at], version))
     except (struct.error, ValueError, KeyError, MemoryError) as error:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     if at != len(payload):
@@ -229,7 +234,7 @@ def detector_to_bytes(detector: Detector) -> bytes:
 
 def detector_from_bytes(data: bytes) -> Detector:
     """Detector of bytes; raises SnapshotError."""
-    return detector_from_payload(_open(DETECTOR, data))
+    return detector_from_payload(*_open(DETECTOR, data))
 
 
 def payload_of_forecaster(forecaster: Forecaster) -> bytes:
@@ -254,7 +259,8 @@ def forecaster_to_bytes(forecaster: Forecaster) -> bytes:
 
 def forecaster_from_bytes(data: bytes) -> Forecaster:
     """Forecaster of bytes; raises SnapshotError."""
-    return forecaster_from_payload(_open(FORECASTER, data))
+    payload, _ = _open(FORECASTER, data)
+    return forecaster_from_payload(payload)
 
 
 def series_to_bytes(series: Series) -> bytes:
@@ -274,7 +280,7 @@ def verify_series(data: bytes) -> None:
 
 def series_from_bytes(data: bytes) -> Series:
     """Series of bytes; raises SnapshotError."""
-    payload = _open(SERIES, data)
+    payload, version = _open(SERIES, data)
     try:
         missing, learning, features, length = _SERIES.unpack_from(payload)
         numbers = np.frombuffer(payload, np.float64, 2 * features, _SERIES.size)
@@ -283,7 +289,7 @@ def series_from_bytes(data: bytes) -> Series:
         raise SnapshotError(f"snapshot inconsistent: {error}") from error
     at = _SERIES.size + numbers.nbytes
     forecaster = forecaster_from_payload(payload[at : at + length]) if length else None
-    detector = detector_from_payload(payload[at + length :])
+    detector = detector_from_payload(payload[at + length :], version)
     if detector.features != features:
         raise SnapshotError("snapshot inconsistent: series and detector differ in features")
     fill, last = numbers[:features].copy(), numbers[features:].copy()

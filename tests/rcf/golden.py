@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rcf import Detector, Forest, Judgements
+from rcf import Detector, Forest, Forests, Judgements, archive
 from rcf.snapshot import VERSION
 
 DATA = Path(__file__).parents[1] / "data"
@@ -39,6 +39,20 @@ def detector(multi_mode: str = "none") -> Detector:
     return made
 
 
+def forests() -> Forests:
+    """Three series, one of which has been given more room; none has filled its ring."""
+    made = Forests(3, shingle_size=2, trees=3, sample_size=16, seed=22)
+    made.process(*turns(0, 200))
+    made.make_room(1)
+    made.process(*turns(200, 300))
+    return made
+
+
+def turns(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Series 0, 1 and 2 in turns, and their records."""
+    return np.arange(start, stop) % 3, stream(start, stop)[:, 0]
+
+
 def hexed(judged: Judgements) -> list[list[str]]:
     """A detector's answers, as text that keeps every bit."""
     return [[float(value).hex() for value in part.tolist()] for part in judged]
@@ -56,6 +70,11 @@ def main() -> None:
         "recall": hexed(measuring.process(stream(1500, 1800))),
     }
     (DATA / f"following-{VERSION}.json").write_text(json.dumps(following, indent=0) + "\n")
+    many = forests()
+    many.save(DATA / f"forests-{archive.VERSION}.rcfa")
+    scores = [score.hex() for score in many.process(*turns(300, 400)).tolist()]
+    path = DATA / f"following-forests-{archive.VERSION}.json"
+    path.write_text(json.dumps(scores, indent=0) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rcf import Detector, Forest, SnapshotError
+from rcf import Detector, Forest, Forests, SnapshotError, archive
 from rcf.snapshot import DETECTOR, FOREST, OLDEST, VERSION
 from tests.rcf import golden
 
@@ -108,13 +109,43 @@ def test_forests_of_older_versions_load_and_go_on_exactly(version: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "version"),
-    [*(("detector", version) for version in range(OLDEST[DETECTOR], VERSION + 1)), ("recall", 4)],
+    [
+        *(("detector", version) for version in range(OLDEST[DETECTOR], VERSION + 1)),
+        *(("recall", version) for version in range(4, VERSION + 1)),
+    ],
 )
 def test_detectors_of_older_versions_load_and_go_on_exactly(kind: str, version: int) -> None:
     data = (golden.DATA / f"{kind}-{version}.rcfs").read_bytes()
     judged = Detector.from_bytes(data).process(golden.stream(1500, 1800))
     told = following(version, kind)  # of what detectors of that version judged
     assert golden.hexed(judged)[: len(told)] == told
+
+
+@pytest.mark.parametrize("version", archive.PAYLOADS)
+def test_archives_of_older_versions_load_and_go_on_exactly(version: int) -> None:
+    forests = Forests.load(golden.DATA / f"forests-{version}.rcfa")
+    told = json.loads((golden.DATA / f"following-forests-{version}.json").read_text())
+    assert [score.hex() for score in forests.process(*golden.turns(300, 400)).tolist()] == told
+
+
+def test_archives_of_other_versions_are_refused_by_name(tmp_path: Path) -> None:
+    whole = bytearray((golden.DATA / f"forests-{archive.VERSION}.rcfa").read_bytes())
+    whole[4:6] = struct.pack("<H", archive.VERSION + 1)
+    (tmp_path / "later.rcfa").write_bytes(whole)
+    with pytest.raises(SnapshotError, match=f"version {archive.VERSION + 1}"):
+        Forests.load(tmp_path / "later.rcfa")
+
+
+def test_a_ring_is_saved_as_far_as_it_is_filled() -> None:
+    forest = Forest(5, shingle_size=4, trees=2, sample_size=64)
+    ring = forest.shape.ring
+    values = np.random.default_rng(1).normal(size=(2 * ring, 5))
+    empty = len(forest.to_bytes())
+    forest.process(values[: ring // 2])
+    assert len(forest.to_bytes()) - empty == 4 * 5 * (ring // 2)
+    forest.process(values[ring // 2 :])
+    restored = Forest.from_bytes(forest.to_bytes())
+    assert np.array_equal(restored.recent(ring), forest.recent(ring))
 
 
 def test_sealing_lets_go_of_the_interpreter_once(monkeypatch: pytest.MonkeyPatch) -> None:
