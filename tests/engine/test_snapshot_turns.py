@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from service.adapters.snapshots import MemorySnapshotStore
+from service.engine.engine import Engine
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
 from service.engine.runner import EngineOptions
@@ -41,6 +43,19 @@ class SlowStore(MemorySnapshotStore):
             self.writing -= 1
 
 
+@asynccontextmanager
+async def all_due(store: SlowStore) -> AsyncIterator[tuple[World, Engine]]:
+    """An engine, the snapshots of all of whose partitions are due, and one begun."""
+    world = World(store=store, options=OPTIONS)
+    async with world.engine() as engine:
+        await engine.create_stream(replace(CONFIG, partitions=PARTITIONS))
+        for key in KEYS:
+            await ask(engine, rows((1, 1), (1, 2), key=key))
+        world.clock.s += 2.0
+        await until(lambda: store.begun > 0)
+        yield world, engine
+
+
 def pointed(world: World) -> int:
     """Partitions that have a snapshot."""
     return sum(world.log._parts[here].pointers != () for here in HERE)
@@ -49,13 +64,7 @@ def pointed(world: World) -> int:
 def test_snapshots_that_are_due_together_are_written_one_after_the_other():
     async def body() -> None:
         store = SlowStore()
-        world = World(store=store, options=OPTIONS)
-        async with world.engine() as engine:
-            await engine.create_stream(replace(CONFIG, partitions=PARTITIONS))
-            for key in KEYS:
-                await ask(engine, rows((1, 1), (1, 2), key=key))
-            world.clock.s += 2.0
-            await until(lambda: store.begun > 0)
+        async with all_due(store) as (world, _):
             await asyncio.sleep(0.1)  # all have looked by then, many times
             assert store.begun == 1
             store.allowed.release(1000)
@@ -68,13 +77,7 @@ def test_snapshots_that_are_due_together_are_written_one_after_the_other():
 def test_a_partition_that_stops_waits_for_nobodys_turn():
     async def body() -> None:
         store = SlowStore()
-        world = World(store=store, options=OPTIONS)
-        async with world.engine() as engine:
-            await engine.create_stream(replace(CONFIG, partitions=PARTITIONS))
-            for key in KEYS:
-                await ask(engine, rows((1, 1), (1, 2), key=key))
-            world.clock.s += 2.0
-            await until(lambda: store.begun == 1)
+        async with all_due(store) as (world, engine):
             stopping = asyncio.create_task(engine.stop())
             await until(lambda: store.begun == 2)
             store.allowed.release(1000)
