@@ -64,6 +64,7 @@ Around it:
     merge     forests become one                   decay     how soon a forest forgets
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
     jit       how all are compiled and kept        callee    … those that only kernels call
+    compile   all of them before the first record
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ from typing import TYPE_CHECKING, Any
 from rcf.errors import InvalidParameter, RcfError, SnapshotError
 
 if TYPE_CHECKING:
+    from rcf.compile import compile_kernels
     from rcf.detector import Detector
     from rcf.forecaster import Forecaster
     from rcf.forest import Forecast, Forest
@@ -103,6 +105,7 @@ __all__ = [
     "Told",
     "Transform",
     "__version__",
+    "compile_kernels",
     "filled",
 ]
 
@@ -116,6 +119,7 @@ _HOMES = {
     "Detector": "rcf.detector",
     "Hotspot": "rcf.hotspots",
     "Judgements": "rcf.judge",
+    "compile_kernels": "rcf.compile",
     "filled": "rcf.gaps",
     "Series": "rcf.series",
     "Told": "rcf.series",

@@ -674,6 +674,20 @@ def _judged(
     return said
 
 
+def rehearse(detector: Detector, rows: F64) -> None:
+    """Do with records all that `process` does but what the forests do, so that it is compiled.
+
+    Args:
+        detector: Learns of them what is no forest's; not to be used any more.
+        rows: float64 (n, features), finite.
+    """
+    memories, starts = np.array([detector._address]), _alone(rows)
+    points, means, seen = _seen([detector], memories, starts, rows, None, True)
+    views = _seen_by([detector], points, means)
+    scores = np.ones((len(views), len(rows)))
+    _judged(detector, memories, starts, rows, None, seen, scores, NOT_MEASURED.total)
+
+
 def _reason(
     judgements: Judgements, row: int, scores: F64, why: list[dict[int, Shares]], distances: Shares
 ) -> Shares:

@@ -22,6 +22,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -173,3 +175,13 @@ def entry(function: _Function) -> _Function:
     finally:
         config.CACHE_DIR = before
     return compiled
+
+
+def compile_beside(code: str) -> subprocess.Popen[bytes]:
+    """Run Python that compiles kernels in a process of its own, which leaves them in the cache."""
+    return subprocess.Popen(  # noqa: S603  (this very interpreter, no input from outside)
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

@@ -14,7 +14,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from rcf import state
 from rcf.ask import ask_rows
 from rcf.fixed import KERNELS
-from rcf.jit import CACHE_DIRECTORY, INTERPRETED, config
+from rcf.jit import CACHE_DIRECTORY, INTERPRETED, compile_beside, config
 from rcf.run import Kernel, run_narrow, run_wide
 from rcf.state import F64, I64, U8, Shape
 
@@ -73,7 +72,7 @@ class Specialist:
     def _advance(self) -> None:
         if self._compiling is None:
             log.info("compiling the kernel for rows %s in the background", self._key)
-            self._compiling = _start(self._key)
+            self._compiling = compile_beside(f"from rcf.special import warm; warm([{self._key!r}])")
             return
         code = self._compiling.poll()
         if code is None:
@@ -139,14 +138,3 @@ def _marker(key: Key) -> Path:
     processor = config.CPU_NAME or platform.machine()
     layout = "narrow" if key[2] else "wide"
     return Path(CACHE_DIRECTORY or "") / f"{layout}-{key[0]}-{key[1]}-{processor}.ready"
-
-
-def _start(key: Key) -> subprocess.Popen[bytes]:
-    """Compile a key's kernel in a process of its own."""
-    code = f"from rcf.special import warm; warm([{key!r}])"
-    return subprocess.Popen(  # noqa: S603  (this very interpreter, no input from outside)
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )

@@ -206,11 +206,12 @@ def serve(
 
 
 def load_kernels(multi_mode: str = "none") -> None:
-    """Compile the kernels, or load them from the cache, by using each once.
+    """Compile the kernels, or load them from the cache, and use each once.
 
     Those for a restore and for a change of the decay too: they would keep records waiting later.
     Those of a multi mode are left out as a rule, because few streams have one.
     """
+    rcf.compile_kernels()
     detector = rcf.Detector(
         features=1, shingle_size=2, trees=2, sample_size=16, multi_mode=multi_mode, seed=1
     )

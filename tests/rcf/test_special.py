@@ -71,12 +71,12 @@ class Compilation:
 def compilations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Compilation]:
     started: list[Compilation] = []
 
-    def start(key: special.Key) -> Compilation:
+    def start(code: str) -> Compilation:
         started.append(Compilation())
         return started[-1]
 
     monkeypatch.setattr(special, "CACHE_DIRECTORY", tmp_path)
-    monkeypatch.setattr(special, "_start", start)
+    monkeypatch.setattr(special, "compile_beside", start)
     monkeypatch.setenv("RCF_SPECIALISE", "1")
     return started
 

@@ -1,0 +1,81 @@
+"""Kernels compiled before the first record: all that a series needs, half of them in a child."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rcf
+from rcf import compile as compiling
+from rcf.jit import INTERPRETED
+
+#: Prints how many kernels were compiled or loaded by then, before and after a series used them.
+COUNT = """
+import json
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+import rcf
+from service.wiring import load_kernels
+import gc
+
+def compiled():
+    entries = [each for each in gc.get_objects() if isinstance(each, Dispatcher)]
+    return sum(len(each.signatures) for each in entries if each.py_func.__module__[:4] == "rcf.")
+
+rcf.compile_kernels()
+before = compiled()
+load_kernels()
+print(json.dumps([before, compiled()]))
+"""
+
+
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_nothing_is_left_for_the_first_record() -> None:
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, check=True)
+    before, after = json.loads(done.stdout)
+    assert 8 < before == after
+
+
+class Beside:
+    """A process that has ended; what it was to run is kept."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.ran: list[str] = []
+
+    def __call__(self, code: str) -> "Beside":
+        self.ran.append(code)
+        return self
+
+    def wait(self) -> int:
+        return self.code
+
+
+def start_cold(monkeypatch: pytest.MonkeyPatch, folder: Path, beside: Beside) -> None:
+    monkeypatch.setattr(compiling, "CACHE_DIRECTORY", folder)
+    monkeypatch.setattr(compiling, "compile_beside", beside)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    rcf.compile_kernels()
+
+
+def test_where_nothing_is_cached_half_is_compiled_beside(monkeypatch, tmp_path) -> None:
+    beside = Beside(0)
+    start_cold(monkeypatch, tmp_path, beside)
+    assert beside.ran == [compiling.JUDGING]
+    subprocess.run([sys.executable, "-c", compiling.JUDGING], check=True)
+
+
+def test_a_child_that_fails_is_told_and_done_without(monkeypatch, tmp_path, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "rcf.compile"):
+        start_cold(monkeypatch, tmp_path, Beside(1))
+    assert "this one goes on alone" in caplog.text
+
+
+def test_what_is_cached_needs_no_child(monkeypatch, tmp_path) -> None:
+    (tmp_path / "entry.nbi").touch()
+    beside = Beside(0)
+    start_cold(monkeypatch, tmp_path, beside)
+    assert not beside.ran
