@@ -53,6 +53,7 @@ class MemoryLog:
     """A `LogBackend` in memory, for one event loop at a time."""
 
     def __init__(self) -> None:
+        self.identity = "memory"
         self._entries: dict[str, StreamEntry] = {}
         self._parts: dict[StreamPartition, _Part] = {}
         self._incarnation = 0

@@ -677,19 +677,20 @@ class Engine:
             await _cancel([following])
 
     async def _delete_snapshots(self, entry: StreamEntry) -> None:
-        folder = snapshot_folder(entry)
+        folder = snapshot_folder(self._ports.log, entry)
         await self._delete_files(lambda: self._ports.snapshots.names(folder))
 
     async def _sweep_snapshots(self) -> None:
-        """Delete what a death in the middle of a deletion left behind.
+        """Delete what a death in the middle of a deletion left behind of this log's streams.
 
-        The files are listed before the streams, so that those of a stream that another process
-        makes meanwhile are not among them.
+        Nothing else: others may keep whatever they like in the same place. The files are listed
+        before the streams, so that those of a stream that another process makes meanwhile are not
+        among them.
         """
-        store = self._ports.snapshots
-        names = await self._in_thread(lambda: store.names(""))
-        known = {snapshot_folder(entry) for entry in await self._ports.log.streams()}
-        unwanted = [name for name in names if f"{name.partition('/')[0]}/" not in known]
+        log, store = self._ports.log, self._ports.snapshots
+        names = await self._in_thread(lambda: store.names(f"{log.identity}/"))
+        known = tuple(snapshot_folder(log, entry) for entry in await log.streams())
+        unwanted = [name for name in names if not name.startswith(known)]
         await self._delete_files(lambda: unwanted)
 
     async def _delete_files(self, unwanted: Callable[[], list[str]]) -> None:

@@ -35,7 +35,14 @@ Places = npt.NDArray[np.int64]
 
 
 class LogBackend(Protocol):
-    """A partitioned log with transactions: embedded, or Kafka's."""
+    """A partitioned log with transactions: embedded, or Kafka's.
+
+    Attributes:
+        identity: tells this log from every other one that may keep its snapshots in the same
+            place; letters, digits, ".", "_" and "-"; known once the log is open.
+    """
+
+    identity: str
 
     async def open(self) -> None:
         """Get ready to serve.

@@ -81,9 +81,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def snapshot_folder(entry: StreamEntry) -> str:
-    """Return the prefix of all snapshot files of a stream."""
-    return f"{entry.config.name}.{entry.incarnation}/"
+def snapshot_folder(log: LogBackend, entry: StreamEntry) -> str:
+    """Return the prefix of all snapshot files of a log's stream."""
+    return f"{log.identity}/{entry.config.name}.{entry.incarnation}/"
 
 
 def no_failpoint(name: str) -> None:
@@ -353,7 +353,7 @@ class PartitionRunner:
         """Make the state of the newest usable snapshot; return the fingerprint of its maker."""
         self._pipeline, self._written, self._places = None, None, {}
         self._incarnation = assignment.entry.incarnation
-        self._folder = snapshot_folder(assignment.entry)
+        self._folder = snapshot_folder(self._ports.log, assignment.entry)
         self._schedule = SnapshotSchedule(self._options.snapshot, self._ports.clock.monotonic_s())
         for pointer in assignment.pointers:
             if pointer.offset > assignment.committed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -284,6 +285,30 @@ def test_a_configuration_change_reaches_every_partition(run):
         assert (await log.streams())[0].config == changed
 
     run(body)
+
+
+def test_a_log_has_a_name_of_its_own(run):
+    """Snapshots of several logs may share a bucket."""
+    names = set()
+
+    async def body(log: LogBackend) -> None:
+        names.add(log.identity)
+
+    run(body)
+    run(body)
+    (name,) = names
+    assert re.fullmatch("[A-Za-z0-9._-]{6,}", name)
+
+
+def test_two_files_have_two_names(tmp_path):
+    async def body() -> None:
+        logs = [SqliteLog(tmp_path / folder) for folder in "ab"]
+        for log in logs:
+            await log.open()
+            await log.close()
+        assert logs[0].identity != logs[1].identity
+
+    asyncio.run(body())
 
 
 def test_streams_come_and_go(run):

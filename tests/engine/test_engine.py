@@ -552,9 +552,27 @@ def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
 def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
     async def body() -> None:
         world = World()
-        world.store.write("gone.7/0/00000001-5.pack", [b"x"])
+        orphan = f"{world.log.identity}/gone.7/0/00000001-5.pack"
+        world.store.write(orphan, [b"x"])
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
-            assert world.store.names("gone.7/") == []
+            assert world.store.names(orphan) == []
+
+    run(body)
+
+
+def test_what_others_keep_beside_snapshots_stays():
+    """A bucket of the company, or that of another log with streams of the same names."""
+
+    async def body() -> None:
+        world = World()
+        others = ["another-log/s.1/0/00000001-5.pack", "letters/2026.txt", "s.1/0/1.manifest"]
+        for name in others:
+            world.store.write(name, [b"x"])
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 1)))
+            await engine.delete_stream(CONFIG.name)
+        assert world.store.names("") == others
 
     run(body)

@@ -50,6 +50,7 @@ class KafkaLog:
     """A `LogBackend` in topics, and the `ForeignResults` of the workers that share them."""
 
     def __init__(self, connection: Connection) -> None:
+        self.identity = ""
         self._connection = connection
         self._discards = Discards()
         self._topics = Topics(connection)
@@ -68,6 +69,7 @@ class KafkaLog:
     async def open(self) -> None:
         """Read the catalogue and join the group; see `LogBackend`."""
         await greet(self._connection)
+        self.identity = f"{self._connection.application}-{await self._topics.cluster_id()}"
         await self._catalogue.open()
         self._membership = Membership(self._connection, self._inputs(), self._tell_assigned)
         self._membership.start()

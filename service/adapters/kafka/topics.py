@@ -159,6 +159,11 @@ class Topics:
                 raise translated(error(said), f"making topic {topic}")
         return True
 
+    async def cluster_id(self) -> str:
+        """Return the name that the brokers drew for themselves."""
+        cluster = await self._call(lambda client: client.describe_cluster(), "naming the cluster")
+        return cluster.get("cluster_id") or ""
+
     async def _most_copies(self) -> int:
         cluster = await self._call(lambda client: client.describe_cluster(), "counting brokers")
         return min(COPIES, len(cluster["brokers"]))

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.adapters.sqlite import storage
-from service.adapters.sqlite.schema import Synchronous, lock_directory, open_reader, open_writer
+from service.adapters.sqlite.schema import (
+    Synchronous,
+    identity_of,
+    lock_directory,
+    open_reader,
+    open_writer,
+)
 from service.adapters.sqlite.writer import Writer
 from service.engine.config import StreamConfig
 from service.engine.errors import EngineError, TransientError, UnknownStream
@@ -108,6 +114,7 @@ class SqliteLog:
         exclusive: bool = True,
         failpoint: Failpoints = _ignore,
     ) -> None:
+        self.identity = ""
         self._directory = directory
         self._synchronous = synchronous
         self._exclusive = exclusive
@@ -127,6 +134,7 @@ class SqliteLog:
             self._lock = lock_directory(self._directory)
         try:
             connection = open_writer(self._directory, self._synchronous)
+            self.identity = identity_of(connection)
             self._writer = Writer(connection, asyncio.get_running_loop(), self._failpoint)
         except BaseException:
             self._unlock()

@@ -19,6 +19,11 @@ CREATE TABLE IF NOT EXISTS owner (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     epoch INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    name TEXT NOT NULL
+);
+INSERT OR IGNORE INTO identity VALUES (1, 'log-' || lower(hex(randomblob(8))));
 CREATE TABLE IF NOT EXISTS streams (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -87,6 +92,12 @@ def open_writer(directory: Path, synchronous: Synchronous) -> sqlite3.Connection
         raise EngineError(f"{directory / FILE} has version {version}; this program reads {VERSION}")
     connection.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     return connection
+
+
+def identity_of(connection: sqlite3.Connection) -> str:
+    """Return the name that was drawn when the file was made."""
+    (name,) = connection.execute("SELECT name FROM identity").fetchone()
+    return str(name)
 
 
 def open_reader(directory: Path) -> sqlite3.Connection:
