@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from service.engine.errors import InvalidParameter
+from service.engine.rules import is_meant
 
 MOST_KEPT = 200
 """Verdicts that a stream keeps, the newest; they travel with each change of its configuration."""
@@ -78,7 +78,7 @@ def check_factors(factors: Sequence[ThresholdFactor]) -> None:
 
 def factor_of(factors: Sequence[ThresholdFactor], key: str) -> float:
     """Return the first factor that speaks of a series; 1 where none does."""
-    return next((each.factor for each in factors if fnmatchcase(key, each.key)), 1.0)
+    return next((each.factor for each in factors if is_meant(each.key, key)), 1.0)
 
 
 def with_factor(

@@ -7,6 +7,7 @@ nothing and remembers nothing.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -14,7 +15,8 @@ from typing import Literal
 
 import msgspec
 
-from service.engine.config import StreamConfig
+from service.engine.config import LARGEST, StreamConfig
+from service.engine.errors import InvalidRecord
 
 REMEMBERED = 10_000
 """Records of a partition among which a repetition is found."""
@@ -25,10 +27,17 @@ PassedOver = Literal["late", "duplicate"]
 
 
 class LastSeen(msgspec.Struct, frozen=True):
-    """The newest record of a series: its time, and what its counters stood at."""
+    """The newest record of a series.
+
+    Attributes:
+        time_ms: its time.
+        counters: what each counter stood at when it was known last; None: it never was.
+        counters_ms: when that was; empty: at `time_ms`, all of them.
+    """
 
     time_ms: int
-    counters: tuple[float, ...] = ()
+    counters: tuple[float | None, ...] = ()
+    counters_ms: tuple[int, ...] = ()
 
 
 class IntakeState(msgspec.Struct, frozen=True):
@@ -44,6 +53,7 @@ class IntakeState(msgspec.Struct, frozen=True):
 
 
 NOTHING_SEEN = IntakeState()
+_NEVER_KNOWN = LastSeen(0)
 
 
 class Intake:
@@ -81,9 +91,19 @@ class Intake:
     ) -> PassedOver | list[float] | None:
         """Take the next record in.
 
+        Args:
+            config: the stream.
+            key: the record's series.
+            time_ms: its time.
+            values: one per feature; NaN where one is missing.
+
         Returns:
-            What is to be judged: the values with counters as rates per second; None while the rate
-            is not known, for the first record of a series. Or why it is passed over.
+            What is to be judged: the values with counters as rates per second, NaN where a rate is
+            not known; None for the first record of a series with counters. Or why it is passed
+            over.
+
+        Raises:
+            InvalidRecord: a rate is outside float32's range; the record leaves no trace.
         """
         if config.skip_duplicates and self._repeats(key, time_ms, values):
             return "duplicate"
@@ -95,15 +115,30 @@ class Intake:
                 newest_ms = time_ms if last is None else max(time_ms, last.time_ms)
                 self._series[key] = LastSeen(newest_ms)
             return list(values)
-        places = [config.features.index(name) for name in config.counters]
-        stand = tuple(values[place] for place in places)
-        self._series[key] = LastSeen(time_ms, stand)
-        if last is None or len(last.counters) != len(stand):
-            return None
+        return self._rated(config, key, time_ms, values)
+
+    def _rated(
+        self, config: StreamConfig, key: str, time_ms: int, values: Sequence[float]
+    ) -> list[float] | None:
+        """Put rates in the place of counters, and note where these stand."""
+        last, count = self._series.get(key), len(config.counters)
+        first = last is None or len(last.counters) != count
+        former = _NEVER_KNOWN if last is None or first else last
+        stands, known_ms = list(former.counters or [None] * count), list(_times(former, count))
         rated = list(values)
-        for place, was, is_now in zip(places, last.counters, stand, strict=True):
-            rated[place] = increase(was, is_now) * 1000 / (time_ms - last.time_ms)
-        return rated
+        for number, name in enumerate(config.counters):
+            place = config.features.index(name)
+            was, is_now = stands[number], values[place]
+            if math.isnan(is_now):
+                continue
+            if was is not None:
+                rated[place] = _rate(name, increase(was, is_now), time_ms - known_ms[number])
+            else:
+                rated[place] = math.nan
+            stands[number], known_ms[number] = is_now, time_ms
+        together = all(each == time_ms for each in known_ms)
+        self._series[key] = LastSeen(time_ms, tuple(stands), () if together else tuple(known_ms))
+        return None if first else rated
 
     def _repeats(self, key: str, time_ms: int, values: Sequence[float]) -> bool:
         digest = blake2b(msgspec.json.encode((key, time_ms, values)), digest_size=_DIGEST_BYTES)
@@ -115,6 +150,20 @@ class Intake:
         if len(self._order) > REMEMBERED:
             self._known.discard(self._order.popleft())
         return False
+
+
+def _times(last: LastSeen, count: int) -> Sequence[int]:
+    """When each of the counters was known last."""
+    return last.counters_ms or (last.time_ms,) * count
+
+
+def _rate(name: str, increased: float, elapsed_ms: int) -> float:
+    """What a counter grew by in a second."""
+    rate = increased * 1000 / elapsed_ms
+    if abs(rate) > LARGEST:
+        reason = f"its rate of {rate:g} a second is outside float32's range"
+        raise InvalidRecord(f"values.{name}", f"{increased:g} in {elapsed_ms} ms", reason)
+    return rate
 
 
 def increase(before: float, after: float) -> float:

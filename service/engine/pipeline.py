@@ -310,22 +310,35 @@ class Pipeline:
         series: dict[str, list[int]] = {}
         for index, row in enumerate(rows):
             if not isinstance(row, Reason):
-                key = row.key
-                numbers = series.get(key)
-                if numbers is not None or self.detectors.admit(key, self.config):
-                    if self._selective and not self._take(row, index, matrix):
-                        continue
-                    if numbers is None:
-                        series[key] = [index]
-                    else:
-                        numbers.append(index)
+                refused = self._gather(row, index, matrix, series)
+                if refused is None:
                     continue
-                limit = f"the partition holds max_series = {self.config.max_series} series"
-                rows[index] = Reason("key", key, limit)
+                rows[index] = refused
             if self.limit.reject(index, block[index].offset, self.config):
                 del block[index + 1 :], rows[index + 1 :]
                 break
         return series
+
+    def _gather(
+        self, row: Row, index: int, matrix: Numbers, series: dict[str, list[int]]
+    ) -> Reason | None:
+        """Put a row to its series, unless it is passed over; say why it is refused."""
+        key = row.key
+        numbers = series.get(key)
+        if numbers is None and not self.detectors.admit(key, self.config):
+            limit = f"the partition holds max_series = {self.config.max_series} series"
+            return Reason("key", key, limit)
+        if self._selective:
+            try:
+                if not self._take(row, index, matrix):
+                    return None
+            except InvalidRecord as error:
+                return Reason(error.field, error.value, error.reason)
+        if numbers is None:
+            series[key] = [index]
+        else:
+            numbers.append(index)
+        return None
 
     def _take(self, row: Row, index: int, matrix: Numbers) -> bool:
         """Tell whether a row is to be judged; note why not, or by which values."""

@@ -6,6 +6,7 @@ be told, because no expected value is known, is not met: in doubt an anomaly is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
@@ -111,12 +112,21 @@ class Suspect(msgspec.Struct, frozen=True, gc=False):
     run_started_ms: int = 0
 
 
+def is_meant(pattern: str, key: str) -> bool:
+    """Tell whether a series is one of a pattern's: `*` for anything, `?` for a character.
+
+    `[*]`, `[?]` and `[[]` stand for the character inside; other brackets for themselves, because
+    keys such as disk[0] are common.
+    """
+    return fnmatchcase(key, _BRACKETS.sub(lambda found: found[1] or "[[]", pattern))
+
+
 def first_met(
     rules: Sequence[Rule], features: Sequence[str], suspect: Suspect
 ) -> tuple[Rule, str] | None:
     """Return the first rule that holds an anomaly back, and which of its conditions were met."""
     for rule in rules:
-        if fnmatchcase(suspect.key, rule.key):
+        if is_meant(rule.key, suspect.key):
             met = _met(rule, features, suspect)
             if met is not None:
                 return rule, met
@@ -148,6 +158,9 @@ def check_rules(rules: Sequence[Rule], features: Sequence[str]) -> None:
         if rule.mute is not None:
             _check_mute(f"{place}.mute", rule.mute)
 
+
+_BRACKETS = re.compile(r"(\[[*?[]])|\[")
+_HOUR = re.compile(r"\d\d:\d\d", re.ASCII)
 
 _ALLOWED: dict[str, tuple[Callable[[float], bool], str]] = {
     "within": (lambda value: 0 <= value <= 1e300, "a number of at least 0"),
@@ -216,12 +229,14 @@ def _begins_on(mute: Mute, day: int) -> bool:
 
 
 def _is_daily(mute: Mute) -> bool:
-    return len(mute.start) <= len("HH:MM")
+    return _HOUR.fullmatch(mute.start) is not None
 
 
 @lru_cache(maxsize=1024)
 def _clock(text: str) -> time:
-    """Read HH:MM."""
+    """Read HH:MM; raises ValueError for all else, times with seconds or a zone included."""
+    if not _HOUR.fullmatch(text):
+        raise ValueError(text)
     return time.fromisoformat(text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import replace
 
@@ -85,6 +86,43 @@ def test_a_counter_is_judged_by_its_rate_and_a_reset_is_no_fall():
     assert statuses(found) == ["warming", "scored", "scored", "scored", "late", "scored"]
     assert [each.get("rates") for each in found] == [None, [0, 5], [0, 0], [0, 2], None, [0, 1]]
     assert found[3]["values"] == [0, 20]
+
+
+def test_a_gap_in_a_counter_is_bridged_from_where_it_stood():
+    """Not by the whole of what it stands at, which would be an anomaly each time."""
+    config = StreamConfig(name="s", features=("x", "total"), counters=("total",), missing="zero")
+    line = pipeline(config)
+    found = feed(
+        config, ("a", 0, 0, 1e9), ("a", 10, 0, 1e9 + 50), ("a", 20, 0, None), ("a", 30, 0, None),
+        ("b", 30, 0, None), ("b", 35, 0, None), ("a", 40, 0, 1e9 + 110), ("b", 40, 0, 7),
+        ("b", 50, 0, 17), line=line,
+    )  # fmt: skip
+    rates = [each["rates"][1] if "rates" in each else None for each in found]
+    assert rates == [None, 5, None, None, None, None, 2, None, 1]
+    assert statuses(found)[4] == "warming"
+    state = line.intake.state()
+    assert msgspec.json.decode(msgspec.json.encode(state), type=IntakeState) == state
+    after = msgspec.json.decode(msgspec.json.encode(state), type=IntakeState)
+    assert Intake(after).take(config, "a", 50_000, [0.0, 1e9 + 140]) == [0.0, 3.0]
+
+
+def test_a_gap_is_part_of_what_a_snapshot_keeps():
+    config = StreamConfig(name="s", features=("x", "total"), counters=("total",), missing="zero")
+    intake = Intake()
+    for time_ms, total in ((0, math.nan), (1000, 5.0), (2000, math.nan)):
+        intake.take(config, "a", time_ms, [0.0, total])
+    kept = msgspec.json.decode(msgspec.json.encode(intake.state()), type=IntakeState)
+    assert kept == intake.state()
+    assert Intake(kept).take(config, "a", 3000, [0.0, 9.0]) == [0.0, 2.0]
+
+
+def test_a_rate_outside_of_float32_is_refused_and_leaves_no_trace():
+    config = replace(CONFIG, counters=("total",))
+    found = feed(
+        config, ("a", 0, 0, 0), ("a", 0.001, 0, 1e38), ("a", 1, 0, 4), ("a", 2, 0, 9)
+    )  # fmt: skip
+    assert statuses(found) == ["warming", "error", "scored", "scored"]
+    assert "values.total" in json.dumps(found[1]["error"]) and found[2]["rates"] == [0, 4]
 
 
 def test_forests_see_a_counter_as_its_rate():

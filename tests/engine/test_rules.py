@@ -12,7 +12,7 @@ from service.engine.control import decode_config, encode_config
 from service.engine.errors import InvalidParameter
 from service.engine.feedback import ThresholdFactor
 from service.engine.records import Batch, Record
-from service.engine.rules import Mute, Rule, Suspect, first_met
+from service.engine.rules import Mute, Rule, Suspect, first_met, is_meant
 from service.engine.times import parse_time
 from tests.engine.graded import P0, pipeline, record
 
@@ -87,6 +87,24 @@ def test_mute(mute, time, held):
     assert holds(Rule(name="r", mute=mute), time_ms=parse_time(time)) is held
 
 
+@pytest.mark.parametrize(
+    ("pattern", "key", "meant"),
+    [
+        ("disk[0]", "disk[0]", True),
+        ("disk[0]", "disk0", False),
+        ("disk[?]", "disk?", True),
+        ("disk[?]", "disk1", False),
+        ("disk[*", "disk[1]", True),
+        ("[*]", "*", True),
+        ("[*]", "x", False),
+        ("a[[]*", "a[x", True),
+        ("room-?", "room-1", True),
+    ],
+)
+def test_brackets_in_keys_mean_themselves(pattern, key, meant):
+    assert is_meant(pattern, key) is meant
+
+
 @pytest.mark.parametrize("time_ms", [-(2**63), parse_time("0001-01-01"), 2**62])
 def test_times_that_no_calendar_knows_do_no_harm(time_ms):
     holds(Rule(name="r", mute=NIGHT), time_ms=time_ms)
@@ -153,6 +171,9 @@ def test_a_configuration_with_rules_survives_its_bytes():
         (Rule(name="r", shorter_than_s=0), "rules[0].shorter_than_s"),
         (Rule(name="r", mute=Mute("25:00", "06:00")), "rules[0].mute.start"),
         (Rule(name="r", mute=Mute("22:00", "noon")), "rules[0].mute.end"),
+        (Rule(name="r", mute=Mute("22:00", "06:00Z")), "rules[0].mute.end"),
+        (Rule(name="r", mute=Mute("22:00Z", "06:00")), "rules[0].mute.start"),
+        (Rule(name="r", mute=Mute("2026", "2027")), "rules[0].mute.start"),
         (Rule(name="r", mute=Mute("2026-01-02", "2026-01-01")), "rules[0].mute.end"),
         (
             Rule(name="r", mute=Mute("2026-01-01", "2026-01-02", days=("mon",))),
