@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from service.engine.config import StreamConfig
+from service.engine.control import encode_config
 from service.engine.errors import StreamExists, UnknownStream
+from service.engine.ports import Change
 from service.engine.records import (
     Assignment,
     Batch,
@@ -87,14 +89,18 @@ class MemoryLog:
         self._changes.put_nowait(OwnershipChange(assigned=partitions))
         return entry
 
-    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
-        """Replace a configuration; see `LogBackend`."""
-        entry = replace(self._entry(config.name), config=config)
+    async def update_stream(self, stream: str, change: Change) -> StreamEntry:
+        """Change a configuration; see `LogBackend`."""
+        former = self._entry(stream)
+        config = change(former.config)
+        if config is None:
+            return former
+        entry = replace(former, config=config)
         self._entries[config.name] = entry
         for partition in _partitions(config):
             part = self._parts[partition]
             last_ms = part.input[-1].timestamp_ms if part.input else 0
-            self._put(part, Record(part.end, last_ms, None, control, True))
+            self._put(part, Record(part.end, last_ms, None, encode_config(config), True))
         return entry
 
     async def delete_stream(self, stream: str) -> None:

@@ -90,15 +90,15 @@ def router(context: Context) -> APIRouter:
         """Create a stream, or change one. A field left out keeps its value, or its default."""
         engine = context.engine()
         given = _read(await json_body(request, context))
+
+        def changed(present: StreamConfig) -> StreamConfig:
+            return _configured(_plain(present) | given)
+
         try:
-            present = engine.stream(stream)
+            return _answer(await engine.update_stream(stream, changed, reset=reset), 200)
         except UnknownStream:
             config = _configured({"name": stream, "partitions": context.partitions} | given)
             return _answer(await engine.create_stream(config), 201)
-        changed = _configured(_plain(present) | given)
-        if changed == present and not reset:
-            return _answer(present, 200)
-        return _answer(await engine.update_stream(changed, reset=reset), 200)
 
     @routes.get("/v1/streams/{stream}", **GET_STREAM)
     async def get_stream(stream: StreamName) -> Response:

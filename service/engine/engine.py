@@ -13,7 +13,6 @@ from typing import TypeVar
 from service.engine.asking import Question
 from service.engine.board import IncidentBoard, Standing
 from service.engine.config import StreamConfig, that_mean
-from service.engine.control import encode_config
 from service.engine.cursor import decode_cursor
 from service.engine.errors import (
     Backpressure,
@@ -42,7 +41,7 @@ from service.engine.feedback import (
 )
 from service.engine.following import follow
 from service.engine.pipeline import check_values
-from service.engine.ports import Decoder
+from service.engine.ports import Change, Decoder
 from service.engine.reading import ResultReader
 from service.engine.records import (
     EVERYTHING,
@@ -213,11 +212,14 @@ class Engine:
         Raises:
             UnknownStream: there is none of this name.
         """
+        return await self._change(name, lambda present: present)
+
+    async def _change(self, name: str, change: Change) -> StreamConfig:
+        """Change what a stream is configured as at this moment, whichever process changed it."""
         async with self._catalogue:
             held = self._held(name)
-            config = held.entry.config
-            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
-            return config
+            held.configure(await self._ports.log.update_stream(name, change))
+            return held.entry.config
 
     async def create_stream(self, config: StreamConfig) -> StreamConfig:
         """Make a stream, or return the one there when it is configured equally.
@@ -246,29 +248,35 @@ class Engine:
             entries = await self._ports.log.streams()  # made by another process this moment
             return next(entry for entry in entries if entry.config.name == config.name)
 
-    async def update_stream(self, config: StreamConfig, *, reset: bool) -> StreamConfig:
+    async def update_stream(self, name: str, change: Change, *, reset: bool) -> StreamConfig:
         """Change a stream; its detectors start afresh if `reset`.
+
+        Args:
+            name: the stream.
+            change: makes the next configuration of the present one.
+            reset: throw away what was learnt.
 
         Raises:
             UnknownStream: there is none of this name.
             NeedsNewModel: the change needs another model and `reset` is false.
-            InvalidParameter: a field that never changes (`partitions`) would.
+            InvalidParameter: a field that never changes (`partitions`) would, or what `change`
+                raises.
         """
-        async with self._catalogue:
-            held = self._held(config.name)
-            former = held.entry.config
-            changed = former.changed(config)
-            for name in that_mean("never", changed):
-                kept = f"{getattr(former, name)}; delete the stream and create it again instead"
-                raise InvalidParameter(name, getattr(config, name), kept)
+
+        def checked(former: StreamConfig) -> StreamConfig | None:
+            config = change(former)
+            changed = () if config is None else former.changed(config)
+            if config is None or not (changed or reset):
+                return None
+            for field in that_mean("never", changed):
+                kept = f"{getattr(former, field)}; delete the stream and create it again instead"
+                raise InvalidParameter(field, getattr(config, field), kept)
             needing = that_mean("model", changed)
             if needing and not reset:
-                raise NeedsNewModel(config.name, needing)
-            if not changed and not reset:
-                return former
-            config = config.with_generation(former.generation + reset)
-            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
-            return config
+                raise NeedsNewModel(name, needing)
+            return config.with_generation(former.generation + reset)
+
+        return await self._change(name, checked)
 
     async def delete_stream(self, name: str) -> None:
         """Remove a stream with its records, results and snapshots.
@@ -354,6 +362,12 @@ class Engine:
             Backpressure: too much waits to be scored.
             Halted: a partition asked for stands still; nothing was taken.
         """
+        return await self._append(stream, records, None)
+
+    async def _append(
+        self, stream: str, records: Sequence[NewRecord], first: Change | None
+    ) -> list[Position]:
+        """`append`; with a change of the stream just before the records."""
         held = self._held(stream)
         if self._phase != "running":
             raise NotReady(f"the engine is {self._phase}")
@@ -365,6 +379,8 @@ class Engine:
         reserved = self._reserve(stream, counts, size, len(records))
         appended = False
         try:
+            if first is not None:
+                await self._change(stream, first)
             self._ports.failpoint("append.before")
             positions = await self._ports.log.append(stream, placed)
             appended = True
@@ -386,18 +402,18 @@ class Engine:
         Raises:
             UnknownStream: there is none of this name.
             InvalidParameter: a time lies in the future, where anomalies must be told of.
-            Backpressure, Halted: as for `append`.
+            Backpressure, Halted: as for `append`; the stream is unchanged.
         """
         newest_ms = max(record.timestamp_ms or 0 for record in records)
         if newest_ms > self._ports.clock.now_ms():
             raise InvalidParameter("timestamp", format_ms(newest_ms), "times that have passed")
-        async with self._catalogue:
-            held = self._held(stream)
-            config = held.entry.config
-            if config.told_from is None or parse_time(config.told_from) <= newest_ms:
-                config = replace(config, told_from=format_ms(newest_ms + 1))
-                held.configure(await self._ports.log.update_stream(config, encode_config(config)))
-        return await self.append(stream, records)
+
+        def told_later(present: StreamConfig) -> StreamConfig | None:
+            if present.told_from is not None and parse_time(present.told_from) > newest_ms:
+                return None
+            return replace(present, told_from=format_ms(newest_ms + 1))
+
+        return await self._append(stream, records, told_later)
 
     async def results_at(
         self, stream: str, positions: Sequence[Position], timeout_s: float
@@ -483,18 +499,20 @@ class Engine:
         judged = judged_ratio(value)
         if judged.ratio is None:
             raise InvalidParameter("offset", place.offset, "an offset with a score")
-        async with self._catalogue:
-            held = self._held(stream)
-            config = held.entry.config
-            former = [each for each in config.feedback if (each.partition, each.offset) != place]
-            verdicts = (*former, Feedback(verdict, *place, judged.key, judged.ratio))[-MOST_KEPT:]
-            factor = suggested([each for each in verdicts if each.key == judged.key])
-            factors = config.threshold_factors
-            present = factor_of(factors, judged.key)
+        given = Feedback(verdict, *place, judged.key, judged.ratio)
+
+        def counted(present: StreamConfig) -> StreamConfig:
+            former = [each for each in present.feedback if (each.partition, each.offset) != place]
+            verdicts = (*former, given)[-MOST_KEPT:]
+            factors = present.threshold_factors
             if apply:
-                factors = with_factor(factors, judged.key, factor)
-            config = replace(config, feedback=verdicts, threshold_factors=factors)
-            held.configure(await self._ports.log.update_stream(config, encode_config(config)))
+                factors = with_factor(factors, judged.key, suggested(verdicts, judged.key))
+            return replace(present, feedback=verdicts, threshold_factors=factors)
+
+        held = self._held(stream)
+        before = factor_of(held.entry.config.threshold_factors, judged.key)
+        config = await self._change(stream, counted)
+        factor = suggested(config.feedback, judged.key)
         ratios = await self._ratios(held, judged.key)
         gap = config.incident_gap
         return Advice(
@@ -502,7 +520,7 @@ class Engine:
             factor,
             apply,
             len(ratios),
-            fired(ratios, present, gap),
+            fired(ratios, before, gap),
             fired(ratios, factor, gap),
         )
 

@@ -109,9 +109,9 @@ def bent(
     return moved, grade
 
 
-def suggested(verdicts: Sequence[Feedback]) -> float:
+def suggested(given: Sequence[Feedback], key: str) -> float:
     """Return the factor that agrees with most verdicts on a series, the nearest to 1 of those."""
-    candidates = [1.0]
+    verdicts, candidates = [each for each in given if each.key == key], [1.0]
     for each in verdicts:
         bound = each.ratio * _BEYOND if each.verdict == "false_alarm" else each.ratio
         candidates.append(min(max(bound, LOWEST_FACTOR), HIGHEST_FACTOR))

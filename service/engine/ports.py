@@ -6,8 +6,8 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ from service.engine.records import (
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+
+Change: TypeAlias = Callable[[StreamConfig], StreamConfig | None]
 
 
 class LogBackend(Protocol):
@@ -64,11 +66,18 @@ class LogBackend(Protocol):
             StreamExists: the name is taken.
         """
 
-    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
-        """Replace the configuration and append the control record to every partition, at once.
+    async def update_stream(self, stream: str, change: Change) -> StreamEntry:
+        """Change the configuration and append a control record to every partition, at once.
+
+        Args:
+            stream: its name.
+            change: makes the next configuration of the present one, which nobody else changes
+                meanwhile; None: it stays, and nothing is written. Perhaps called in another
+                thread.
 
         Raises:
             UnknownStream: there is none of this name.
+            CallerError: what `change` raised; nothing was written.
         """
 
     async def delete_stream(self, stream: str) -> None:

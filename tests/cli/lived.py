@@ -130,7 +130,9 @@ def make(lived: Lived) -> None:
 
     async def second(engine: Engine) -> None:
         await settled(engine, lived.stream)
-        await engine.update_stream(replace(config, max_series=20), reset=False)
+        await engine.update_stream(
+            config.name, lambda now: replace(now, max_series=20), reset=False
+        )
         await _feed(engine, config, RECORDS)
 
     lived.work(first)

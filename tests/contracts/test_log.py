@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from service.adapters.kafka import KafkaLog
 from service.adapters.memory import MemoryLog
 from service.adapters.sqlite import SqliteLog
 from service.engine.config import StreamConfig
-from service.engine.control import encode_config
 from service.engine.errors import (
     DataDirectoryInUse,
     EngineError,
     Fenced,
+    InvalidParameter,
     InvariantError,
     StreamExists,
     UnknownStream,
@@ -275,7 +276,7 @@ def test_a_configuration_change_reaches_every_partition(run):
     async def body(log: LogBackend) -> None:
         changed = StreamConfig(name="s", partitions=2, max_series=5)
         await log.append("s", records(7))
-        entry = await log.update_stream(changed, encode_config(changed))
+        entry = await log.update_stream("s", lambda _: changed)
         assert (entry.config, entry.birth) == (changed, CONFIG)
         await asyncio.gather(log.assign(P0), log.assign(P1))
         first = (await log.poll(P0, 1, 10, 10**6)).records
@@ -283,6 +284,25 @@ def test_a_configuration_change_reaches_every_partition(run):
         assert [record.control for record in (*first, *second)] == [True, True]
         assert first[0].timestamp_ms == 7
         assert (await log.streams())[0].config == changed
+
+    run(body)
+
+
+def test_a_change_begins_from_what_is_there_and_may_be_none(run):
+    async def body(log: LogBackend) -> None:
+        await log.update_stream("s", lambda now: replace(now, max_series=5))
+        entry = await log.update_stream("s", lambda now: replace(now, dead_letter_run=7))
+        assert (entry.config.max_series, entry.config.dead_letter_run) == (5, 7)
+        assert await log.update_stream("s", lambda _: None) == entry
+
+        def refused(_: StreamConfig) -> StreamConfig:
+            raise InvalidParameter("trees", 0, "1 or more")
+
+        with pytest.raises(InvalidParameter):
+            await log.update_stream("s", refused)
+        assert (await log.streams())[0] == entry
+        await log.assign(P0)
+        assert len((await log.poll(P0, 0, 10, 10**6)).records) == 2
 
     run(body)
 
@@ -329,7 +349,7 @@ def test_streams_come_and_go(run):
             log.append("s", records(1)),
             log.assign(P0),
             log.delete_stream("s"),
-            log.update_stream(CONFIG, b""),
+            log.update_stream("s", lambda now: now),
         ):
             with pytest.raises(UnknownStream):
                 await call

@@ -23,12 +23,18 @@ from service.engine.errors import (
     UnknownStream,
 )
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.ports import Change
 from service.engine.records import EVERYTHING, NewRecord, Position, StreamPartition
 from tests.engine.fakes import FakeDetector, FakeFactory, NoMetrics
 from tests.engine.world import CONFIG, World, ask, rows, run, until
 
 HERE = StreamPartition("s", 0)
 SPREAD = StreamConfig(name="s", features=("x", "y"), shingle_size=2, partitions=3)
+
+
+def to(**fields) -> Change:
+    """A change of some fields."""
+    return lambda present: replace(present, **fields)
 
 
 def test_a_record_comes_back_scored():
@@ -123,14 +129,14 @@ def test_streams_are_made_once_changed_with_care_and_deleted():
                 await engine.create_stream(replace(CONFIG, trees=7))
             assert exists.value.changed == ("trees",)
             with pytest.raises(NeedsNewModel) as needs:
-                await engine.update_stream(replace(CONFIG, trees=7, max_series=9), reset=False)
+                await engine.update_stream("s", to(trees=7, max_series=9), reset=False)
             assert needs.value.changed == ("trees",)
             with pytest.raises(InvalidParameter, match="partitions"):
-                await engine.update_stream(replace(CONFIG, partitions=2), reset=True)
-            live = await engine.update_stream(replace(CONFIG, max_series=9), reset=False)
+                await engine.update_stream("s", to(partitions=2), reset=True)
+            live = await engine.update_stream("s", to(max_series=9), reset=False)
             assert (live.generation, live.max_series) == (1, 9)
-            assert await engine.update_stream(live, reset=False) == live
-            fresh = await engine.update_stream(replace(live, shingle_size=1), reset=True)
+            assert await engine.update_stream("s", to(), reset=False) == live
+            fresh = await engine.update_stream("s", to(shingle_size=1), reset=True)
             assert fresh.generation == 2
             assert engine.stream("s") == fresh
             assert engine.streams() == [fresh]
@@ -163,7 +169,7 @@ def test_a_reset_takes_effect_where_it_stands_in_the_log():
         async with World().engine() as engine:
             await engine.create_stream(CONFIG)
             await ask(engine, rows((1, 2), (3, 4), (5, 6)))
-            await engine.update_stream(engine.stream("s"), reset=True)
+            await engine.update_stream("s", to(), reset=True)
             (found,) = await ask(engine, rows((7, 8)))
             assert (found["status"], found["offset"]) == ("warming", 4)
             page = await engine.results("s")
@@ -557,6 +563,34 @@ def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
             assert world.store.names(orphan) == []
+
+    run(body)
+
+
+def test_changes_at_the_same_moment_are_all_made():
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(CONFIG)
+            changes = ({"max_series": 9}, {"time_decay": 0.1}, {"incident_gap": 7})
+            await asyncio.gather(
+                *(engine.update_stream("s", to(**fields), reset=False) for fields in changes)
+            )
+            config = engine.stream("s")
+            assert (config.max_series, config.time_decay, config.incident_gap) == (9, 0.1, 7)
+
+    run(body)
+
+
+def test_a_refused_backfill_leaves_the_stream_as_it_was():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            before = await engine.create_stream(CONFIG)
+            engine._runners[HERE].backlog.reserve(10**6, 0)
+            with pytest.raises(Backpressure):
+                await engine.backfill("s", [NewRecord(b"[1,2]", "k", 2000)])
+            assert world.log._parts[HERE].end == 0
+            assert engine.stream("s") == before
 
     run(body)
 

@@ -48,7 +48,7 @@ def said(*verdicts: tuple[str, float]) -> list[Feedback]:
     ],
 )
 def test_the_factor_agrees_with_most_verdicts(verdicts, factor):
-    found = suggested(said(*verdicts))
+    found = suggested(said(*verdicts), "k")
     assert found == factor
     for verdict, ratio in verdicts if len(verdicts) == 1 and verdicts[0][1] < 100 else ():
         assert (ratio >= found) == (verdict != "false_alarm")
@@ -121,7 +121,7 @@ def test_a_verdict_is_kept_applied_and_survives():
                 engine.stream("s"),
                 feedback=tuple(Feedback("missed", 0, n, "k", 1.0) for n in range(MOST_KEPT)),
             )
-            await engine.update_stream(many, reset=False)
+            await engine.update_stream("s", lambda _: many, reset=False)
             await engine.give_feedback("s", place, "confirmed", apply=False)
             kept = engine.stream("s").feedback
             assert len(kept) == MOST_KEPT and kept[-1].verdict == "confirmed"

@@ -246,7 +246,9 @@ def test_a_change_of_the_configuration_lets_it_go_on():
             await engine.create_stream(CONFIG)
             await fed(world, "xxxxxxx")
             await settled(world, 5)
-            await engine.update_stream(replace(CONFIG, dead_letter_run=0), reset=False)
+            await engine.update_stream(
+                "s", lambda now: replace(now, dead_letter_run=0), reset=False
+            )
             await settled(world, 8)
             await fed(world, "x" * 20)
             await settled(world, 28)
@@ -307,7 +309,7 @@ def test_a_word_to_go_on_outlives_the_process_that_heard_it():
             await fed(world, "xxxxx...")
             await settled(world, 5)
         # Written while nobody runs the partition, as another worker would.
-        await world.log.update_stream(CONFIG, encode_config(CONFIG))
+        await world.log.update_stream("s", lambda now: now)
         async with world.engine() as engine:
             await settled(world, 9)
             assert engine.halted == []

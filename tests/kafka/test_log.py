@@ -11,7 +11,6 @@ from confluent_kafka.admin import AdminClient
 from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
-from service.engine.control import encode_config
 from service.engine.errors import (
     Fenced,
     InvalidParameter,
@@ -298,7 +297,7 @@ def test_workers_agree_on_streams_and_share_partitions(kafka):
         with pytest.raises(StreamExists):
             await two.create_stream(config)
         other = StreamConfig(name=config.name, partitions=8, max_series=7)
-        await two.update_stream(other, encode_config(other))
+        await two.update_stream(config.name, lambda _: other)
         assert (await change_of(one, lambda c: c.streams)).streams[0].config == other
         await two.close()
         assert set((await change_of(one, lambda c: c.assigned)).assigned) == every

@@ -114,7 +114,9 @@ async def through_everything(kafka: Connection, name: str) -> None:
     await life.take([*GOOD, *BAD])
     await until(lambda: life.owned._pointers > 0)
     await life.take(MANY)
-    await life.engine.update_stream(replace(config, decoder="csv"), reset=False)
+    await life.engine.update_stream(
+        config.name, lambda now: replace(now, decoder="csv"), reset=False
+    )
     for task in life.engine._tasks.values():
         task.cancel()  # a death: no last snapshot
     await life.engine.stop()

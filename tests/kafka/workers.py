@@ -21,7 +21,6 @@ from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import DirectorySnapshotStore, MemorySnapshotStore
 from service.engine.config import StreamConfig
-from service.engine.control import encode_config
 from service.engine.engine import Engine
 from service.engine.policy import SnapshotPolicy
 from service.engine.ports import Clock, DetectorFactory, ForeignResults, LogBackend, SnapshotStore
@@ -138,7 +137,7 @@ class Cluster:
         """Let a halted stream go on, as any worker could."""
         log = KafkaLog(replace(self.connection, session_s=1.0))
         await log._catalogue.open()  # without joining the group
-        await log.update_stream(config, encode_config(config))
+        await log.update_stream(config.name, lambda now: now)
         await log.close()
 
     async def create(self, config: StreamConfig) -> None:

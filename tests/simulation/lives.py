@@ -220,7 +220,7 @@ async def _work_on_stream(world: World, engine: Engine, stream: str, budget: int
             await _append(engine, stream, step)
             done += len(step.records)
         else:
-            await engine.update_stream(step.config, reset=step.reset)
+            await engine.update_stream(stream, lambda _, step=step: step.config, reset=step.reset)
 
 
 async def _append(engine: Engine, stream: str, step: Append) -> None:

@@ -106,10 +106,9 @@ async def produce(rng: random.Random, engine: Engine, count: int) -> None:
 
 
 async def change(rng: random.Random, engine: Engine) -> None:
-    config = replace(
-        engine.stream("s"), max_series=rng.randint(2, 6), time_decay=rng.choice((None, 0.1, 0.2))
-    )
-    await engine.update_stream(config, reset=rng.random() < 0.5)
+    changes = {"max_series": rng.randint(2, 6), "time_decay": rng.choice((None, 0.1, 0.2))}
+    reset = rng.random() < 0.5
+    await engine.update_stream("s", lambda now: replace(now, **changes), reset=reset)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -27,7 +27,9 @@ from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
 from service.engine.config import StreamConfig
+from service.engine.control import encode_config
 from service.engine.errors import Fenced, StreamExists, TransientError, UnknownStream
+from service.engine.ports import Change
 from service.engine.records import (
     Assignment,
     Batch,
@@ -134,11 +136,14 @@ class KafkaLog:
             [each.end for each in ends[topics.dead_letters]],
         )
 
-    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
+    async def update_stream(self, stream: str, change: Change) -> StreamEntry:
         """Write the configuration and a record in every partition, at once; see `LogBackend`."""
-        async with self._catalogue.change() as change:
-            former = self._stored(config.name)
-            topic = names.topics_of(config.name).input
+        async with self._catalogue.change() as catalogue:
+            former = self._stored(stream)
+            config = change(former.config)
+            if config is None:
+                return former.entry
+            topic, control = names.topics_of(stream).input, encode_config(config)
             writes = []
             for number in range(former.config.partitions):
                 async with self._look() as cursor:
@@ -146,8 +151,8 @@ class KafkaLog:
                 time_ms = last.timestamp if last is not None else 0
                 message = encode_control(control, former.number, time_ms)
                 writes.append(Writes(topic, number, [message]))
-            await change.write(config.name, former.with_config(config), writes)
-        return self._stored(config.name).entry
+            await catalogue.write(stream, former.with_config(config), writes)
+        return self._stored(stream).entry
 
     async def delete_stream(self, stream: str) -> None:
         """Take a stream from the catalogue, then delete its topics; see `LogBackend`.

@@ -23,7 +23,7 @@ from service.adapters.sqlite.schema import (
 from service.adapters.sqlite.writer import Writer
 from service.engine.config import StreamConfig
 from service.engine.errors import EngineError, TransientError, UnknownStream
-from service.engine.ports import Failpoints
+from service.engine.ports import Change, Failpoints
 from service.engine.records import (
     Assignment,
     Batch,
@@ -165,10 +165,10 @@ class SqliteLog:
             lambda db: storage.create_stream(db, config), lambda _: self._offer(config)
         )
 
-    async def update_stream(self, config: StreamConfig, control: bytes) -> StreamEntry:
-        """Replace a configuration; see `LogBackend`."""
-        entry, appended = await self._write(lambda db: storage.update_stream(db, config, control))
-        self._announce(config.name, appended)
+    async def update_stream(self, stream: str, change: Change) -> StreamEntry:
+        """Change a configuration; see `LogBackend`."""
+        entry, appended = await self._write(lambda db: storage.update_stream(db, stream, change))
+        self._announce(stream, appended)
         return entry
 
     async def delete_stream(self, stream: str) -> None:

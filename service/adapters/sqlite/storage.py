@@ -14,7 +14,7 @@ from service.adapters.sqlite.segments import DEAD_LETTERS, RECORDS, RESULTS, SMA
 from service.engine.config import StreamConfig
 from service.engine.control import decode_config, encode_config
 from service.engine.errors import Fenced, StreamExists, UnknownStream
-from service.engine.ports import Failpoints
+from service.engine.ports import Change, Failpoints
 from service.engine.records import (
     Assignment,
     DeadLetter,
@@ -104,14 +104,14 @@ def create_stream(db: Connection, config: StreamConfig) -> StreamEntry:
     raise StreamExists(config.name, existing.changed(config))
 
 
-def update_stream(
-    db: Connection, config: StreamConfig, control: bytes
-) -> tuple[StreamEntry, Appended]:
-    """Replace a configuration and append the control record to every partition."""
-    entry = entry_of(db, config.name)
-    db.execute(
-        "UPDATE streams SET config = ? WHERE id = ?", (encode_config(config), entry.incarnation)
-    )
+def update_stream(db: Connection, stream: str, change: Change) -> tuple[StreamEntry, Appended]:
+    """Change a configuration and append the control record to every partition."""
+    entry = entry_of(db, stream)
+    config = change(entry.config)
+    if config is None:
+        return entry, {}
+    control = encode_config(config)
+    db.execute("UPDATE streams SET config = ? WHERE id = ?", (control, entry.incarnation))
     appended = {}
     for number in range(config.partitions):
         row = row_of(db, StreamPartition(config.name, number))
