@@ -17,6 +17,7 @@ from service.adapters.kafka.formats import (
     encode_results,
 )
 from service.adapters.kafka.producer import Message
+from service.engine.errors import TornLog
 from service.engine.records import DeadLetter, NewRecord, Record, Result, StreamPartition
 from service.messages.topics import control_topic, topics_of
 
@@ -59,6 +60,13 @@ def test_a_result_is_read_as_written(time_ms, anomaly, headers):
     result = Result(42, time_ms, "k", anomaly, b"{}", headers)
     written = encode_results([plain, result, plain], HERE, common_headers(HERE))
     assert [decode_result(as_read(message)) for message in written] == [plain, result, plain]
+
+
+@pytest.mark.parametrize("headers", [[], [("ce_id", b"s/0/x")]])
+def test_what_others_write_among_results_is_named(headers):
+    record = SimpleNamespace(topic="s.scores", partition=0, offset=7, headers=headers)
+    with pytest.raises(TornLog, match=r"s\.scores/0 at offset 7: no result: .* ce_id"):
+        decode_result(record)
 
 
 @pytest.mark.parametrize("time_ms", [-1, 1_700_000_000_000])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -276,6 +278,29 @@ def test_a_group_that_was_deleted_goes_on_where_results_end(kafka):
     admin.delete_consumer_groups([kafka.application])[kafka.application].result(10)
     assert group_offsets(kafka.bootstrap, kafka.application, config.name, 1) == [-1001]
     run(lambda: body(1))
+
+
+def test_streams_cannot_write_into_topics_of_others(kafka):
+    config = stream(kafka, 2)
+    names = [f"{config.name}.{end}" for end in ("scores", "anomalies", "dlq", "checkpoints")]
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(replace(config, name=names[0]))
+        with pytest.raises(InvalidParameter, match=re.escape(f"one of stream '{names[0]}'")):
+            await log.create_stream(config)
+        await log.delete_stream(names[0])
+        await log.create_stream(config)
+        for name in names:
+            with pytest.raises(InvalidParameter, match=f"one of stream '{config.name}'"):
+                await log.create_stream(replace(config, name=name))
+        with pytest.raises(InvalidParameter, match="the catalogue"):
+            await log.create_stream(replace(config, name=f"{kafka.application}.streams"))
+        await log.delete_stream(config.name)
+        await log.close()
+
+    run(body)
 
 
 def test_workers_agree_on_streams_and_share_partitions(kafka):

@@ -109,7 +109,8 @@ class Connection:
     Attributes:
         bootstrap: "host:port,host:port".
         application: group id, and the beginning of transactional ids and of the control topic's
-            name. Services with one application share the work; others do not see each other.
+            name. Services with one application share the work. Others know nothing of its streams,
+            whose topics bear the streams' names alone: those must differ.
         replication: copies of each topic made here; 0 means three, or as many as there are brokers.
         session_s: silence after which a worker counts as dead.
         heartbeat_s: how often a worker shows that it lives.

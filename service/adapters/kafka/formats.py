@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from service.adapters.kafka.producer import Header, Message
+from service.engine.errors import TornLog
 from service.engine.outcome import incident_events
 from service.engine.records import (
     DeadLetter,
@@ -144,9 +145,17 @@ def common_headers(partition: StreamPartition, kind: str = RESULT_TYPE) -> tuple
 
 
 def decode_result(record: Any) -> Result:
-    """Read a result, or what stands among anomalies instead."""
+    """Read a result, or what stands among anomalies instead.
+
+    Raises:
+        TornLog: it is neither: somebody else writes into the topic.
+    """
     known = dict(record.headers)
-    offset = int(known[CE_ID].rpartition(b"/")[2].partition(b"#")[0])
+    try:
+        offset = int(known[CE_ID].rpartition(b"/")[2].partition(b"#")[0])
+    except (KeyError, ValueError):
+        reason = f"no result: its header {CE_ID} names no record; who else writes there?"
+        raise TornLog(record.topic, record.partition, record.offset, reason) from None
     time_ms = _time(record, known)
     carried = _without(record.headers, OF_RESULTS)
     headers = tuple((original_name(name), value) for name, value in carried)

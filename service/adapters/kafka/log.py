@@ -28,7 +28,13 @@ from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.control import encode_config
-from service.engine.errors import Fenced, StreamExists, TransientError, UnknownStream
+from service.engine.errors import (
+    Fenced,
+    InvalidParameter,
+    StreamExists,
+    TransientError,
+    UnknownStream,
+)
 from service.engine.ports import Change
 from service.engine.records import (
     Assignment,
@@ -106,9 +112,22 @@ class KafkaLog:
             there = self._catalogue.streams.get(config.name)
             if there is not None:
                 raise StreamExists(config.name, there.config.changed(config))
+            self._check_free(config.name)
             stored = await self._prepare(config)
             await change.write(config.name, stored)
         return self._stored(config.name).entry
+
+    def _check_free(self, name: str) -> None:
+        """Refuse a stream that would write into topics of another one, or into the catalogue."""
+        taken = {names.control_topic(self._connection): "the catalogue"}
+        for other in self._catalogue.streams:
+            topics = names.topics_of(other)
+            taken |= dict.fromkeys((topics.input, *topics.outputs), f"stream {other!r}")
+        wanted = names.topics_of(name)
+        for topic in (wanted.input, *wanted.outputs):
+            if topic in taken:
+                allowed = f"another name: the topic {topic!r} is one of {taken[topic]}"
+                raise InvalidParameter("name", name, allowed)
 
     async def _prepare(self, config: StreamConfig) -> Stored:
         """Make what is absent of a stream's topics, and note where each begins."""
