@@ -7,8 +7,8 @@ other one put there.
 
 from __future__ import annotations
 
-import logging
 import os
+import warnings
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from rcf.detector import Detector, rehearse
 from rcf.forecaster import Forecaster
 from rcf.forest import Forest
 from rcf.jit import CACHE_DIRECTORY, compile_beside
-
-log = logging.getLogger(__name__)
 
 JUDGING = "from rcf.compile import judging_kernels; judging_kernels()"
 VALUES = np.sin(np.arange(64.0)).reshape(-1, 1)
@@ -28,11 +26,15 @@ def compile_kernels() -> None:
 
     For images, and for services before their first record; without it each is compiled when it is
     used first. Those of one shape of rows (`rcf.special`) and of multi modes are left to that.
+
+    Warns:
+        RuntimeWarning: The second process failed; all is compiled in this one.
     """
     beside = compile_beside(JUDGING) if _is_cold() else None
     forest_kernels()
     if beside is not None and beside.wait() != 0:
-        log.warning("compiling in a second process failed: this one goes on alone")
+        text = "compiling in a second process failed: this one goes on alone"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     judging_kernels()
 
 

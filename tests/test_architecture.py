@@ -82,7 +82,7 @@ CORE = [
     "forecaster detector",
     "series",
     "snapshot",
-    "archive",
+    "archive compile",
 ]
 RANKS = {name: rank for rank, row in enumerate(CORE) for name in row.split()}
 

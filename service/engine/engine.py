@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -122,6 +122,8 @@ class Engine:
             ThreadPoolExecutor(threads, thread_name_prefix="score"),
             ThreadPoolExecutor(2, thread_name_prefix="save"),
         )
+        # Takes minutes where much is asked; snapshots and restores do not wait for it.
+        self._rehearser = ThreadPoolExecutor(1, thread_name_prefix="rehearse")
 
     async def start(self) -> None:
         """Open the log, take over the partitions, restore and go on."""
@@ -146,7 +148,7 @@ class Engine:
         for held in self._streams.values():
             _end_readers(held, NotReady("the service stopped"))
         await self._ports.log.close()
-        for executor in (self._workers.scorer, self._workers.saver):
+        for executor in (self._workers.scorer, self._workers.saver, self._rehearser):
             executor.shutdown(wait=False, cancel_futures=True)
         self._phase = "stopped"
 
@@ -556,7 +558,7 @@ class Engine:
         """Tell what a configuration would make of records, from nothing learnt; change nothing."""
         ports = self._ports
         return await self._in_thread(
-            lambda: rehearse(config, records, ports.decoder_for, ports.detectors)
+            self._rehearser, lambda: rehearse(config, records, ports.decoder_for, ports.detectors)
         )
 
     def subscribe(self, stream: str, *, anomalies: bool, after: str | None) -> AsyncIterator[Event]:
@@ -706,7 +708,7 @@ class Engine:
         among them.
         """
         log, store = self._ports.log, self._ports.snapshots
-        names = await self._in_thread(lambda: store.names(f"{log.identity}/"))
+        names = await self._in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
         known = tuple(snapshot_folder(log, entry) for entry in await log.streams())
         unwanted = [name for name in names if not name.startswith(known)]
         await self._delete_files(lambda: unwanted)
@@ -719,12 +721,13 @@ class Engine:
                 store.delete(name)
 
         try:
-            await self._in_thread(delete)
+            await self._in_thread(self._workers.saver, delete)
         except OSError as error:
             logger.warning("old snapshots were not deleted: %s", error)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workers.saver, work)
+    @staticmethod
+    async def _in_thread(executor: Executor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
 
     async def _live(self, stream: str) -> None:
         """Wait a moment until a stream just made is served; it is made either way."""

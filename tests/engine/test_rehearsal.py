@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from dataclasses import replace
 
 import numpy as np
 
 from service.adapters.codec import decoder_for
+from service.engine import engine as engine_module
 from service.engine.config import StreamConfig
 from service.engine.records import NewRecord
 from service.engine.rehearsal import PastRecord, rehearse
@@ -40,6 +43,29 @@ def test_it_is_what_was_served():
                     expected = [np.nan if each[name] is None else each[name] for each in of_key]
                     np.testing.assert_array_equal(getattr(judged, name), expected)
             assert len(await engine.past("s", 7)) == 7
+
+    run(body)
+
+
+def test_snapshots_do_not_wait_for_rehearsals(monkeypatch):
+    """Two at a time would hold the threads that restore partitions, for minutes."""
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(*_):
+        begun.set()
+        assert over.wait(10)
+
+    monkeypatch.setattr(engine_module, "rehearse", slow)
+
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(SPREAD)
+            asked = [asyncio.create_task(engine.rehearse(SPREAD, [])) for _ in range(3)]
+            while not begun.is_set():
+                await asyncio.sleep(0.001)
+            await asyncio.wait_for(engine.delete_stream(SPREAD.name), 5)  # deletes its snapshots
+            over.set()
+            await asyncio.gather(*asked)
 
     run(body)
 
