@@ -24,6 +24,9 @@ OTHERS = {"RCF_CACHE_DIR"}
 ONE_BROKER = "for brokers behind TLS or passwords; the compose file's are on this machine"
 TASTE = "a bound of HTTP whose default holds for most"
 
+#: Seconds that a stop takes beside what its timeout holds for.
+SPARE_S = 10
+
 #: Settings that neither the image, nor the compose file, nor the manifests set, and why.
 LEFT_OUT = {
     "RCF_KAFKA_SECURITY": ONE_BROKER,
@@ -56,6 +59,12 @@ def environments():
     return found
 
 
+def pod():
+    """What the StatefulSet makes."""
+    (found,) = [each for each in manifests() if each["kind"] == "StatefulSet"]
+    return found["spec"]["template"]["spec"]
+
+
 def known():
     return {row.variable for row in settings.table()}
 
@@ -76,12 +85,7 @@ def test_every_setting_is_set_somewhere_or_left_out_for_a_reason():
 
 def test_what_is_started_is_a_command():
     commands = typer.main.get_command(app).commands
-    containers = [
-        container
-        for each in manifests()
-        if each["kind"] == "StatefulSet"
-        for container in each["spec"]["template"]["spec"]["containers"]
-    ]
+    containers = pod()["containers"]
     assert len(containers) == 1
     stage = DOCKERFILE.read_text("utf-8").rpartition("\nFROM ")[2]
     entry, command = (
@@ -92,6 +96,25 @@ def test_what_is_started_is_a_command():
     started = [command, *(container["args"] for container in containers)]
     started += [each["command"] for each in workers().values() if "command" in each]
     assert all(arguments[0] in commands for arguments in started)
+
+
+def test_a_stop_fits_into_the_grace():
+    """The timeout holds for open requests and again for the partitions; then the log is closed."""
+    graces = {name: int(each["stop_grace_period"][:-1]) for name, each in workers().items()}
+    graces["ConfigMap"] = pod()["terminationGracePeriodSeconds"]
+    for where, grace_s in graces.items():
+        assert 2 * float(environments()[where]["RCF_SHUTDOWN_TIMEOUT_S"]) + SPARE_S <= grace_s
+
+
+def test_no_failed_partition_leads_to_a_restart():
+    """/readyz fails while one partition does, so nothing that kills may ask it."""
+    (container,) = pod()["containers"]
+    probes = {name: each["httpGet"]["path"] for name, each in container.items() if "Probe" in name}
+    assert probes == {
+        "startupProbe": "/healthz",
+        "livenessProbe": "/healthz",
+        "readinessProbe": "/readyz",
+    }
 
 
 def test_ports_agree():
@@ -118,8 +141,7 @@ def test_versions_are_pinned_and_agree():
     images |= {re.search(r"^ARG BASE=(.*)$", text, re.M)[1]}
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images)
     assert all(each["image"] == f"rcf-stream:{version}" for each in workers().values())
-    (stateful,) = [each for each in manifests() if each["kind"] == "StatefulSet"]
-    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    (container,) = pod()["containers"]
     assert container["image"] == f"rcf-stream:{version}"
     tried = re.search(
         r"<kafka.version>(.*)</kafka.version>", (ROOT / "tests/kafka/pom.xml").read_text("utf-8")
