@@ -6,16 +6,19 @@ import tomllib
 
 import pytest
 import typer
+import yaml
 
 from service import settings
 from service.cli.app import app
 from tests.deploy.files import (
     DOCKERFILE,
+    MANIFESTS,
     PROMETHEUS,
     ROOT,
     compose,
     image_settings,
     manifests,
+    rules,
 )
 
 #: Beside the settings: where compiled kernels are kept.
@@ -63,6 +66,14 @@ def pod():
     """What the StatefulSet makes."""
     (found,) = [each for each in manifests() if each["kind"] == "StatefulSet"]
     return found["spec"]["template"]["spec"]
+
+
+def scraped():
+    """host:port of what Prometheus has in a list, and of what it looks for in DNS."""
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    listed = {target for each in job["static_configs"] for target in each["targets"]}
+    looked_for = job["dns_sd_configs"]
+    return listed, {f"{name}:{each['port']}" for each in looked_for for name in each["names"]}
 
 
 def known():
@@ -122,10 +133,25 @@ def test_ports_agree():
     published = [each["ports"][0] for each in workers().values() if "ports" in each]
     assert len(published) == 2 and all(each.endswith(f":{port}") for each in published)
     assert f"\nEXPOSE {port}\n" in DOCKERFILE.read_text("utf-8")
-    scraped = (PROMETHEUS / "prometheus.yml").read_text("utf-8")
-    assert f"port: {port}" in scraped and all(name in scraped for name in workers())
+    listed, found = scraped()
+    assert listed | found == {f"{name}:{port}" for name in workers()}
     service = next(each for each in manifests() if each["kind"] == "Service")
     assert [each["port"] for each in service["spec"]["ports"]] == [int(port)]
+
+
+def test_a_worker_that_stops_counts_as_down():
+    """A stopped container leaves DNS; only what is in a list stays a target, with `up` at 0."""
+    listed, _ = scraped()
+    always = {name for name, each in workers().items() if "profiles" not in each}
+    assert {target.partition(":")[0] for target in listed} == always
+
+
+def test_rules_match_the_job_that_is_scraped():
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    named = {name for rule in rules() for name in re.findall(r'\bjob="(\w+)"', rule["expr"])}
+    assert named == {job["job_name"]}
+    texts = [path.read_text("utf-8") for path in MANIFESTS]
+    assert all(f'job="{name}"' in "".join(texts) for name in named)  # who scrapes pods is told
 
 
 def test_only_this_machine_reaches_the_ports():
