@@ -107,7 +107,11 @@ class Settings(BaseSettings):
         15.0, gt=0, le=300, description="Seconds of silence after which an event stream is pinged."
     )
     shutdown_timeout_s: float = Field(
-        5.0, gt=0, le=300, description="Seconds that open requests get to end at shutdown."
+        5.0,
+        gt=0,
+        le=300,
+        description="Seconds that open requests get to end at shutdown, and after them once more "
+        "the partitions to settle and save what they hold: a stop may take twice as long.",
     )
     snapshots: Annotated[str, AfterValidator(_place)] | None = Field(
         None,

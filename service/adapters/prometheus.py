@@ -61,6 +61,7 @@ class PrometheusMetrics:
         self._counts: dict[StreamPartition, int] = {}
         self._held: set[StreamPartition] = set()
         self._standing: set[StreamPartition] = set()
+        self._broken: set[StreamPartition] = set()
         self._snapshots: dict[StreamPartition, tuple[float, int]] = {}
         self._children: dict[int, tuple[_Count, _Count, _Count, _Count]] = {}
         ProcessCollector(registry=registry)
@@ -125,6 +126,10 @@ class PrometheusMetrics:
             "rcf_partitions_halted",
             "Partitions that stand still because too many records became dead letters.",
         )
+        self._failed = self._gauge(
+            "rcf_partitions_failed",
+            "Partitions that serve nothing, after an error that trying again would not mend.",
+        )
         self._series = self._gauge(
             "rcf_series", "Series held, with those that were not used since the start."
         )
@@ -185,6 +190,8 @@ class PrometheusMetrics:
         self.lag(partition, 0)
         self.series(partition, 0)
         self.halted(partition, False)
+        self._broken.discard(partition)
+        self._failed.set(len(self._broken))
 
     def processed(
         self,
@@ -256,9 +263,12 @@ class PrometheusMetrics:
         self._replayed.inc(replayed)
         self._restore.observe(seconds)
 
-    def failed(self, partition: StreamPartition, error: str) -> None:
+    def failed(self, partition: StreamPartition, error: str, *, for_good: bool) -> None:
         """See the port."""
         self._failures.labels(error).inc()
+        if for_good:
+            self._broken.add(partition)
+            self._failed.set(len(self._broken))
 
     def compiled(self, seconds: float) -> None:
         """The kernels were loaded or compiled in so many seconds."""

@@ -497,5 +497,5 @@ class Metrics(Protocol):
     def restored(self, partition: StreamPartition, *, replayed: int, seconds: float) -> None:
         """One partition is live after loading and replaying so many records."""
 
-    def failed(self, partition: StreamPartition, error: str) -> None:
-        """A partition stopped; `error` is the class of the error."""
+    def failed(self, partition: StreamPartition, error: str, *, for_good: bool) -> None:
+        """A partition stopped, and tries again unless `for_good`; `error` is the error's class."""

@@ -759,7 +759,8 @@ class PartitionRunner:
     def _set_state(self, state: str, error: Exception) -> None:
         self.state, self.error = state, error
         logger.error("%s: %s: %s", self.partition, state, error, exc_info=state == "failed")
-        self._ports.metrics.failed(self.partition, type(error).__name__)
+        metrics, kind = self._ports.metrics, type(error).__name__
+        metrics.failed(self.partition, kind, for_good=state == "failed")
         elsewhere = state == "fenced" and self._ports.foreign is not None
         if state != "retrying" and not elsewhere:
             self.tail.fail(error)

@@ -41,7 +41,7 @@ def metrics():
 
 
 def test_names_units_and_help(metrics):
-    metrics.failed(StreamPartition("s", 0), "StateLost")
+    metrics.failed(StreamPartition("s", 0), "StateLost", for_good=True)
     for name, family in families(metrics).items():
         if name.startswith("process_"):
             continue
@@ -117,12 +117,15 @@ def test_a_partition_let_go_counts_no_more():
     metrics.lag(partition, 7)
     metrics.series(partition, 4)
     metrics.halted(partition, True)
+    metrics.failed(partition, "StateLost", for_good=True)
     metrics.snapshot_written(partition, size=1000, series=4, seconds=0.1)
     now_s[0] = 160.0
     assert value(metrics, "rcf_snapshot_age_seconds") == 60
+    assert value(metrics, "rcf_partitions_failed") == 1
     metrics.released(partition)
     assert value(metrics, "rcf_consumer_lag_records", partition="1") == 0
-    gauges = ("series", "partitions", "partitions_halted", "snapshot_bytes", "snapshot_age_seconds")
+    gauges = ("series", "partitions", "snapshot_bytes", "snapshot_age_seconds")
+    gauges += ("partitions_halted", "partitions_failed")
     assert {name: value(metrics, f"rcf_{name}") for name in gauges} == dict.fromkeys(gauges, 0)
 
 

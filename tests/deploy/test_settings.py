@@ -6,16 +6,19 @@ import tomllib
 
 import pytest
 import typer
+import yaml
 
 from service import settings
 from service.cli.app import app
 from tests.deploy.files import (
     DOCKERFILE,
+    MANIFESTS,
     PROMETHEUS,
     ROOT,
     compose,
     image_settings,
     manifests,
+    rules,
 )
 
 #: Beside the settings: where compiled kernels are kept.
@@ -23,6 +26,9 @@ OTHERS = {"RCF_CACHE_DIR"}
 
 ONE_BROKER = "for brokers behind TLS or passwords; the compose file's are on this machine"
 TASTE = "a bound of HTTP whose default holds for most"
+
+#: Seconds that a stop takes beside what its timeout holds for.
+SPARE_S = 10
 
 #: Settings that neither the image, nor the compose file, nor the manifests set, and why.
 LEFT_OUT = {
@@ -56,6 +62,20 @@ def environments():
     return found
 
 
+def pod():
+    """What the StatefulSet makes."""
+    (found,) = [each for each in manifests() if each["kind"] == "StatefulSet"]
+    return found["spec"]["template"]["spec"]
+
+
+def scraped():
+    """host:port of what Prometheus has in a list, and of what it looks for in DNS."""
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    listed = {target for each in job["static_configs"] for target in each["targets"]}
+    looked_for = job["dns_sd_configs"]
+    return listed, {f"{name}:{each['port']}" for each in looked_for for name in each["names"]}
+
+
 def known():
     return {row.variable for row in settings.table()}
 
@@ -76,12 +96,7 @@ def test_every_setting_is_set_somewhere_or_left_out_for_a_reason():
 
 def test_what_is_started_is_a_command():
     commands = typer.main.get_command(app).commands
-    containers = [
-        container
-        for each in manifests()
-        if each["kind"] == "StatefulSet"
-        for container in each["spec"]["template"]["spec"]["containers"]
-    ]
+    containers = pod()["containers"]
     assert len(containers) == 1
     stage = DOCKERFILE.read_text("utf-8").rpartition("\nFROM ")[2]
     entry, command = (
@@ -94,15 +109,49 @@ def test_what_is_started_is_a_command():
     assert all(arguments[0] in commands for arguments in started)
 
 
+def test_a_stop_fits_into_the_grace():
+    """The timeout holds for open requests and again for the partitions; then the log is closed."""
+    graces = {name: int(each["stop_grace_period"][:-1]) for name, each in workers().items()}
+    graces["ConfigMap"] = pod()["terminationGracePeriodSeconds"]
+    for where, grace_s in graces.items():
+        assert 2 * float(environments()[where]["RCF_SHUTDOWN_TIMEOUT_S"]) + SPARE_S <= grace_s
+
+
+def test_no_failed_partition_leads_to_a_restart():
+    """/readyz fails while one partition does, so nothing that kills may ask it."""
+    (container,) = pod()["containers"]
+    probes = {name: each["httpGet"]["path"] for name, each in container.items() if "Probe" in name}
+    assert probes == {
+        "startupProbe": "/healthz",
+        "livenessProbe": "/healthz",
+        "readinessProbe": "/readyz",
+    }
+
+
 def test_ports_agree():
     port = image_settings()["RCF_PORT"]
     published = [each["ports"][0] for each in workers().values() if "ports" in each]
     assert len(published) == 2 and all(each.endswith(f":{port}") for each in published)
     assert f"\nEXPOSE {port}\n" in DOCKERFILE.read_text("utf-8")
-    scraped = (PROMETHEUS / "prometheus.yml").read_text("utf-8")
-    assert f"port: {port}" in scraped and all(name in scraped for name in workers())
+    listed, found = scraped()
+    assert listed | found == {f"{name}:{port}" for name in workers()}
     service = next(each for each in manifests() if each["kind"] == "Service")
     assert [each["port"] for each in service["spec"]["ports"]] == [int(port)]
+
+
+def test_a_worker_that_stops_counts_as_down():
+    """A stopped container leaves DNS; only what is in a list stays a target, with `up` at 0."""
+    listed, _ = scraped()
+    always = {name for name, each in workers().items() if "profiles" not in each}
+    assert {target.partition(":")[0] for target in listed} == always
+
+
+def test_rules_match_the_job_that_is_scraped():
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    named = {name for rule in rules() for name in re.findall(r'\bjob="(\w+)"', rule["expr"])}
+    assert named == {job["job_name"]}
+    texts = [path.read_text("utf-8") for path in MANIFESTS]
+    assert all(f'job="{name}"' in "".join(texts) for name in named)  # who scrapes pods is told
 
 
 def test_only_this_machine_reaches_the_ports():
@@ -118,8 +167,7 @@ def test_versions_are_pinned_and_agree():
     images |= {re.search(r"^ARG BASE=(.*)$", text, re.M)[1]}
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in images)
     assert all(each["image"] == f"rcf-stream:{version}" for each in workers().values())
-    (stateful,) = [each for each in manifests() if each["kind"] == "StatefulSet"]
-    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    (container,) = pod()["containers"]
     assert container["image"] == f"rcf-stream:{version}"
     tried = re.search(
         r"<kafka.version>(.*)</kafka.version>", (ROOT / "tests/kafka/pom.xml").read_text("utf-8")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.errors import Fenced, TransientError
+from service.engine.errors import Fenced, InvariantError, TransientError
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import NewRecord, StreamPartition
 from tests.engine.world import CONFIG, World, ask, rows, run, until
@@ -62,6 +62,34 @@ def test_how_each_transaction_ended(error, outcomes):
             await until(lambda: len(reports.of("transacted")) == len(outcomes))
         told = [outcome for (outcome,) in reports.of("transacted")]
         assert told[: len(outcomes)] == outcomes  # a stop commits its snapshot, too
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("error", "for_good"),
+    [
+        (TransientError("lost"), False),
+        (Fenced("another's"), False),
+        (InvariantError(*HERE, 0, "broken"), True),
+        (ValueError("a defect"), True),
+    ],
+)
+def test_a_failure_is_told_with_whether_it_is_for_good(error, for_good):
+    async def body() -> None:
+        world = World(metrics=(reports := Reports()))
+
+        async def failing(transaction) -> None:
+            raise error
+
+        world.log.commit = failing  # type: ignore[method-assign]  # this log alone
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await engine.append(CONFIG.name, rows((1, 2)))
+            await until(lambda: reports.of("failed") != [])
+        named = [named for name, _, named in reports.told if name == "failed"]
+        assert reports.of("failed")[0] == (HERE, type(error).__name__)
+        assert named[0] == {"for_good": for_good}
 
     run(body)
 
