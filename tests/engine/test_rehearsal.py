@@ -16,7 +16,7 @@ from service.engine.records import NewRecord
 from service.engine.rehearsal import PastRecord, rehearse
 from service.engine.rules import Rule
 from tests.engine.graded import GradedFactory
-from tests.engine.world import CONFIG, World, ask, run
+from tests.engine.world import CONFIG, World, ask, run, until
 
 SPREAD = replace(CONFIG, features=("x",), partitions=3, output_after=2)
 
@@ -61,8 +61,7 @@ def test_snapshots_do_not_wait_for_rehearsals(monkeypatch):
         async with World().engine() as engine:
             await engine.create_stream(SPREAD)
             asked = [asyncio.create_task(engine.rehearse(SPREAD, [])) for _ in range(3)]
-            while not begun.is_set():
-                await asyncio.sleep(0.001)
+            await until(begun.is_set)
             await asyncio.wait_for(engine.delete_stream(SPREAD.name), 5)  # deletes its snapshots
             over.set()
             await asyncio.gather(*asked)
