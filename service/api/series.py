@@ -22,10 +22,14 @@ from service.engine.asking import (
     why,
 )
 from service.engine.engine import Engine
-from service.engine.errors import InvalidRecord
+from service.engine.errors import InvalidParameter, InvalidRecord
 
 JSON = "application/json"
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
+_RATES = (
+    "none, for a record to be asked about: questions take what the detector sees, rates in place "
+    "of counters, and a record alone tells totals"
+)
 
 
 def router(context: Context) -> APIRouter:
@@ -103,8 +107,15 @@ def router(context: Context) -> APIRouter:
 async def _record(
     request: Request, context: Context, engine: Engine, stream: str
 ) -> tuple[str, list[float]]:
-    """Key and values of the record in a body, read as records to be scored are."""
-    engine.stream(stream)
+    """Key and values of the record in a body, read as records to be scored are.
+
+    Raises:
+        InvalidParameter: the stream has counters: the detector learnt rates, and beside them any
+            total would look enormous.
+    """
+    counters = engine.stream(stream).counters
+    if counters:
+        raise InvalidParameter("counters", counters, _RATES)
     kind = media_type(request, JSON)
     if kind not in (JSON, _CURL_DEFAULT):
         raise unsupported(kind, (JSON,))

@@ -75,6 +75,17 @@ def test_what_cannot_be_asked_is_refused(client, asked, question):
     problem(plain, 415, "unsupported-media-type")
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_total_is_not_asked_of_a_detector_that_learnt_rates(client, stream, question):
+    client.put(f"/v1/streams/{stream}", json={"features": ["cpu", "sent"], "counters": ["sent"]})
+    records = [{"values": [1, 1e9 + 10 * i], "timestamp": 1_700_000_000 + i} for i in range(5)]
+    assert client.post(f"/v1/streams/{stream}/records", json={"records": records}).is_success
+    answer = client.post(f"/v1/streams/{stream}/{question}", json={"values": [1, 1e9 + 50]})
+    body = problem(answer, 422, "invalid-parameter")
+    assert body["field"] == "counters" and body["value"] == "['sent']"
+    assert "rates" in body["detail"]
+
+
 @pytest.mark.parametrize(
     ("field", "given"),
     [
