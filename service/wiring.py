@@ -78,6 +78,7 @@ class Service:
             ),
             auto_create=bool(settings.auto_create),
             partitions=settings.partitions,
+            decoder_for=decoder_for,
             metrics_text=self._metrics.text,
         )
 

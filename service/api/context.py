@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from service.api.errors import not_ready
+from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.errors import InvalidRecord
+from service.engine.pipeline import check_values
+from service.engine.ports import Decoder, DecoderFactory
+from service.engine.records import Decoded
+from service.engine.series import MAX_KEY
+
+
+def _no_decoder(config: StreamConfig) -> Decoder:  # noqa: ARG001  (DecoderFactory)
+    raise not_ready("nothing here reads records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Context:
         auto_create: whether the first record of an unknown stream creates it.
         partitions: of a stream that does not say how many.
         starting: why there is no engine yet; shown by /readyz.
+        decoder_for: what reads the records of a configuration, also of one that no stream has.
         closing: set when the process was told to stop; event streams end then.
         metrics_text: everything for /metrics: from the header Accept to content and content type.
     """
@@ -38,6 +49,7 @@ class Context:
     auto_create: bool = False
     partitions: int = 4
     starting: str = "the service is starting"
+    decoder_for: DecoderFactory = _no_decoder
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     metrics_text: Callable[[str], tuple[bytes, str]] = lambda _accept: (b"", "text/plain")
     subscribers: int = 0
@@ -56,6 +68,19 @@ class Context:
         if self._engine is None:
             raise not_ready(self.starting)
         return self._engine
+
+    def reader_for(self, config: StreamConfig) -> Decoder:
+        """What reads records exactly as scoring would, had a stream this configuration."""
+        decode = self.decoder_for(config)
+
+        def read(value: bytes) -> Decoded:
+            decoded = decode(value)
+            check_values(config, decoded.values)
+            if decoded.key is not None and len(decoded.key) > MAX_KEY:
+                raise InvalidRecord("key", decoded.key[:100], f"longer than {MAX_KEY} characters")
+            return decoded
+
+        return read
 
     async def look_for_stream(self, request: Request) -> None:
         """See to it that the stream in a request's path is known, whoever made it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ from starlette.responses import Response
 
 from service.api.context import Context
 from service.api.errors import invalid_parameter
+from service.api.formats import Row
 from service.api.parameters import StreamName
 from service.api.problems import Problem
+from service.api.records import bad_row, invalid_rows
 from service.api.schemas import PREVIEW
 from service.api.streams import JSON, changed_by, json_body
-from service.engine.config import StreamConfig
-from service.engine.engine import Engine
 from service.engine.errors import InvalidRecord
+from service.engine.ports import Decoder
 from service.engine.rehearsal import PastRecord, Rehearsed
 from service.engine.times import parse_time
 from service.evaluation.backtest import Judged, flat, labels_of_windows, measures
@@ -34,9 +36,10 @@ class PreviewBody(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         settings, against: fields of a stream; those left out are as they are. Without `against`
             there is nothing beside.
-        records: to judge; without them the newest of the stream that have results.
+        records: to judge, read as `settings` read them; without them the newest of the stream
+            that have results.
         labels: [start, end] times of what should be found.
-        limit: so many of the newest records.
+        limit: so many of the newest records, or of those sent along at most.
         late: rows behind a label in which an alert still tells of it.
     """
 
@@ -65,12 +68,16 @@ def router(context: Context) -> APIRouter:
         beside = bytes(asked.against)
         if beside:
             configs["against"] = changed_by(present, beside)
-        records = await _records(engine, present, asked)
-        answer: dict[str, Any] = {"records": len(records)}
-        for name, config in configs.items():
+        for config in configs.values():
             if len(config.features) != len(present.features):
                 allowed = f"{len(present.features)}, as the records have"
                 raise invalid_parameter("features", len(config.features), allowed)
+        if asked.records is None:
+            records = await engine.past(stream, asked.limit)
+        else:
+            records = _sent(context.reader_for(configs["settings"]), asked.records, asked.limit)
+        answer: dict[str, Any] = {"records": len(records)}
+        for name, config in configs.items():
             answer[name] = _told(await engine.rehearse(config, records), asked)
         return Response(msgspec.json.encode(answer), media_type=JSON)
 
@@ -91,14 +98,29 @@ def _read(body: bytes) -> PreviewBody:
     return asked
 
 
-async def _records(engine: Engine, config: StreamConfig, asked: PreviewBody) -> list[PastRecord]:
-    if asked.records is None:
-        return await engine.past(config.name, asked.limit)
-    found = []
-    for number, raw in enumerate(asked.records[-asked.limit :]):
-        read = engine.decode(config.name, bytes(raw))
-        moment = read.timestamp_ms if read.timestamp_ms is not None else number * 1000
-        found.append(PastRecord(read.key or "", moment, read.values))
+def _sent(read: Decoder, sent: Sequence[msgspec.Raw], limit: int) -> list[PastRecord]:
+    """The records of a body, all of them, as the settings that are tried read them.
+
+    Raises:
+        Problem: there are more than may be judged, or some cannot be read.
+    """
+    if len(sent) > MOST_RECORDS:
+        raise invalid_parameter("records", f"{len(sent):,} records", f"at most {MOST_RECORDS:,}")
+    if len(sent) > limit:
+        allowed = f"at least {len(sent)}, as many as the records sent along; up to {MOST_RECORDS}"
+        raise invalid_parameter("limit", limit, allowed)
+    found, bad = [], []
+    for number, raw in enumerate(sent, 1):
+        row = Row(number, None, bytes(raw))
+        try:
+            record = read(row.value)
+        except InvalidRecord as error:
+            bad.append(bad_row(row, error))
+            continue
+        moment = record.timestamp_ms if record.timestamp_ms is not None else (number - 1) * 1000
+        found.append(PastRecord(record.key or "", moment, record.values))
+    if bad:
+        raise invalid_rows(bad, len(sent))
     return found
 
 

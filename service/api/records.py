@@ -159,18 +159,19 @@ def _check(engine: Engine, stream: str, rows: Sequence[Row]) -> tuple[list[NewRe
             decoded = engine.decode(stream, row.value)
         except InvalidRecord as error:
             records.append(NewRecord(row.value))
-            bad.append(_bad(row, error.field, error.value, error.reason))
+            bad.append(bad_row(row, error))
             continue
         records.append(NewRecord(row.value, decoded.key, decoded.timestamp_ms))
     return records, bad
 
 
-def _bad(row: Row, field: str, value: str | None, reason: str) -> Bad:
+def bad_row(row: Row, error: InvalidRecord) -> Bad:
+    """What is said of a row that cannot be read."""
     bad: Bad = {"row": row.number}
     if row.line is not None:
         bad["line"] = row.line
-    shown = _shown(row.value) if value is None else shorten(value)
-    return bad | {"field": field, "value": shown, "reason": reason}
+    shown = _shown(row.value) if error.value is None else shorten(error.value)
+    return bad | {"field": error.field, "value": shown, "reason": error.reason}
 
 
 def _shown(value: bytes) -> str:

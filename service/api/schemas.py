@@ -801,14 +801,21 @@ COMPONENTS["PreviewFields"] = {
         "records": {
             "type": "array",
             "items": {"$ref": "#/components/schemas/Record"},
-            "description": "What to judge; without them the newest records of the stream.",
+            "description": "What to judge, read as `settings` read it; without them the newest "
+            "records of the stream.",
         },
         "labels": {
             "type": "array",
             "items": {"type": "array", "items": _TIMES, "minItems": 2, "maxItems": 2},
             "description": "[start, end] times of what should be found, both included.",
         },
-        "limit": {"type": "integer", "minimum": 1, "maximum": 20000, "default": 5000},
+        "limit": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 20000,
+            "default": 5000,
+            "description": "So many of the newest records; more sent along than this are refused.",
+        },
         "late": {
             "type": "integer",
             "minimum": 0,

@@ -47,10 +47,37 @@ def test_two_settings_with_labels(client, stream):
 def test_records_sent_along_are_judged_and_not_kept(client, stream):
     make(client, stream, features=1, output_after=1)
     records = [{"values": [n], "timestamp": START_S + n} for n in range(40)]
-    answer = preview(client, stream, {"records": records, "limit": 30}).json()
-    assert answer["records"] == 30
+    answer = preview(client, stream, {"records": records, "limit": 40}).json()
+    assert answer["records"] == 40
     assert answer["settings"]["measures"]["scored"] > 0
     assert stored(client, stream) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "field"), [(5_001, {}, "limit"), (20_001, {"limit": 20_000}, "records")]
+)
+def test_more_records_than_are_judged_are_refused(client, stream, count, given, field):
+    make(client, stream, features=1)
+    body = {"records": [{"values": [1]}] * count} | given
+    answer = problem(preview(client, stream, body), 422, "invalid-parameter")
+    assert answer["field"] == field
+    assert f"{count}" in answer["detail"].replace(",", "") and "20" in answer["allowed"]
+
+
+def test_records_are_read_as_the_settings_tried_read_them(client, stream):
+    make(client, stream, features=["x", "y"], output_after=1)
+    records = [
+        {"values": [n, None if n % 4 == 3 else n], "timestamp": START_S + n} for n in range(40)
+    ]
+    (row, *others) = problem(preview(client, stream, {"records": records}), 422, "invalid-records")[
+        "rows"
+    ]
+    assert (row["row"], row["field"], len(others)) == (4, "values.y", 9)
+    body = {"records": records, "settings": {"missing": "previous"}, "against": {}}
+    answer = preview(client, stream, body).json()
+    tried, present = (answer[name]["measures"] for name in ("settings", "against"))
+    assert answer["records"] == tried["rows"] == present["rows"] == 40
+    assert tried["scored"] == present["scored"] + 10
 
 
 def test_a_stream_without_a_past(client, stream):
