@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from service.api.names import refuse_repeated_in
 from service.api.problems import Problem
 
 JSON = "application/json"
@@ -40,6 +41,11 @@ class Row(NamedTuple):
     line: int | None
     value: bytes
 
+    @property
+    def place(self) -> str:
+        """Where it stands in the body, for a message."""
+        return f"row {self.number}" + ("" if self.line is None else f" (line {self.line})")
+
 
 class _Envelope(msgspec.Struct):
     records: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
@@ -58,7 +64,8 @@ def split(media_type: str, body: bytes) -> list[Row]:
     """The records of a body, in order; at least one.
 
     Raises:
-        Problem: `malformed-body`, when the body as a whole cannot be read or holds no record.
+        Problem: `malformed-body`, when the body as a whole cannot be read, holds no record, or says
+            a name twice where that can be told cheaply.
     """
     splitter: Callable[[bytes], list[Row]] = _split_json
     if media_type in NDJSON:
@@ -68,6 +75,8 @@ def split(media_type: str, body: bytes) -> list[Row]:
     rows = splitter(body)
     if not rows:
         raise Problem("malformed-body", "the body holds no records; at least one is needed")
+    if media_type not in CSV:
+        refuse_repeated_in(body, rows)
     return rows
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from service.api.bodies import media_type, read_body, unsupported
 from service.api.context import Context
+from service.api.names import refuse_repeated
 from service.api.parameters import StreamName
 from service.api.schemas import DENSITY, EXPLAIN_RECORD, FORECAST, HOTSPOTS, NEIGHBOURS
 from service.engine.asking import (
@@ -119,7 +120,9 @@ async def _record(
     kind = media_type(request, JSON)
     if kind not in (JSON, _CURL_DEFAULT):
         raise unsupported(kind, (JSON,))
-    read = engine.decode(stream, await read_body(request, context.limits.body_bytes))
+    body = await read_body(request, context.limits.body_bytes)
+    refuse_repeated(body)
+    read = engine.decode(stream, body)
     for name, value in zip(engine.stream(stream).features, read.values, strict=True):
         if isnan(value):
             raise InvalidRecord(f"values.{name}", None, "missing; nothing stands in for it here")

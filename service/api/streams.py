@@ -1,5 +1,6 @@
 """PUT, GET, DELETE /v1/streams/{stream} and GET /v1/streams: what streams there are."""
 
+import asyncio
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from service.api.bodies import media_type, read_body, unsupported
 from service.api.context import Context
 from service.api.errors import invalid_parameter
+from service.api.names import refuse_repeated
 from service.api.parameters import StreamName
 from service.api.problems import Problem
 from service.api.schemas import DELETE_STREAM, GET_STREAM, LIST_STREAMS, PUT_STREAM
@@ -134,12 +136,14 @@ async def json_body(request: Request, context: Context) -> bytes:
     """The body of a request whose content is JSON, or empty.
 
     Raises:
-        Problem: it is not, or it is too large.
+        Problem: it is not, it is too large, or it says a name twice.
     """
     kind = media_type(request, JSON)
     if kind not in (JSON, "application/x-www-form-urlencoded"):
         raise unsupported(kind, (JSON,))
-    return await read_body(request, context.limits.body_bytes)
+    body = await read_body(request, context.limits.body_bytes)
+    await asyncio.to_thread(refuse_repeated, body)  # that of a preview may be long
+    return body
 
 
 def _read(body: bytes) -> dict[str, Any]:

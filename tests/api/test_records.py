@@ -254,6 +254,45 @@ def test_a_key_beside_records_is_named(client, stream):
     assert client.get(f"/v1/streams/{stream}/results").json()["results"] == []
 
 
+REPEATED = {
+    "records": (
+        b'{"records": [{"values": [1, 2]}], "records": [{"values": [3, 4]}]}',
+        "records",
+        "",
+    ),
+    "values": (b'{"values": [1, 2], "values": [3, 4]}', "values", "row 1: "),
+    "values of one of many": (
+        b'{"records": [{"values": [1, 2]}, {"values": [1, 2], "values": [3, 4]}]}',
+        "values",
+        "row 2: ",
+    ),
+    "key": (b'{"key": "a", "values": [1, 2], "key": "b"}', "key", "row 1: "),
+    "feature beside": (b'{"values": {"key": 1, "b": 2, "b": 3}, "key": "a"}', "b", "row 1: "),
+}
+
+
+@pytest.mark.parametrize(("body", "name", "place"), REPEATED.values(), ids=REPEATED.keys())
+def test_of_a_name_that_stands_twice_no_value_is_lost_silently(client, stream, body, name, place):
+    make(client, stream, features=["a", "b"])
+    answer = problem(post(client, stream, body), 400, "malformed-body")
+    assert answer["field"] == name
+    assert answer["detail"] == f"{place}the name {name!r} stands twice in one object"
+    assert stored(client, stream) == []
+
+
+def test_a_line_whose_name_stands_twice_is_named(client, stream):
+    body = b'{"values": [1]}\n\n{"values": [1], "values": [2]}\nno json "values" "values"\n'
+    answer = problem(post(client, stream, body, "application/x-ndjson"), 400, "malformed-body")
+    assert answer["detail"].startswith("row 2 (line 3): the name 'values'")
+
+
+def test_names_in_texts_and_other_objects_may_come_again(client, stream):
+    make(client, stream, features=["key", "values"])
+    body = {"values": {"key": 1, "values": 2}, "key": "values", "a": {"key": 1, "records": []}}
+    results = post(client, stream, {"records": [body, body | {"b": "records"}]}).json()["results"]
+    assert [result["values"] for result in results] == [[1, 2], [1, 2]]
+
+
 def test_a_column_that_is_no_feature_is_named_as_such(client, stream):
     make(client, stream, features=["a", "b"])
     answer = post(client, stream, "a,b,host\n1,2,web-1\n", "text/csv")

@@ -69,6 +69,12 @@ def test_what_cannot_be_asked_is_refused(client, asked, question):
     assert body["field"] == "key" and body["value"] == "b"
     body = problem(client.post(address, json={"key": "a", "values": [1]}), 422, "invalid-records")
     assert body["rows"][0]["field"] == "values"
+    body = problem(
+        client.post(address, content=b'{"values": [1, 2], "key": "a", "key": "b"}'),
+        400,
+        "malformed-body",
+    )
+    assert body["field"] == "key"
     absent = client.post(f"/v1/streams/absent/{question}", json={"values": [1]})
     problem(absent, 404, "stream-not-found")
     plain = client.post(address, content="1,2", headers={"content-type": "text/csv"})

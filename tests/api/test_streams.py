@@ -201,3 +201,9 @@ def test_every_field_of_a_stream_can_be_set_and_is_documented():
     of_engine = set(StreamConfig.__dataclass_fields__) - {"name", "generation"}
     assert set(StreamBody.__struct_fields__) == of_engine | {"half_life", "window"}
     assert {*STREAM_FIELDS, "features"} == of_engine
+
+
+def test_a_field_that_stands_twice_is_named(client, stream):
+    answer = client.put(f"/v1/streams/{stream}", content=b'{"features": 1, "features": 2}')
+    assert problem(answer, 400, "malformed-body")["field"] == "features"
+    assert client.get(f"/v1/streams/{stream}").status_code == 404
