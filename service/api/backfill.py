@@ -56,7 +56,7 @@ def router(context: Context) -> APIRouter:
     ) -> Response:
         """Append history: scored and learnt, never told of; tells how warm each series is."""
         engine = context.engine()
-        rows = await read_rows(request, context)
+        rows = await read_rows(request, context, stream)
         await ensure_stream(context, engine, stream, rows[0])
         records, bad = await checked(engine, stream, rows)
         if bad:

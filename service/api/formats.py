@@ -8,13 +8,14 @@ cell that is no number stays text, and the decoder names it.
 import csv
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import msgspec
 
 from service.api.names import refuse_repeated_in
 from service.api.problems import Problem
+from service.engine.times import time_column
 
 JSON = "application/json"
 NDJSON = (
@@ -31,7 +32,6 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 inside a name and for too deep a nesting."""
 
 KEY_COLUMN = "key"
-TIME_COLUMN = "timestamp"
 
 
 class Row(NamedTuple):
@@ -60,19 +60,22 @@ _decode_batch = msgspec.json.Decoder(_Batch).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def split(media_type: str, body: bytes) -> list[Row]:
+def split(media_type: str, body: bytes, features: Collection[str] = ()) -> list[Row]:
     """The records of a body, in order; at least one.
+
+    Args:
+        media_type: One of MEDIA_TYPES.
+        body: The whole of it.
+        features: Of the stream, where it is there: a column of such a name holds no times.
 
     Raises:
         Problem: `malformed-body`, when the body as a whole cannot be read, holds no record, or says
             a name twice where that can be told cheaply.
     """
-    splitter: Callable[[bytes], list[Row]] = _split_json
-    if media_type in NDJSON:
-        splitter = _split_lines
-    elif media_type in CSV:
-        splitter = _split_csv
-    rows = splitter(body)
+    if media_type in CSV:
+        rows = _split_csv(body, features)
+    else:
+        rows = _split_lines(body) if media_type in NDJSON else _split_json(body)
     if not rows:
         raise Problem("malformed-body", "the body holds no records; at least one is needed")
     if media_type not in CSV:
@@ -123,7 +126,7 @@ def _split_lines(body: bytes) -> list[Row]:
     return rows
 
 
-def _split_csv(body: bytes) -> list[Row]:
+def _split_csv(body: bytes, features: Collection[str]) -> list[Row]:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -138,7 +141,7 @@ def _split_csv(body: bytes) -> list[Row]:
                 continue
             if to_value is None:
                 names = _header(cells)
-                to_value = _row_encoder(names)
+                to_value = _row_encoder(names, time_column(names, features))
                 if names:
                     continue
             rows.append(Row(len(rows) + 1, reader.line_num, to_value(cells)))
@@ -157,7 +160,7 @@ def _header(cells: list[str]) -> list[str]:
     return names
 
 
-def _row_encoder(names: list[str]) -> Callable[[list[str]], bytes]:
+def _row_encoder(names: list[str], time: int | None) -> Callable[[list[str]], bytes]:
     def bare(cells: list[str]) -> bytes:
         return _encode({"values": [_value(cell) for cell in cells]})
 
@@ -166,10 +169,10 @@ def _row_encoder(names: list[str]) -> Callable[[list[str]], bytes]:
             return bare(cells)  # the decoder then says how many values there are and should be
         values: dict[str, float | str | None] = {}
         record: dict[str, object] = {"values": values}
-        for name, cell in zip(names, cells, strict=True):
+        for index, (name, cell) in enumerate(zip(names, cells, strict=True)):
             if name == KEY_COLUMN:
                 record["key"] = cell
-            elif name == TIME_COLUMN:
+            elif index == time:
                 record["timestamp"] = _cell(cell)
             else:
                 values[name] = _value(cell)

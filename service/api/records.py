@@ -53,7 +53,7 @@ def router(context: Context) -> APIRouter:
         Scored, then learnt, in the order given per key. The records are durable when this answers.
         """
         engine = context.engine()
-        rows = await read_rows(request, context)
+        rows = await read_rows(request, context, stream)
         await ensure_stream(context, engine, stream, rows[0])
         records, bad = await checked(engine, stream, rows)
         if bad and invalid == "reject":
@@ -66,8 +66,8 @@ def router(context: Context) -> APIRouter:
     return routes
 
 
-async def read_rows(request: Request, context: Context) -> list[Row]:
-    """The records of a body, as their bytes.
+async def read_rows(request: Request, context: Context, stream: str) -> list[Row]:
+    """The records of a body for a stream, as their bytes; the stream need not be there.
 
     Raises:
         Problem: it is too long, or of a content type that nobody reads.
@@ -78,10 +78,11 @@ async def read_rows(request: Request, context: Context) -> list[Row]:
     if kind not in MEDIA_TYPES:
         raise unsupported(kind, MEDIA_TYPES)
     body = await read_body(request, context.limits.body_bytes)
+    features = _known_features(context.engine(), stream)
     if len(body) < _THREAD_FROM_BYTES:
-        rows = split(kind, body)
+        rows = split(kind, body, features)
     else:
-        rows = await asyncio.to_thread(split, kind, body)
+        rows = await asyncio.to_thread(split, kind, body, features)
     if len(rows) > context.limits.body_records:
         raise Problem(
             "body-too-large",
@@ -90,6 +91,13 @@ async def read_rows(request: Request, context: Context) -> list[Row]:
             allowed=f"at most {context.limits.body_records} records",
         )
     return rows
+
+
+def _known_features(engine: Engine, stream: str) -> tuple[str, ...]:
+    try:
+        return engine.stream(stream).features
+    except UnknownStream:
+        return ()
 
 
 async def ensure_stream(context: Context, engine: Engine, stream: str, first: Row) -> None:

@@ -24,6 +24,7 @@ from service.engine.config import (
     StreamConfig,
 )
 from service.engine.rules import MOST_RULES
+from service.engine.times import TIME_NAMES
 from service.messages import examples
 from service.messages.schemas import Schema, components
 
@@ -689,8 +690,9 @@ _APPEND_BODY: Schema = {
         CSV[0]: {
             "schema": {
                 "type": "string",
-                "description": "A header with feature names, optionally `key` and `timestamp`; "
-                "without a header, values in the order of the features.",
+                "description": "A header with feature names, optionally `key` and a column of "
+                f"times, called {', '.join(f'`{name}`' for name in TIME_NAMES)}, where no feature "
+                "is called so; without a header, values in the order of the features.",
             },
             "example": "key,timestamp,v0\nroom-1,2026-01-31T12:00:00Z,21.5\n",
         },

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from service.cli.errors import CommandError
+from service.engine.times import time_column
 
-TIME_NAMES = frozenset({"time", "timestamp", "datetime", "date", "ts", "t"})
 LABEL_NAMES = frozenset(
     {"label", "labels", "anomaly", "is_anomaly", "changepoint", "outlier", "class", "target"}
 )
@@ -156,7 +156,7 @@ def choose_columns(
     Raises:
         CommandError: A column asked for is not in the header, or none is left.
     """
-    time_index = _index(names, time) if time is not None else _time_index(names)
+    time_index = _index(names, time) if time is not None else time_column(names)
     if columns:
         chosen = tuple(_index(names, name) for name in columns)
         return Columns(tuple(names), chosen, time_index, ())
@@ -185,10 +185,6 @@ def _why_skipped(
     if index < len(first_row) and to_number(first_row[index]) is None:
         return "not numeric"
     return None
-
-
-def _time_index(names: Sequence[str]) -> int | None:
-    return next((i for i, name in enumerate(names) if name.lower() in TIME_NAMES), None)
 
 
 def _index(names: Sequence[str], name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,7 +20,24 @@ ALLOWED = (
     "RFC 3339 text such as 2026-01-31T12:00:00Z (UTC when no offset is given), or seconds since "
     "1970 (milliseconds from 1e11 on)"
 )
+TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "t")
+"""What a column of times is called, in any case of letters."""
 _MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
+
+
+def time_column(names: Sequence[str], features: Collection[str] = ()) -> int | None:
+    """Return which column of a table holds the times: `timestamp`, or the first of TIME_NAMES.
+
+    What a stream knows as one of its `features` is none: `t` may be a temperature.
+    """
+    found = None
+    for index, name in enumerate(names):
+        if name in features or name.lower() not in TIME_NAMES:
+            continue
+        if name.lower() == TIME_NAMES[0]:
+            return index
+        found = index if found is None else found
+    return found
 
 
 def format_ms(timestamp_ms: int) -> str:

@@ -5,6 +5,9 @@ import json
 import httpx
 import pytest
 
+from service.cli.table import choose_columns
+from service.engine.times import TIME_NAMES
+
 RECORDS = "/v1/streams/{}/records"
 
 
@@ -86,6 +89,29 @@ def test_csv_with_header(client, stream):
     assert [result["key"] for result in results] == ["x", "x"]
     assert results[1]["timestamp"] == "2026-01-31T12:00:01.000Z"
     assert client.get(f"/v1/streams/{stream}").json()["features"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "header", [*([name, "v"] for name in TIME_NAMES), ["v", "Time"], ["t", "v", "timestamp"]]
+)
+def test_a_csv_column_of_times_is_known_by_the_names_that_files_are_scored_by(
+    client, stream, header
+):
+    columns = choose_columns(header, ["1"] * len(header), time=None, columns=None)
+    row = ["3"] * len(header)
+    row[columns.time] = "2026-01-31T12:00:00Z"
+    body = f"{','.join(header)}\n{','.join(row)}\n"
+    [result] = post(client, stream, body, "text/csv").json()["results"]
+    assert result["timestamp"] == "2026-01-31T12:00:00.000Z"
+    assert client.get(f"/v1/streams/{stream}").json()["features"] == list(columns.feature_names)
+
+
+def test_a_feature_may_be_called_as_times_are(client, stream):
+    make(client, stream, features=["t", "p"])
+    results = post(client, stream, "t,p\n21.5,990\n", "text/csv").json()["results"]
+    results += post(client, stream, "time,t,p\n1700000000,21.5,990\n", "text/csv").json()["results"]
+    assert [result["values"] for result in results] == [[21.5, 990], [21.5, 990]]
+    assert results[1]["timestamp"] == "2023-11-14T22:13:20.000Z"
 
 
 def test_csv_without_header(client, stream):
