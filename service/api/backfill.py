@@ -17,7 +17,7 @@ from starlette.responses import Response
 from service.api.context import Context
 from service.api.parameters import StreamName
 from service.api.problems import Problem
-from service.api.records import checked, ensure_stream, invalid_rows, plain, read_rows
+from service.api.records import Bad, checked, invalid_rows, plain, read_rows
 from service.api.schemas import BACKFILL
 from service.engine.errors import ResultTimeout
 from service.engine.records import NewRecord
@@ -57,11 +57,7 @@ def router(context: Context) -> APIRouter:
         """Append history: scored and learnt, never told of; tells how warm each series is."""
         engine = context.engine()
         rows = await read_rows(request, context, stream)
-        await ensure_stream(context, engine, stream, rows[0])
-        records, bad = await checked(engine, stream, rows)
-        if bad:
-            raise invalid_rows(bad, len(rows))
-        _check_times(records)
+        records = await checked(context, stream, rows, _judge)
         positions = await engine.backfill(stream, records)
         if wait == "ack":
             return _json({"positions": plain(positions)}, 202)
@@ -78,7 +74,10 @@ def router(context: Context) -> APIRouter:
     return routes
 
 
-def _check_times(records: Sequence[NewRecord]) -> None:
+def _judge(records: Sequence[NewRecord], bad: Sequence[Bad]) -> None:
+    """Refuse history of which some cannot be read, or has no time."""
+    if bad:
+        raise invalid_rows(bad, len(records))
     for number, record in enumerate(records, 1):
         if record.timestamp_ms is None:
             raise Problem(

@@ -1,12 +1,13 @@
 """POST …/records: records in, their results out.
 
 The law: a body is taken whole or not at all. Rows are checked by the engine's own decoder before
-anything is appended; with `?invalid=dead_letter` bad rows are appended as they came, and the engine
-gives each its `error` result and its dead letter.
+anything is appended, or a stream is made for them; with `?invalid=dead_letter` bad rows are
+appended as they came, and the engine gives each its `error` result and its dead letter.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ from service.api.schemas import APPEND
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
 from service.engine.errors import InvalidRecord, ResultTimeout, StreamExists, UnknownStream
+from service.engine.ports import Decoder
 from service.engine.records import NewRecord, Position
 
 MAX_ROWS_SHOWN = 20
@@ -29,6 +31,7 @@ _THREAD_FROM_BYTES = 200_000  # decoding less than this holds up the event loop 
 _CURL_DEFAULT = "application/x-www-form-urlencoded"
 
 Bad = dict[str, object]
+Judge = Callable[[Sequence[NewRecord], Sequence[Bad]], None]
 
 
 def router(context: Context) -> APIRouter:
@@ -54,10 +57,12 @@ def router(context: Context) -> APIRouter:
         """
         engine = context.engine()
         rows = await read_rows(request, context, stream)
-        await ensure_stream(context, engine, stream, rows[0])
-        records, bad = await checked(engine, stream, rows)
-        if bad and invalid == "reject":
-            raise invalid_rows(bad, len(rows))
+
+        def judge(_records: Sequence[NewRecord], bad: Sequence[Bad]) -> None:
+            if bad and invalid == "reject":
+                raise invalid_rows(bad, len(rows))
+
+        records = await checked(context, stream, rows, judge)
         positions = await engine.append(stream, records)
         if wait == "ack":
             return _json({"positions": plain(positions)}, 202)
@@ -100,24 +105,41 @@ def _known_features(engine: Engine, stream: str) -> tuple[str, ...]:
         return ()
 
 
-async def ensure_stream(context: Context, engine: Engine, stream: str, first: Row) -> None:
-    """Make the stream after its first record where that is wished.
+async def checked(
+    context: Context, stream: str, rows: Sequence[Row], judge: Judge
+) -> list[NewRecord]:
+    """The records of rows, for a stream that is made after the first of them where that is wished.
+
+    It is made last: a body that is refused leaves none behind.
+
+    Args:
+        context: Says whether an unknown stream is made.
+        stream: Its name.
+        rows: At least one.
+        judge: Raises where the records, or what is wrong with some, refuse the body.
 
     Raises:
-        UnknownStream: there is none, and it is not.
+        UnknownStream: there is none, and it is not made.
+        Problem: the first record cannot say what the stream would be like.
     """
-    try:
-        engine.stream(stream)
-    except UnknownStream:
-        if not context.auto_create:
-            raise
-        config = StreamConfig(
-            name=stream, features=_features_of(first.value), partitions=context.partitions
-        )
+    engine = context.engine()
+    if not _known_features(engine, stream) and context.auto_create:
+        features = _features_of(rows[0].value)
+        config = StreamConfig(name=stream, features=features, partitions=context.partitions)
+        records, bad = await _read_all(context.reader_for(config), rows)
+        judge(records, bad)
+        if bad and bad[0]["row"] == 1:
+            raise invalid_rows(bad, len(rows))
         try:
             await engine.create_stream(config)
         except StreamExists:
-            return  # another request was faster; its features hold
+            pass  # another request was faster; its features hold
+        else:
+            return records
+    engine.stream(stream)
+    records, bad = await _read_all(partial(engine.decode, stream), rows)
+    judge(records, bad)
+    return records
 
 
 def _features_of(value: bytes) -> tuple[str, ...]:
@@ -150,21 +172,19 @@ def _features_of(value: bytes) -> tuple[str, ...]:
     )
 
 
-async def checked(
-    engine: Engine, stream: str, rows: Sequence[Row]
-) -> tuple[list[NewRecord], list[Bad]]:
+async def _read_all(read: Decoder, rows: Sequence[Row]) -> tuple[list[NewRecord], list[Bad]]:
     """The records of rows, and what is wrong with some; long bodies are read beside the loop."""
     if sum(len(row.value) for row in rows[:2_000]) < _THREAD_FROM_BYTES and len(rows) <= 2_000:
-        return _check(engine, stream, rows)
-    return await asyncio.to_thread(_check, engine, stream, rows)
+        return _read_each(read, rows)
+    return await asyncio.to_thread(_read_each, read, rows)
 
 
-def _check(engine: Engine, stream: str, rows: Sequence[Row]) -> tuple[list[NewRecord], list[Bad]]:
+def _read_each(read: Decoder, rows: Sequence[Row]) -> tuple[list[NewRecord], list[Bad]]:
     records: list[NewRecord] = []
     bad: list[Bad] = []
     for row in rows:
         try:
-            decoded = engine.decode(stream, row.value)
+            decoded = read(row.value)
         except InvalidRecord as error:
             records.append(NewRecord(row.value))
             bad.append(bad_row(row, error))

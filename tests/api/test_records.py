@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from service.cli.table import choose_columns
+from service.engine.config import StreamConfig
 from service.engine.times import TIME_NAMES
 
 RECORDS = "/v1/streams/{}/records"
@@ -426,3 +427,42 @@ def test_the_first_record_of_an_unknown_stream_must_show_its_features(client, st
     answer = post(client, stream, body)
     assert answer.status_code in (400, 422)
     assert client.get(f"/v1/streams/{stream}").status_code == 404
+
+
+@pytest.mark.parametrize("invalid", ["reject", "dead_letter"])
+@pytest.mark.parametrize("door", ["records", "backfill"])
+@pytest.mark.parametrize("body", ['{"values": ["abc"]}', '{"values": [1], "timestamp": "soon"}'])
+def test_a_record_that_is_refused_leaves_no_stream_behind(client, stream, invalid, door, body):
+    query = {} if door == "backfill" else {"invalid": invalid}
+    answer = client.post(f"/v1/streams/{stream}/{door}", content=body, params=query)
+    assert problem(answer, 422, "invalid-records")["rows"][0]["row"] == 1
+    assert client.get(f"/v1/streams/{stream}").status_code == 404
+
+
+def test_a_later_record_that_is_refused_leaves_none_either_but_a_dead_letter_may(client, stream):
+    records = {"records": [{"values": [1]}, {"values": [1, 2]}]}
+    problem(post(client, stream, records), 422, "invalid-records")
+    assert client.get(f"/v1/streams/{stream}").status_code == 404
+    first, second = post(client, stream, records, invalid="dead_letter").json()["results"]
+    assert (first["status"], second["status"]) == ("warming", "error")
+
+
+def test_history_without_times_leaves_no_stream_behind(client, stream):
+    answer = client.post(f"/v1/streams/{stream}/backfill", json={"values": [1]})
+    assert problem(answer, 422, "invalid-records")["rows"][0]["field"] == "timestamp"
+    assert client.get(f"/v1/streams/{stream}").status_code == 404
+
+
+def test_a_stream_that_another_request_made_meanwhile_keeps_its_features(
+    server, stream, monkeypatch
+):
+    made = server.engine.create_stream
+
+    async def slower(config):
+        await made(StreamConfig(name=stream, features=("a", "b"), partitions=1))
+        return await made(config)
+
+    monkeypatch.setattr(server.engine, "create_stream", slower)
+    body = problem(post(server.client, stream, {"values": [1]}), 422, "invalid-records")
+    assert "2 (a, b)" in body["detail"]
+    assert stored(server.client, stream) == []
