@@ -50,6 +50,13 @@ class Settings(BaseSettings):
     port: int = Field(
         8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
     )
+    allowed_hosts: str | None = Field(
+        None,
+        pattern=r"^[^\s,:/]+(,[^\s,:/]+)*$",
+        description="Names with commas between them, such as that of a proxy in front, by which "
+        "requests may ask for a service that listens on loopback: there it answers to localhost, "
+        "127.0.0.1, [::1] and these alone, lest a web page get in by a name of its own.",
+    )
     data_dir: Path = Field(
         Path(".rcf"),
         description="Directory of the log and the snapshots, made when absent; relative to the "
@@ -180,6 +187,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines for people, or one JSON object per line."
     )
+
+    def other_hosts(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`."""
+        return () if self.allowed_hosts is None else tuple(self.allowed_hosts.split(","))
 
     def for_command(self, *, dev: bool) -> "Settings":
         """The same settings with unset choices fallen as for `rcf dev` or `rcf serve`."""

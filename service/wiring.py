@@ -30,6 +30,7 @@ from service.adapters.prometheus import PrometheusMetrics
 from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
+from service.api.foreign import names_on
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.runner import EngineOptions, Ports
@@ -78,6 +79,7 @@ class Service:
             ),
             auto_create=bool(settings.auto_create),
             partitions=settings.partitions,
+            names=names_on(settings.host, settings.other_hosts()),
             decoder_for=decoder_for,
             metrics_text=self._metrics.text,
         )

@@ -2,7 +2,8 @@
 
 Map: `app` puts it together; one file per resource (`streams`, `records`, `results`, `events`,
 `messages`, `operations`, `page`, `docs`); `bodies` reads requests, `formats` takes record bodies
-apart, `names` refuses what says a name twice; `problems` is the table of everything that can go
+apart, `names` refuses what says a name twice, `foreign` what web
+pages from elsewhere send; `problems` is the table of everything that can go
 wrong, `errors` translates the engine's errors into it; `schemas` holds what the OpenAPI document
 says about bodies.
 

@@ -25,6 +25,7 @@ from service.api import (
     streams,
 )
 from service.api.context import Context
+from service.api.foreign import ForeignPages
 from service.api.parameters import only_known
 from service.api.schemas import COMPONENTS
 
@@ -53,6 +54,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    app.add_middleware(ForeignPages, context=context)
     look = [Depends(only_known), Depends(context.look_for_stream)]
     for resource in (
         streams,

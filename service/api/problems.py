@@ -33,6 +33,12 @@ KINDS = {
         Kind(
             "malformed-body", 400, "The body cannot be read", "Mend the body; `detail` says where."
         ),
+        Kind(
+            "foreign-page",
+            403,
+            "A web page from elsewhere sent this",
+            "Send it from the service's own pages, or from a program.",
+        ),
         Kind("not-found", 404, "No such address", "See /docs for the addresses there are."),
         Kind("stream-not-found", 404, "No such stream", "Create it with PUT /v1/streams/{stream}."),
         Kind(
@@ -71,6 +77,12 @@ KINDS = {
             421,
             "Another process runs the series' partition",
             "Ask the one whose GET /v1/streams/{stream}/partitions says `live` of it.",
+        ),
+        Kind(
+            "unknown-host",
+            421,
+            "The service is not called so",
+            "Ask it as `localhost`, or list the name in RCF_ALLOWED_HOSTS.",
         ),
         Kind(
             "invalid-parameter",

@@ -646,7 +646,7 @@ def _json(name: str, description: str, example: Any = None) -> Schema:
 def _problems(*slugs: str) -> dict[int | str, Schema]:
     """Responses of these problems, those of one status together."""
     responses: dict[int | str, Schema] = {}
-    for slug in (*slugs, "method-not-allowed", "internal-error"):
+    for slug in (*slugs, "method-not-allowed", "unknown-host", "internal-error"):
         kind = KINDS[slug]
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         response = responses.setdefault(kind.status, {"description": "", "content": content})
@@ -700,7 +700,8 @@ _APPEND_BODY: Schema = {
 }
 
 _STREAM = ("stream-not-found", "invalid-parameter", "not-ready")
-_BODY = ("malformed-body", "body-too-large", "unsupported-media-type")
+_WRITES = ("foreign-page",)
+_BODY = ("malformed-body", "body-too-large", "unsupported-media-type", *_WRITES)
 
 APPEND = _operation(
     {
@@ -758,10 +759,10 @@ PUT_STREAM = _operation(
     },
 )
 GET_STREAM = _operation({200: _json("Stream", "The configuration.")}, *_STREAM)
-DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM)
+DELETE_STREAM = _operation({204: {"description": "Removed."}}, *_STREAM, *_WRITES)
 LIST_STREAMS = _operation({200: _json("Streams", "All streams.")}, "invalid-parameter", "not-ready")
 PARTITIONS = _operation({200: _json("Partitions", "All of them, in order.")}, *_STREAM)
-RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM)
+RESUME = _operation({202: _json("Partitions", "They go on in a moment.")}, *_STREAM, *_WRITES)
 _MEASURES: Schema = {
     "type": "object",
     "description": "Figures by name: rows, scored, anomalies, alerts, alerts_per_day; with labels "

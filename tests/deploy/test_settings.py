@@ -32,6 +32,7 @@ SPARE_S = 10
 
 #: Settings that neither the image, nor the compose file, nor the manifests set, and why.
 LEFT_OUT = {
+    "RCF_ALLOWED_HOSTS": "for a service on loopback; these listen on every interface",
     "RCF_KAFKA_SECURITY": ONE_BROKER,
     "RCF_KAFKA_SASL_MECHANISM": ONE_BROKER,
     "RCF_KAFKA_USERNAME": ONE_BROKER,
