@@ -6,16 +6,21 @@ renamed, and the directory flushed, in this order.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.engine.errors import CorruptSnapshot
+from service.engine.errors import CorruptSnapshot, TransientError
 from service.engine.ports import Failpoints
 
 TEMPORARY = ".tmp"
 BUFFER_BYTES = 4 * 2**20
 """Written at once: each write lets other threads have the interpreter, and then waits for it."""
+
+
+GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO))
+"""What the system says of a file that will not be read later either."""
 
 
 def _ignore(name: str) -> None:
@@ -47,12 +52,15 @@ class DirectorySnapshotStore:
         """Read a file.
 
         Raises:
-            CorruptSnapshot: there is none of this name.
+            CorruptSnapshot: there is none of this name, or the disk cannot read it.
+            TransientError: it cannot be looked at, which may pass.
         """
         try:
             return (self._directory / name).read_bytes()
         except OSError as error:
-            raise CorruptSnapshot(name, str(error)) from error
+            if error.errno in GONE:
+                raise CorruptSnapshot(name, str(error)) from error
+            raise TransientError(f"snapshot {name}: {error}") from error
 
     def names(self, prefix: str) -> list[str]:
         """List the files whose names begin with the prefix, temporary ones included."""

@@ -663,11 +663,19 @@ class Engine:
             self._tasks[partition] = asyncio.create_task(runner.run(), name=str(partition))
 
     async def _release(self, partitions: Sequence[StreamPartition]) -> None:
-        """Let go of partitions that may come back; what was learnt is kept until they do not."""
+        """Let go of partitions that may come back; what was learnt is kept until they do not.
+
+        One that does not serve yet has nothing to finish: it would fence its next owner, and keep
+        others waiting.
+        """
         running = [partition for partition in partitions if partition in self._runners]
         for partition in running:
-            self._runners[partition].request_release()
-            self._warm[partition] = self._runners[partition]
+            runner = self._runners[partition]
+            if runner.state in ("restoring", "retrying"):
+                self._tasks[partition].cancel()
+            else:
+                runner.request_release()
+                self._warm[partition] = runner
         tasks = [self._tasks[partition] for partition in running]
         if tasks:
             await asyncio.wait(tasks, timeout=RELEASE_S)

@@ -99,8 +99,8 @@ class Intake:
 
         Returns:
             What is to be judged: the values with counters as rates per second, NaN where a rate is
-            not known; None for the first record of a series with counters. Or why it is passed
-            over.
+            not known; None for the first record of a series with counters, and where a rate is not
+            known although gaps are refused. Or why it is passed over.
 
         Raises:
             InvalidRecord: a rate is outside float32's range; the record leaves no trace.
@@ -138,7 +138,9 @@ class Intake:
             stands[number], known_ms[number] = is_now, time_ms
         together = all(each == time_ms for each in known_ms)
         self._series[key] = LastSeen(time_ms, tuple(stands), () if together else tuple(known_ms))
-        return None if first else rated
+        # Where gaps are refused nothing could stand for a rate that is not known.
+        unknown = config.missing == "refuse" and any(map(math.isnan, rated))
+        return None if first or unknown else rated
 
     def _repeats(self, key: str, time_ms: int, values: Sequence[float]) -> bool:
         digest = blake2b(msgspec.json.encode((key, time_ms, values)), digest_size=_DIGEST_BYTES)

@@ -20,6 +20,7 @@ from service.engine.asking import Question
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import (
     CorruptSnapshot,
+    EngineError,
     Fenced,
     InvariantError,
     ReplayMismatch,
@@ -187,6 +188,7 @@ class PartitionRunner:
         self._stopping = asyncio.Event()
         self._releasing = False
         self._pipeline: Pipeline | None = None
+        self._sound = False  # whether the state is that before its position, and nothing else
         self._incarnation = -1
         self._folder = ""
         self._epoch = -1
@@ -199,6 +201,7 @@ class PartitionRunner:
         self._polling: asyncio.Task[Batch] | None = None
         self._committing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[Written | None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
         self._taken: Capture | None = None
         self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
         self._ahead = LookAhead()
@@ -270,7 +273,11 @@ class PartitionRunner:
             except Fenced as error:
                 self._set_state("fenced", error)
                 return
+            except asyncio.CancelledError:
+                self._sound = False  # a thread may be in the middle of a batch
+                raise
             except Exception as error:
+                self._sound = False
                 self._set_state("failed", error)
                 return
             finally:
@@ -299,9 +306,11 @@ class PartitionRunner:
             self._keep_snapshots(known)
         else:
             # 3. Otherwise start from the newest sound snapshot that is not ahead ...
+            self._sound = False
             fingerprint = await self._restore(assignment)
             # 4. ... and repeat what was committed since, without emitting it.
             replayed = await self._replay(assignment.committed, fingerprint)
+            self._sound = True
         # 5. Go on at the committed offset.
         self.tail.start(assignment.committed)
         self.backlog.committed = assignment.committed
@@ -345,6 +354,7 @@ class PartitionRunner:
     def _is_warm(self, assignment: Assignment) -> bool:
         return (
             self._pipeline is not None
+            and self._sound
             and self._incarnation == assignment.entry.incarnation
             and self._pipeline.position == assignment.committed
         )
@@ -360,7 +370,9 @@ class PartitionRunner:
                 continue
             try:
                 load = partial(self._load, pointer)
-                return await self._in_thread(self._saver, load)
+                self._pipeline, manifest = await self._in_thread(self._saver, load)
+                self._places = places_of(manifest)
+                return manifest.fingerprint
             except CorruptSnapshot as error:
                 logger.error("%s: %s; trying an older snapshot", self.partition, error)
         origin = assignment.origin
@@ -372,14 +384,14 @@ class PartitionRunner:
         self._pipeline = Pipeline(self.partition, birth, detectors, self._ports.decoder_for, origin)
         return self._options.fingerprint
 
-    def _load(self, pointer: Pointer) -> str:
+    def _load(self, pointer: Pointer) -> tuple[Pipeline, Manifest]:
         manifest: Manifest = read_manifest(self._ports.snapshots, pointer)
         if pointer.offset < self._begin:
             raise CorruptSnapshot(pointer.manifest, "the input after it is trimmed")
         self._ports.failpoint("restore.manifest")
         detectors = SeriesDetectors(self._ports.detectors)
         load(self._ports.snapshots, manifest, detectors, self._ports.failpoint)
-        self._pipeline = Pipeline(
+        pipeline = Pipeline(
             self.partition,
             config_of(manifest),
             detectors,
@@ -389,8 +401,7 @@ class PartitionRunner:
             alerting_of(manifest),
             intake_of(manifest),
         )
-        self._places = places_of(manifest)
-        return manifest.fingerprint
+        return pipeline, manifest
 
     async def _replay(self, committed: int, fingerprint: str) -> int:
         """Repeat [position, committed) without emitting; return the number of records."""
@@ -575,7 +586,7 @@ class PartitionRunner:
         self.backlog.settled(end, size_of(scored.batch.records), scored.score_s)
         # 4. Files that no kept pointer needs go, once the pointer stands.
         if written is not None:
-            await self._pointed(written)
+            self._pointed(written)
         self._report(scored, commit_s=now_s - began_s, batch_s=now_s - scored.began_s)
 
     async def _transact(self, transaction: Transaction) -> None:
@@ -643,6 +654,8 @@ class PartitionRunner:
             await self._commit_pointer()
         if self._saving is not None or self._written is not None:
             return
+        if self._collecting is not None and not self._collecting.done():
+            return
         if force and self._schedule.records > 0:
             self._saving = await self._begin_snapshot()
         elif self._schedule.due(self._ports.clock.monotonic_s()) and not self._turn.locked():
@@ -695,24 +708,12 @@ class PartitionRunner:
             self._ports.failpoint("pointer.before")
             await self._transact(self._transaction(position, position, Output(), written))
             self._ports.failpoint("pointer.after")
-            await self._pointed(written)
+            self._pointed(written)
 
-    async def _pointed(self, written: Written) -> None:
-        """Take note that a snapshot's pointer is committed, and tidy up behind it.
-
-        `_written` stays set until that is done, so that no snapshot begins meanwhile, whose
-        files nothing would point at yet.
-        """
+    def _pointed(self, written: Written) -> None:
+        """Take note that a snapshot's pointer is committed, and begin to tidy up behind it."""
         self._places = {place.key: place for place in written.series}
         self._pointers = (written.pointer, *self._pointers)[:KEPT_POINTERS]
-        pointers, folder = self._pointers, written.pointer.manifest.rpartition("/")[0] + "/"
-        self._ports.failpoint("snapshot.before_collect")
-        try:
-            await self._in_thread(
-                self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
-            )
-        except (OSError, TransientError) as error:
-            logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
         self._written = None
         self._ports.metrics.snapshot_written(
             self.partition,
@@ -720,6 +721,22 @@ class PartitionRunner:
             series=len(written.series),
             seconds=self._schedule.duration_s,
         )
+        folder = written.pointer.manifest.rpartition("/")[0] + "/"
+        self._collecting = asyncio.create_task(self._collect(folder, self._pointers))
+
+    async def _collect(self, folder: str, pointers: tuple[Pointer, ...]) -> None:
+        """Delete what no kept snapshot needs. Nothing waits for it but the next snapshot.
+
+        That begins only afterwards, because nothing points at its files yet. Scoring goes on, and
+        so a store that hangs stops nothing.
+        """
+        try:
+            self._ports.failpoint("snapshot.before_collect")
+            await self._in_thread(
+                self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
+            )
+        except (OSError, EngineError) as error:
+            logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
 
     # -- leaving --------------------------------------------------------------------------
 
@@ -727,10 +744,14 @@ class PartitionRunner:
         """Settle everything and leave a snapshot of the last offset behind."""
         await self._committed()
         for force in (True, True, False):  # one under way, the last one, its pointer
+            if self._collecting is not None:
+                await asyncio.wait({self._collecting})
             await self._look_after_snapshot(force=force)
             if self._saving is not None:
                 await asyncio.wait({self._saving})
         await self._look_after_snapshot()
+        if self._collecting is not None:
+            await asyncio.wait({self._collecting})
 
     async def _abandon(self) -> None:
         """Leave nothing running behind; what was in flight has an unknown outcome.
@@ -740,8 +761,9 @@ class PartitionRunner:
         task cannot see to that itself: one that is cancelled before its first step runs nothing.
         """
         saving, taken, self._taken = self._saving, self._taken, None
-        tasks = [task for task in (self._polling, self._committing, saving) if task]
-        self._polling = self._committing = self._saving = None
+        running = (self._polling, self._committing, self._collecting, saving)
+        tasks = [task for task in running if task]
+        self._polling = self._committing = self._saving = self._collecting = None
         for task in tasks:
             task.cancel()
         if tasks:

@@ -307,6 +307,21 @@ def test_a_change_begins_from_what_is_there_and_may_be_none(run):
     run(body)
 
 
+def test_records_appended_beside_changes_are_there_at_once(run):
+    async def body(log: LogBackend) -> None:
+        await asyncio.gather(log.assign(P0), log.assign(P1))
+        offset = 0
+        for turn in range(20):
+            await asyncio.gather(
+                log.update_stream("s", lambda now, turn=turn: replace(now, max_series=turn + 1)),
+                log.append("s", records(turn)),
+            )
+            while offset < 2 * (turn + 1):
+                offset = (await asyncio.wait_for(log.poll(P0, offset, 10, 10**6), 5)).next_offset
+
+    run(body)
+
+
 def test_a_log_has_a_name_of_its_own(run):
     """Snapshots of several logs may share a bucket."""
     names = set()

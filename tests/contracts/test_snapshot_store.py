@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
 from service.adapters.objects import ObjectSnapshotStore, bucket
 from service.adapters.snapshots import DirectorySnapshotStore, MemorySnapshotStore
-from service.engine.errors import CorruptSnapshot
+from service.engine.errors import CorruptSnapshot, TransientError
 
 STORES = {
     "memory": lambda _request: MemorySnapshotStore(),
@@ -96,3 +99,17 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
         ("store.before_rename", ["x.tmp"]),
         ("store.before_fsync_directory", ["x"]),
     ]
+
+
+@pytest.mark.parametrize(("code", "lost"), [(errno.ESTALE, False), (errno.EIO, True)])
+def test_a_directory_that_does_not_answer_for_now_holds_no_damaged_snapshots(
+    tmp_path, monkeypatch, code, lost
+):
+    def fail(_: Path) -> bytes:
+        raise OSError(code, "injected")
+
+    store = DirectorySnapshotStore(tmp_path)
+    store.write("a", [b"x"])
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(CorruptSnapshot if lost else TransientError):
+        store.read("a")

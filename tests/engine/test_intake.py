@@ -116,6 +116,16 @@ def test_a_gap_is_part_of_what_a_snapshot_keeps():
     assert Intake(kept).take(config, "a", 3000, [0.0, 9.0]) == [0.0, 2.0]
 
 
+def test_a_rate_is_waited_for_where_gaps_are_refused_since():
+    config = StreamConfig(name="s", features=("x", "total"), counters=("total",), missing="zero")
+    line = pipeline(config)
+    feed(config, ("a", 0, 0, None), line=line)
+    changed = encode_config(replace(config, missing="refuse"))
+    line.process(Batch(P0, [Record(line.position, 500, None, changed, True)], line.position + 1))
+    found = feed(config, ("a", 1, 0, 7), ("a", 2, 0, 9), line=line)
+    assert statuses(found) == ["warming", "scored"] and found[1]["rates"] == [0, 2]
+
+
 def test_a_rate_outside_of_float32_is_refused_and_leaves_no_trace():
     config = replace(CONFIG, counters=("total",))
     found = feed(

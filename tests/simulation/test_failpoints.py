@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,17 +86,22 @@ def world_in(directory: Path) -> World:
 @pytest.mark.parametrize("occurrence", [1, 2, "late"])
 @pytest.mark.parametrize("name", FAILPOINTS)
 def test_death_at_a_failpoint_changes_nothing(name, occurrence, reference, tmp_path):
+    """How records fall into batches is a matter of timing: not every life meets every place."""
     announce(SEED)
-    world = world_in(tmp_path)
     number = LATE.get(name, 10) if occurrence == "late" else occurrence
-    if name.startswith(("restore", "replay")):
-        first_life(world, "snapshot.before_collect", 8)
-    elif occurrence == "late":
-        # Appends run ahead of what is scored: few may be left behind the fourteenth commit.
-        first_life(world, *((name, 8) if "append" in name else ("commit.after", 14)))
-    died = end_of(fork(lambda: live(world, trap_with(name, number), None, stop=True)))
-    assert died == signal.SIGKILL, f"{name} was not met {number} times"
-    assert finish(world, trap_with(None, 0)) == reference
+    for attempt in range(10):
+        world = world_in(tmp_path / str(attempt))
+        if name.startswith(("restore", "replay")):
+            first_life(world, "snapshot.before_collect", 8)
+        elif occurrence == "late":
+            # Appends run ahead of what is scored: few may be left behind the fourteenth commit.
+            first_life(world, *((name, 8) if "append" in name else ("commit.after", 14)))
+        life = partial(live, world, trap_with(name, number), None, stop=True)
+        died = end_of(fork(life)) == signal.SIGKILL
+        assert finish(world, trap_with(None, 0)) == reference
+        if died:
+            return
+    pytest.fail(f"{name} was not met {number} times")
 
 
 def first_life(world: World, name: str, occurrence: int) -> None:

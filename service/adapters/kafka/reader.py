@@ -36,8 +36,8 @@ STEP_S = 0.05
 """How often a scan looks whether only markers of transactions are left before its end."""
 
 
-class OutOfRangeError(Exception):
-    """The offset asked for is not in the log."""
+class OutOfRangeError(TransientError):
+    """The offset asked for is not in the log: it was trimmed meanwhile, or is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,8 +167,10 @@ class SqliteLog:
 
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:
         """Change a configuration; see `LogBackend`."""
-        entry, appended = await self._write(lambda db: storage.update_stream(db, stream, change))
-        self._announce(stream, appended)
+        entry, _ = await self._write(
+            lambda db: storage.update_stream(db, stream, change),
+            lambda done: self._announce(stream, done[1]),
+        )
         return entry
 
     async def delete_stream(self, stream: str) -> None:
