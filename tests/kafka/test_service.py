@@ -93,9 +93,9 @@ def until_saved(bucket: str, stream: str) -> None:
     """Wait until every partition has a snapshot in the bucket."""
     limit_s = time.monotonic() + 10
     while time.monotonic() < limit_s:
-        page = s3_client().list_objects_v2(Bucket=bucket, Prefix=f"rcf/{stream}.", MaxKeys=1000)
-        names = [each["Key"] for each in page.get("Contents", [])]
-        saved = {name.split("/")[2] for name in names if name.endswith(".manifest")}
+        page = s3_client().list_objects_v2(Bucket=bucket, Prefix="rcf/", MaxKeys=1000)
+        names = [each["Key"] for each in page.get("Contents", []) if f"/{stream}." in each["Key"]]
+        saved = {name.split("/")[3] for name in names if name.endswith(".manifest")}
         if saved == {"0", "1", "2", "3"}:
             return
         time.sleep(0.1)
