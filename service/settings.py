@@ -75,6 +75,13 @@ class Settings(BaseSettings):
     partitions: int = Field(
         4, ge=1, le=256, description="Partitions of a stream that does not say how many."
     )
+    max_series: int = Field(
+        1000,
+        ge=1,
+        le=10**6,
+        description="Series that a partition holds at most, of a stream that does not say how "
+        "many. With the partitions it bounds memory: `rcf size` says how much.",
+    )
     scoring_threads: int = Field(
         2, ge=1, le=256, description="Worker threads that score partitions at the same time."
     )

@@ -79,6 +79,7 @@ class Service:
             ),
             auto_create=bool(settings.auto_create),
             partitions=settings.partitions,
+            max_series=settings.max_series,
             names=names_on(settings.host, settings.other_hosts()),
             decoder_for=decoder_for,
             metrics_text=self._metrics.text,

@@ -38,7 +38,7 @@ class Context:
     Attributes:
         limits: bounds of requests.
         auto_create: whether the first record of an unknown stream creates it.
-        partitions: of a stream that does not say how many.
+        partitions, max_series: of a stream that does not say how many.
         names: by which the service is asked, without ports; None where any will do.
         starting: why there is no engine yet; shown by /readyz.
         decoder_for: what reads the records of a configuration, also of one that no stream has.
@@ -49,6 +49,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     auto_create: bool = False
     partitions: int = 4
+    max_series: int = 1000
     names: frozenset[str] | None = None
     starting: str = "the service is starting"
     decoder_for: DecoderFactory = _no_decoder

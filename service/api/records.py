@@ -125,7 +125,12 @@ async def checked(
     engine = context.engine()
     if not _known_features(engine, stream) and context.auto_create:
         features = _features_of(rows[0].value)
-        config = StreamConfig(name=stream, features=features, partitions=context.partitions)
+        config = StreamConfig(
+            name=stream,
+            features=features,
+            partitions=context.partitions,
+            max_series=context.max_series,
+        )
         records, bad = await _read_all(context.reader_for(config), rows)
         judge(records, bad)
         if bad and bad[0]["row"] == 1:

@@ -99,7 +99,8 @@ def router(context: Context) -> APIRouter:
         try:
             return _answer(await engine.update_stream(stream, changed, reset=reset), 200)
         except UnknownStream:
-            config = _configured({"name": stream, "partitions": context.partitions} | given)
+            sizes = {"partitions": context.partitions, "max_series": context.max_series}
+            config = _configured({"name": stream} | sizes | given)
             return _answer(await engine.create_stream(config), 201)
 
     @routes.get("/v1/streams/{stream}", **GET_STREAM)

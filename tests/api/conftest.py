@@ -107,7 +107,7 @@ def running(context: Context, engine: Engine | None = None) -> Iterator[Running]
 def server() -> Iterator[Running]:
     """Creates unknown streams; limits small enough to meet."""
     limits = Limits(body_bytes=1_000_000, body_records=5_000, heartbeat_interval_s=0.2)
-    with running(Context(limits=limits, auto_create=True, partitions=2)) as started:
+    with running(Context(limits=limits, auto_create=True, partitions=2, max_series=900)) as started:
         yield started
 
 

@@ -109,6 +109,14 @@ def test_a_multi_mode_changes_while_a_stream_runs(client, stream):
         assert answer.status_code == 200 and answer.json()["multi_mode"] == mode
 
 
+def test_sizes_that_a_stream_does_not_say_are_those_of_the_service(client, stream):
+    client.post(f"/v1/streams/{stream}/records", json={"values": [1]})
+    put(client, f"{stream}-put", {"max_series": 7})
+    for name, sizes in ((stream, (2, 900)), (f"{stream}-put", (2, 7))):
+        config = client.get(f"/v1/streams/{name}").json()
+        assert (config["partitions"], config["max_series"]) == sizes
+
+
 def test_partitions_never_change(client, stream):
     put(client, stream, {"partitions": 1})
     for reset in (False, True):

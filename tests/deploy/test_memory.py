@@ -25,8 +25,8 @@ def limits():
 @pytest.mark.parametrize("where", limits())
 def test_a_worker_holds_a_stream_at_its_fullest(where):
     """Alone, and while a partition is saved: each of its series may be copied before it changes."""
-    partitions = int(environments()[where]["RCF_PARTITIONS"])
-    series = (partitions + 1) * StreamConfig(name="s").max_series
+    given = environments()[where]
+    series = (int(given["RCF_PARTITIONS"]) + 1) * int(given["RCF_MAX_SERIES"])
     assert shipped().worker_mb * MB + series * SERIES <= limits()[where]
 
 
