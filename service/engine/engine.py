@@ -290,7 +290,7 @@ class Engine:
             held = self._held(name)
             await self._ports.log.delete_stream(name)
             await self._drop(held)
-            await self._delete_snapshots(held.entry)
+        await self._delete_snapshots(held.entry)  # however long it takes: others go on
 
     async def look_for(self, name: str) -> None:
         """Learn of a stream that another process made a moment ago, if there is one.

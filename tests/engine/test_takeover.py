@@ -76,6 +76,21 @@ def test_scoring_does_not_wait_for_a_store_that_hangs():
     run(body)
 
 
+def test_streams_are_made_while_files_of_a_deleted_one_go():
+    async def body() -> None:
+        world = World(store=HangingStore())
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            world.store.hangs = True
+            deleting = asyncio.create_task(engine.delete_stream("s"))
+            await until(lambda: world.store.waiting == 1)
+            await asyncio.wait_for(engine.create_stream(replace(CONFIG, name="t")), 2)
+            world.store.free.set()
+            await deleting
+
+    run(body)
+
+
 class BusyLog(MemoryLog):
     """Whose brokers take their time to give a partition."""
 
