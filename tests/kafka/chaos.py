@@ -32,6 +32,7 @@ from service.engine.config import StreamConfig
 from service.engine.records import NewRecord
 from tests.kafka.broker import Broker
 from tests.kafka.fixtures import connection
+from tests.kafka.probe import committed_records
 from tests.kafka.proxy import Api, Kind, Proxy
 from tests.kafka.test_kills import as_written, check_outputs, ends_of, make_records, make_stream
 from tests.kafka.workers import OPTIONS, PARTS, Cluster, Parts, Worker, undisturbed
@@ -394,6 +395,7 @@ def play(run: Run, folder: Path, seed: int, told: Told = lambda _share: None) ->
         run.harm(harm)
         feed.join()
         feed.check()
+        records = written(broker.address, config, records)
         watched.until_settled(config, ends_of(records), SETTLE_S)
         feed.over.set()
         feed.watcher.join()
@@ -418,6 +420,24 @@ def play(run: Run, folder: Path, seed: int, told: Told = lambda _share: None) ->
     assert longest_s <= run.limit_s, notes
     assert spared_s <= run.spared_limit_s, notes
     return f"{run.records} records identical; {notes}; {time.monotonic() - began_s:.0f} s in all"
+
+
+def written(address: str, config: StreamConfig, made: Records) -> Records:
+    """What the input topic holds: all that was made; some twice, where a broker died.
+
+    A broker that is killed between a write and its answer may forget who wrote, and then takes the
+    repetition for something else. Results are one for each record of the topic.
+    """
+    found = [
+        (number, NewRecord(each.value(), each.key().decode(), each.timestamp()[1]))
+        for number in range(config.partitions)
+        for each in committed_records(address, config.name, number)
+    ]
+    first: dict[int, tuple[int, NewRecord]] = {}
+    for part, record in found:
+        first.setdefault(record.timestamp_ms, (part, record))
+    assert [first.get(record.timestamp_ms) for _, record in made] == made, "records are missing"
+    return found
 
 
 def _until_all_move(feed: Feed) -> None:
