@@ -130,9 +130,10 @@ class Settings(BaseSettings):
     snapshots: Annotated[str, AfterValidator(_place)] | None = Field(
         None,
         description="Where snapshots are kept: a directory, or s3://bucket/prefix of an "
-        "S3-compatible store; each log has a folder of its own there. Unset: `snapshots` in the data "
-        "directory. With Kafka, every worker must see the same place. Credentials and endpoint come from AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL.",
+        "S3-compatible store; each log has a folder of its own there. Unset: `snapshots` in the "
+        "data directory. With Kafka, every worker must see the same place. Credentials and "
+        "endpoint come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, "
+        "AWS_ENDPOINT_URL.",
     )
     kafka_bootstrap: str | None = Field(
         None,
