@@ -405,6 +405,7 @@ class Engine:
             UnknownStream: there is none of this name.
             InvalidParameter: a time lies in the future, where anomalies must be told of.
             Backpressure, Halted: as for `append`; the stream is unchanged.
+            TransientError: as for `append`; the stream may tell of anomalies later all the same.
         """
         newest_ms = max(record.timestamp_ms or 0 for record in records)
         if newest_ms > self._ports.clock.now_ms():

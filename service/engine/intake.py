@@ -103,7 +103,7 @@ class Intake:
             known although gaps are refused. Or why it is passed over.
 
         Raises:
-            InvalidRecord: a rate is outside float32's range; the record leaves no trace.
+            InvalidRecord: a rate is outside float32's range; counters stand where they stood.
         """
         if config.skip_duplicates and self._repeats(key, time_ms, values):
             return "duplicate"
