@@ -15,7 +15,7 @@ import numpy as np
 from rcf.detector import Detector, rehearse
 from rcf.forecaster import Forecaster
 from rcf.forest import Forest
-from rcf.jit import CACHE_DIRECTORY, compile_beside
+from rcf.jit import CACHE_DIRECTORY, compile_beside, marker
 
 JUDGING = "from rcf.compile import judging_kernels; judging_kernels()"
 VALUES = np.sin(np.arange(64.0)).reshape(-1, 1)
@@ -30,12 +30,22 @@ def compile_kernels() -> None:
     Warns:
         RuntimeWarning: The second process failed; all is compiled in this one.
     """
-    beside = compile_beside(JUDGING) if _is_cold() else None
-    forest_kernels()
-    if beside is not None and beside.wait() != 0:
+    compiled = None if CACHE_DIRECTORY is None else marker("all", CACHE_DIRECTORY)
+    is_cold = compiled is not None and not compiled.exists()
+    beside = None
+    try:
+        if is_cold and (os.cpu_count() or 1) > 1:
+            beside = compile_beside(JUDGING)
+        forest_kernels()
+        failed = beside is not None and beside.wait() != 0
+    except OSError:  # no more processes, or none allowed
+        failed = True
+    if failed:
         text = "compiling in a second process failed: this one goes on alone"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     judging_kernels()
+    if compiled is not None and is_cold:
+        compiled.touch()
 
 
 def forest_kernels() -> None:
@@ -55,10 +65,3 @@ def judging_kernels() -> None:
     forecaster.process(VALUES)
     forecaster.forecast(1)
     rehearse(Detector(shingle_size=2, trees=2, sample_size=16, seed=1), VALUES)
-
-
-def _is_cold() -> bool:
-    """Tell whether nothing is cached, and there is a processor for each half."""
-    if CACHE_DIRECTORY is None or (os.cpu_count() or 1) < 2:
-        return False
-    return not any(CACHE_DIRECTORY.rglob("*.nbi"))

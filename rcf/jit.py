@@ -11,6 +11,7 @@ Laws:
       (a read-only root, a user without a home). Folders are tried before they are used; one that
       is full but cannot be written, as in an image, is copied into the next that can; where none
       can be written, kernels are compiled for this process alone.
+    * A temporary folder that others made, or may write to, is not used: what lies there is run.
     * NUMBA_CPU_NAME may name a level of x86-64 (x86-64-v2, -v3, -v4) instead of a processor: then
       one cache serves every processor of that level. On a processor below it the name is dropped
       with a warning, because its code would hold instructions that end the process.
@@ -22,6 +23,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from llvmlite.binding import get_host_cpu_features
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core import config as _config
 from numba.extending import register_jitable
 
@@ -95,6 +97,15 @@ def _writable(folder: Path) -> bool:
         return False
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else could put there what is run: anybody may make a temporary folder."""
+    if folder.parent != Path(tempfile.gettempdir()) or not hasattr(os, "getuid"):
+        return True
+    found = folder.lstat()
+    is_alone = found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(found.st_mode) and is_alone
+
+
 def _candidates() -> list[Path]:
     """Folders for compiled code, best first: asked for, the user's cache, a temporary one."""
     asked = os.environ.get("RCF_CACHE_DIR") or os.environ.get("NUMBA_CACHE_DIR")
@@ -131,7 +142,7 @@ def cache_directory() -> Path | None:
         versioned = folder / f"kernels-{source_digest()}"
         if compiled is not None and not versioned.exists():
             _copy(compiled, versioned)
-        if _writable(versioned):
+        if _writable(versioned) and _is_ours(folder):
             return versioned
         if compiled is None and versioned.is_dir():
             compiled = versioned
@@ -139,6 +150,20 @@ def cache_directory() -> Path | None:
 
 
 CACHE_DIRECTORY: Path | None = None if INTERPRETED else cache_directory()
+
+
+def processor() -> str:
+    """Name what kernels are compiled for; code of another name is not loaded from the cache."""
+    level: str | None = config.CPU_NAME
+    if level:
+        return level
+    features = hashlib.sha256(get_host_cpu_features().flatten().encode())
+    return f"{get_host_cpu_name()}-{features.hexdigest()[:8]}"
+
+
+def marker(kernels: str, folder: Path) -> Path:
+    """File in a cache folder that says that these kernels are there for this processor."""
+    return folder / f"{kernels}-{processor()}.ready"
 
 
 def kernel(function: _Function) -> _Function:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import platform
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -23,7 +22,7 @@ import numpy as np
 from rcf import state
 from rcf.ask import ask_rows
 from rcf.fixed import KERNELS
-from rcf.jit import CACHE_DIRECTORY, INTERPRETED, compile_beside, config
+from rcf.jit import CACHE_DIRECTORY, INTERPRETED, compile_beside, marker
 from rcf.run import Kernel, run_narrow, run_wide
 from rcf.state import F64, I64, U8, Shape
 
@@ -72,7 +71,12 @@ class Specialist:
     def _advance(self) -> None:
         if self._compiling is None:
             log.info("compiling the kernel for rows %s in the background", self._key)
-            self._compiling = compile_beside(f"from rcf.special import warm; warm([{self._key!r}])")
+            try:
+                source = f"from rcf.special import warm; warm([{self._key!r}])"
+                self._compiling = compile_beside(source)
+            except OSError as error:  # no more processes, or none allowed
+                log.warning("the kernel for rows %s is not compiled: %s", self._key, error)
+                self.settled = True
             return
         code = self._compiling.poll()
         if code is None:
@@ -134,7 +138,5 @@ def _mark_ready(key: Key) -> None:
 
 
 def _marker(key: Key) -> Path:
-    """File that says that a key's kernel is in the cache for this kind of processor."""
-    processor = config.CPU_NAME or platform.machine()
     layout = "narrow" if key[2] else "wide"
-    return Path(CACHE_DIRECTORY or "") / f"{layout}-{key[0]}-{key[1]}-{processor}.ready"
+    return marker(f"{layout}-{key[0]}-{key[1]}", CACHE_DIRECTORY or Path())

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +55,7 @@ class Beside:
         return self.code
 
 
-def start_cold(monkeypatch: pytest.MonkeyPatch, folder: Path, beside: Beside) -> None:
+def start_cold(monkeypatch: pytest.MonkeyPatch, folder: Path, beside: Callable[[str], Any]) -> None:
     monkeypatch.setattr(compiling, "CACHE_DIRECTORY", folder)
     monkeypatch.setattr(compiling, "compile_beside", beside)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
@@ -72,8 +74,22 @@ def test_a_child_that_fails_is_told_and_done_without(monkeypatch, tmp_path) -> N
         start_cold(monkeypatch, tmp_path, Beside(1))
 
 
-def test_what_is_cached_needs_no_child(monkeypatch, tmp_path) -> None:
-    (tmp_path / "entry.nbi").touch()
+def test_where_no_process_can_be_started_this_one_goes_on(monkeypatch, tmp_path) -> None:
+    def refuse(code: str) -> Beside:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    with pytest.warns(RuntimeWarning, match="this one goes on alone"):
+        start_cold(monkeypatch, tmp_path, refuse)
+
+
+def test_what_is_cached_for_this_processor_needs_no_child(monkeypatch, tmp_path) -> None:
     beside = Beside(0)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("rcf.jit.get_host_cpu_name", lambda: "another")
+        elsewhere.setattr("rcf.jit.config.CPU_NAME", None)
+        start_cold(monkeypatch, tmp_path, beside)
+    assert len(beside.ran) == 1
     start_cold(monkeypatch, tmp_path, beside)
-    assert not beside.ran
+    assert len(beside.ran) == 2
+    start_cold(monkeypatch, tmp_path, beside)
+    assert len(beside.ran) == 2

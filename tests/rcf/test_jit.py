@@ -93,6 +93,20 @@ def test_folders_are_tried_in_order(tmp_path: Path) -> None:
     assert run(FOLDER, **unwritable, TMPDIR=everything["TMPDIR"]) == temporary
 
 
+def test_a_temporary_folder_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
+    there = tmp_path / f"rcf-stream-{os.getuid()}"
+    there.mkdir()
+    there.chmod(0o777)
+    nowhere = {"HOME": "/dev/null/nowhere", "TMPDIR": str(tmp_path)}
+    assert run(FOLDER, **nowhere) == "None"
+    there.chmod(0o755)
+    assert run(FOLDER, **nowhere).startswith(str(there))
+    elsewhere = tmp_path / "elsewhere"
+    there.rename(elsewhere)
+    there.symlink_to(elsewhere)
+    assert run(FOLDER, **nowhere) == "None"
+
+
 #: What a process that may not write into `baked` takes; the tests may run as root.
 READ_ONLY = """
 import json, tempfile

@@ -128,3 +128,15 @@ def test_told_not_to_or_without_a_cache_nothing_is_compiled(
     monkeypatch.setattr(special, "CACHE_DIRECTORY", None)
     specialist().note(10**9, 50)
     assert not compilations
+
+
+def test_where_no_process_can_be_started_the_kernel_of_any_shape_stays(
+    compilations: list[Compilation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(code: str) -> Compilation:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(special, "compile_beside", refuse)
+    chosen = specialist()
+    chosen.note(special.REPAYS, 50)
+    assert chosen.settled and chosen.kernel is run.run_wide
