@@ -24,7 +24,7 @@ WEIGHT, SUM, BELOW, ABOVE, SEEN = range(5)
 WORDS = 5
 
 _MEMORY = 50.0  # errors that the scale is a mean of
-_CLIP = 5.0  # an error counts as this many scales at most
+_CLIP = 5.0  # an error counts as this many scales at most, or more where the band is wide already
 _STEP, _FIRST_STEPS = 0.1, 5.0  # eta; larger at first
 _START = math.log(2.0)  # 5 % of normal errors exceed 2.06 mean absolute ones
 _LEAST, _MOST = -4.0, 5.0
@@ -59,6 +59,7 @@ def follow_band(
 
     The band may have been said a while ago: the steps telescope all the same. NaN: there was none.
     """
+    wide = math.exp(max(state[at + BELOW], state[at + ABOVE], _START) - _START)
     state[at + SEEN] += 1.0
     step = max(_STEP, 1.0 / (1.0 + state[at + SEEN] / _FIRST_STEPS))
     if state[at + WEIGHT] > 0.0 and lower <= upper:
@@ -68,7 +69,7 @@ def follow_band(
         state[at + ABOVE] = min(max(state[at + ABOVE] + above, _LEAST), _MOST)
     error, scale = abs(value - expected), scale_of_errors(state, at)
     if scale > 0.0:
-        error = min(error, _CLIP * scale)
+        error = min(error, _CLIP * wide * scale)
     keep = 1.0 - 1.0 / _MEMORY
     state[at + WEIGHT] = keep * state[at + WEIGHT] + 1.0
     state[at + SUM] = keep * state[at + SUM] + error

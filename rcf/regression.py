@@ -5,7 +5,8 @@ array: ``size`` weights, then ``size x size`` items. An error beyond `_CLIP` typ
 `_CLIP`, so that a spike does not turn the weights.
 
 Source: Ljung and Söderström 1983, "Theory and Practice of Recursive Identification", section 2.6;
-P is held below `_LARGEST` where inputs that never move would let it grow without end.
+P is held below `_LARGEST` where inputs that never move would let it grow without end. Where inputs
+are so large that P lost its digits, or a restored state lost them earlier, all is learnt anew.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _FORGETTING = 0.998
 _CLIP = 3.0
 _START = 1e3
 _LARGEST = 1e4  # mean of P's diagonal
+_MOST_SPREAD = 1e12  # beyond it P loses its digits
 
 
 @kernel
@@ -56,6 +58,9 @@ def learn_regression(state: F64, at: Int, size: Int, inputs: F64, wanted: float,
             total += state[inverse + i * size + j] * inputs[j]
         gain[i] = total
         spread += inputs[i] * total
+    if not 0.5 * _FORGETTING <= spread <= _MOST_SPREAD:  # P is an inverse no more, or soon
+        start_regression(state, at, size)
+        return
     trace = 0.0
     for i in range(size):
         state[at + i] += gain[i] * error / spread

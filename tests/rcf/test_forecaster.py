@@ -160,3 +160,27 @@ def test_what_is_refused() -> None:
         with pytest.raises(InvalidParameter, match="coverage"):
             Forecaster(coverage=coverage)
     assert forecaster.to_bytes() == before
+
+
+@pytest.mark.parametrize("still", [500, 2000, 10_000])
+def test_bands_hold_again_soon_after_a_series_stood_still(still: int) -> None:
+    random = np.random.default_rng(2)
+    before, after = random.normal(size=300), random.normal(size=1500)
+    forecaster = Forecaster()
+    forecaster.process(np.concatenate([before, np.full(still, before[-1])]))
+    ahead = forecaster.process(after)
+    held = (ahead.lower[:, 0] <= after) & (after <= ahead.upper[:, 0])
+    assert held[200:500].mean() > 0.8
+    assert held[700:].mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_series_that_stood_still_for_long_is_learnt_again() -> None:
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        before = random.normal(size=300)
+        wave = np.sin(np.arange(2500) / 9) + 0.1 * random.normal(size=2500)
+        old, new = Forecaster(), Forecaster()
+        old.process(np.concatenate([before, np.full(50_000, 5.0)]))
+        found, wanted = (np.abs(each.process(wave).expected[:, 0] - wave) for each in (old, new))
+        assert found[2000:].mean() < 1.3 * wanted[2000:].mean()
+        assert all(np.isfinite(each).all() for each in old._state)
