@@ -1,8 +1,8 @@
 """From scores to anomalies that are said once: events, cool-down, budget, grade, confidence.
 
 A record whose score reaches the threshold belongs to an *event*. The event goes on until its
-series has stayed below the threshold for more than `cool_down` records; its first record is the
-anomaly that is said, and the others are held back. So a level shift or a drift is said once while
+series has stayed below the threshold for `cool_down` records; its first record is the anomaly that
+is said, and the others are held back. So a level shift or a drift is said once while
 the forest learns it, and a long anomaly is one.
 
 A second anomaly inside an event is said too: once the records themselves (not their trailing mean,
@@ -19,8 +19,8 @@ one; for "recall" a record reaches the threshold by its distance, too, but an ev
 said again only by its score.
 
 An anomaly is also held back where the record changes nothing in a flat series (`rcf.flat`; it
-begins no event), and where the budget of alerts is used up: of any two alerts with `budget` others
-between them, the second comes `window` or more after the first.
+begins no event), and where the budget of alerts is used up: of any two alerts with `budget` - 1
+others between them, the second comes `window` or more after the first.
 
 Source of the modes: random-cut-forest-by-aws 4.3.0, PredictorCorrector, scoring strategies
 MULTI_MODE and MULTI_MODE_RECALL. There an anomaly ends with its shingle; here with its event.
@@ -276,8 +276,12 @@ def judge(
             held = say(policy, memory, window[at], bar, score, point, time, odd_gap, near)
             if event[BEGAN] < 0.0:
                 late = smooth.changed_since(window, at, length)
-                event[BEGAN], event[STARTED] = event[COUNT] - late, clock[at - late]
-            since, started = event[COUNT] - event[BEGAN], event[STARTED]
+                # It may have begun before the first record that was judged.
+                event[BEGAN], event[STARTED] = max(0.0, event[COUNT] - late), clock[at - late]
+                since = float(late)
+            else:
+                since = event[COUNT] - event[BEGAN]
+            started = event[STARTED]
             if held == NOTHING:
                 grade = grade_of(score, bar) if score >= bar else grade_of(distance, limit)
     event[CALM] = 1.0 if point < bar else 0.0

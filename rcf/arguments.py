@@ -35,18 +35,20 @@ def real(field: str, value: object, low: float, high: float) -> float:
     return float(value)
 
 
-def as_rows(values: ArrayLike, features: int) -> F64:
+def as_rows(values: ArrayLike, features: int, field: str = "values") -> F64:
     """Records as float64 (n, features), C order; values are not looked at.
 
     Args:
         values: (n, features); for one feature also (n,); for several also one record (features,).
         features: Values a record.
+        field: What the caller calls them.
 
     Raises:
         InvalidParameter: Wrong shape or type.
     """
-    if type(values) is np.ndarray and values.dtype is _FLOAT64 and values.flags.c_contiguous:
+    if type(values) is np.ndarray and values.dtype is _FLOAT64 and values.flags.carray:
         # What most callers hand over, without the checks that one record's time would notice.
+        # What cannot be written is of another type to compiled code, which is there for this one.
         shape = values.shape
         if len(shape) == 2 and shape[1] == features:
             return values
@@ -56,16 +58,16 @@ def as_rows(values: ArrayLike, features: int) -> F64:
     try:
         rows = np.asarray(values)
         if rows.dtype.kind not in "fiub" or rows.dtype.kind == "b":
-            raise InvalidParameter("values", f"of type {rows.dtype}", allowed)
-        rows = np.ascontiguousarray(rows, np.float64)
+            raise InvalidParameter(field, f"of type {rows.dtype}", allowed)
+        rows = np.require(np.atleast_1d(rows), np.float64, ["C", "A", "W"])
     except (TypeError, ValueError) as error:
         if isinstance(error, InvalidParameter):
             raise
-        raise InvalidParameter("values", values, allowed) from error
+        raise InvalidParameter(field, values, allowed) from error
     if rows.ndim == 1:
         rows = rows.reshape(-1, 1) if features == 1 else rows.reshape(1, -1)
     if rows.ndim != 2 or rows.shape[1] != features:
-        raise InvalidParameter("values", f"of shape {np.shape(values)}", allowed)
+        raise InvalidParameter(field, f"of shape {np.shape(values)}", allowed)
     return rows
 
 
@@ -101,25 +103,25 @@ def as_starts(starts: ArrayLike, parts: int, count: int) -> I64:
     return found
 
 
-def as_rows_with_gaps(values: ArrayLike, features: int) -> F64:
+def as_rows_with_gaps(values: ArrayLike, features: int, field: str = "values") -> F64:
     """`as_rows`, of values that are finite float32 numbers, or NaN where they are missing."""
-    rows = as_rows(values, features)
+    rows = as_rows(values, features, field)
     bad = np.flatnonzero(np.abs(rows) > LARGEST)
     if len(bad):
-        refuse_value(rows, int(bad[0]))
+        refuse_value(rows, int(bad[0]), field)
     return rows
 
 
-def refuse_invalid(rows: F64) -> None:
+def refuse_invalid(rows: F64, field: str = "values") -> None:
     """InvalidParameter for the first value of records (n, features) that is no finite float32."""
     valid = np.abs(rows) <= LARGEST  # false for NaN too
     if not valid.all():
-        refuse_value(rows, int(np.argmin(valid)))
+        refuse_value(rows, int(np.argmin(valid)), field)
 
 
-def refuse_value(rows: F64, place: int) -> NoReturn:
+def refuse_value(rows: F64, place: int, field: str = "values") -> NoReturn:
     """InvalidParameter for the value at a flat index of records (n, features)."""
     row, feature = divmod(place, rows.shape[1])
     raise InvalidParameter(
-        f"values[{row}][{feature}]", float(rows[row, feature]), "a finite number within ±3.4e38"
+        f"{field}[{row}][{feature}]", float(rows[row, feature]), "a finite number within ±3.4e38"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from rcf import score as folds
 from rcf import state
 from rcf.arguments import real, whole
+from rcf.decay import decay_in_force
 from rcf.errors import InvalidParameter
 from rcf.rng import seed_states
 from rcf.state import U8, Shape
@@ -48,7 +49,7 @@ def new_block(
     trees = whole("trees", trees, 1, 10_000)
     sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
     decay = default_decay(sample_size) if time_decay is None else time_decay
-    decay = real("time_decay", decay, 0.0, 1.0)
+    decay = decay_in_force(real("time_decay", decay, 0.0, 1.0), sample_size)
     if not isinstance(score, str) or score not in folds.NAMES:
         raise InvalidParameter("score", score, ", ".join(folds.NAMES))
     warmup = max(1, min(64, sample_size // 4)) if output_after is None else output_after

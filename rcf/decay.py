@@ -10,6 +10,10 @@ from rcf.errors import InvalidParameter
 #: Mean lifetimes after which 95 % of the points sampled are gone: ages are about exponential.
 FORGOTTEN = 3.0
 
+#: Highest rate in force, times the sample size. At it a sample is its last points, give or take
+#: some. Keys grow by e^(rate x age) while ages reach the sample size, and float32 ends at e^88.
+FASTEST = 64.0
+
 
 def decay_of(
     time_decay: float | None, half_life: float | None, window: float | None
@@ -28,3 +32,8 @@ def decay_of(
     if window is not None:
         return FORGOTTEN / real("window", window, 3.0, 1e18)
     return time_decay
+
+
+def decay_in_force(decay: float, sample_size: int) -> float:
+    """The rate at which points lose weight where `decay` is asked for: at most `FASTEST`."""
+    return min(decay, FASTEST / sample_size)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from rcf import alert, memory, state
 from rcf.alert import MULTI_MODES, RECALL, SCORE_ALONE, Memory, Policy
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_value, whole
+from rcf.decay import decay_in_force
 from rcf.errors import InvalidParameter
 from rcf.flat import Tolerance
 from rcf.forest import Forest
@@ -30,7 +31,16 @@ from rcf.score import NAMES
 from rcf.shares import Shares
 from rcf.state import F64, I64, U8, Shape
 from rcf.threshold import MODES, Bar, floor_for, lowest_threshold, scale_for
-from rcf.transform import GAP, NONE, TIME, Transform, change_of, checked_times, checked_weights
+from rcf.transform import (
+    GAP,
+    NONE,
+    TIME,
+    Transform,
+    change_of,
+    checked_times,
+    checked_weights,
+    weights_of,
+)
 from rcf.transform import Policy as Change
 
 _SCORES = {number: name for name, number in NAMES.items()}
@@ -131,7 +141,7 @@ class Detector:
         level: Percentage of records below the threshold (50 to 99.99; default 99.5), deviations
             above the mean score (1 to 100; default 3), or the score itself; None in other modes.
         cool_down: Records below the threshold that end an event, 0 to 1,000,000; 0 makes an anomaly
-            of every record at or above the threshold that does not follow another.
+            of every record at or above the threshold.
         budget: Anomalies allowed in any `window`, 1 to 1000, whatever the mode; None: any number,
             which the mode "budget" does not allow.
         window: Length of that window, in the unit of the records' times where they are given and
@@ -186,15 +196,17 @@ class Detector:
         )
         width = whole("smoothing", smoothing, 1, 1000)
         sample_size = whole("sample_size", sample_size, 1, state.MAX_SAMPLE_SIZE)
+        seed = whole("seed", seed, 0, 2**64 - 1)
         features = whole("features", features, 1, state.MAX_DIMENSIONS)
         change = change_of(transform, weights, time_weight, field="transform")
         coordinates = features + (change.time_weight > 0.0)
+        decay = usual_decay(sample_size) if time_decay is None else time_decay
         points = Forest(
             coordinates,
             shingle_size=shingle_size,
             trees=trees,
             sample_size=sample_size,
-            time_decay=usual_decay(sample_size) if time_decay is None else time_decay,
+            time_decay=decay,
             score=score,
             output_after=output_after,
             initial_accept_fraction=initial_accept_fraction,
@@ -206,14 +218,15 @@ class Detector:
                 coordinates,
                 trees=min(trees, MEAN_TREES),
                 sample_size=min(sample_size, MEAN_SAMPLE),
-                time_decay=points.time_decay,
+                time_decay=decay,
                 score=score,
                 output_after=int(points.block.view(np.int64)[state.OUTPUT_AFTER]),
                 initial_accept_fraction=initial_accept_fraction,
                 seed=_other_seed(seed),
             )
             views.append(means)
-        before, measured = max(width, shingle_size) - 1, int(settings.multi_mode != "none")
+        before = max(width, points.shape.shingle_size) - 1
+        measured = int(settings.multi_mode != "none")
         size = Size(features, settings.budget, before, coordinates, measured)
         words = memory.fresh(size, checked_weights(weights, features))
         self._adopt(views, width, change, size, settings, words)
@@ -344,13 +357,8 @@ class Detector:
             InvalidParameter: As `process`, the detectors differ, or there is no such `explain`;
                 nothing is learnt.
         """
+        cls.check_together(detectors, times, explain)
         first = detectors[0]
-        kind = first._kind
-        # Equal ones are one object as a rule, which is seen at a glance.
-        if any(each._kind is not kind and each._kind != kind for each in detectors):
-            raise InvalidParameter("detectors", "of several kinds", "of one kind")
-        if explain not in EXPLAIN:
-            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
         lowest = {"none": math.inf, "anomalies": first._lowest, "all": -math.inf}[explain]
         memories = np.array([detector._address for detector in detectors])
         points, means, seen = _seen(detectors, memories, starts, rows, times, learn)
@@ -373,10 +381,27 @@ class Detector:
             return judgements, {}
         said = ~np.isnan(judgements.score) if explain == "all" else judgements.grade > 0.0
         why = [told for _, told in found]
+        alone = distances if mode == RECALL else None
         return judgements, {
-            row: _reason(judgements, row, scores, why, distances)
+            row: _reason(judgements, row, scores, why, alone)
             for row in np.flatnonzero(said).tolist()
         }
+
+    @staticmethod
+    def check_together(detectors: Sequence[Detector], times: F64 | None, explain: str) -> None:
+        """Refuse what `process_together` would.
+
+        Raises:
+            InvalidParameter: As there, but for values.
+        """
+        kind = detectors[0]._kind
+        # Equal ones are one object as a rule, which is seen at a glance.
+        if any(each._kind is not kind and each._kind != kind for each in detectors):
+            raise InvalidParameter("detectors", "of several kinds", "of one kind")
+        if explain not in EXPLAIN:
+            raise InvalidParameter("explain", explain, ", ".join(EXPLAIN))
+        if times is None:
+            checked_times(detectors[0]._change, None, 0)
 
     def score(self, values: ArrayLike, times: ArrayLike | None = None) -> Judgements:
         """Judge records as `process` would, were nothing learnt by the forests; nothing changes."""
@@ -506,7 +531,7 @@ class Detector:
         if time_decay is None:
             time_decay = usual_decay(self.forest.shape.sample_size)
         for forest in self._views:
-            if forest.time_decay != time_decay:
+            if forest.time_decay != decay_in_force(time_decay, forest.shape.sample_size):
                 forest.set_time_decay(time_decay)
 
     def merge(self, *others: Detector) -> None:
@@ -532,9 +557,10 @@ class Detector:
         return rows, checked_times(self._change, times, len(rows))
 
     @property
-    def _sight(self) -> tuple[tuple[Shape, ...], int, Change]:
+    def _sight(self) -> tuple[tuple[Shape, ...], int, Change, bytes]:
         """What forests are, and what they see of records."""
-        return self._kind.shapes, self._width, self._change
+        weights = weights_of(self._memory().transform)
+        return self._kind.shapes, self._width, self._change, weights.tobytes()
 
     # --- what it is -----------------------------------------------------------------------------
 
@@ -689,10 +715,22 @@ def rehearse(detector: Detector, rows: F64) -> None:
 
 
 def _reason(
-    judgements: Judgements, row: int, scores: F64, why: list[dict[int, Shares]], distances: Shares
+    said: Judgements,
+    row: int,
+    scores: F64,
+    why: list[dict[int, Shares]],
+    distances: Shares | None,
 ) -> Shares:
-    """Why a record got its score or, where its distance alone makes it an anomaly, that."""
-    if judgements.grade[row] > 0.0 and judgements.score[row] < judgements.threshold[row]:
+    """Why a record got its score or, where its distance alone makes it an anomaly, that.
+
+    `distances`: where they alone may do so.
+    """
+    if (
+        distances is not None
+        and said.grade[row] > 0.0
+        and said.score[row] < said.threshold[row]
+        and said.distance[row] > said.distance_threshold[row]
+    ):
         return Shares(*(part[row : row + 1] for part in distances))
     return why[int(np.nanargmax(scores[:, row]))][row]
 

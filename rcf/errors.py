@@ -25,6 +25,10 @@ class InvalidParameter(RcfError, ValueError):
             shown = shown[:77] + "..."
         super().__init__(f"{field} is {shown}; allowed: {allowed}")
 
+    def __reduce__(self) -> tuple[type[InvalidParameter], tuple[str, object, str]]:
+        """Copies, and what other processes raise, are made of what this was made of."""
+        return type(self), (self.field, self.value, self.allowed)
+
 
 class SnapshotError(RcfError, ValueError):
     """Bytes that cannot be restored: damaged, cut short, or of an unknown version."""

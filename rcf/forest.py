@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from rcf import ask, field, state, step
 from rcf.arguments import as_rows, as_rows_with_gaps, real, refuse_invalid, refuse_value, whole
 from rcf.block import grown, new_block
-from rcf.decay import decay_of
+from rcf.decay import decay_in_force, decay_of
 from rcf.density import PARTS, density_of
 from rcf.dialects import of_kinesis, of_sagemaker
 from rcf.errors import InvalidParameter
@@ -57,7 +57,9 @@ class Forest:
         trees: Trees, 1 to 10000. More trees, less noise: the error falls as 1 / sqrt(trees).
         sample_size: Points a tree, 1 to 16383. What is rarer than 1 / sample_size is an anomaly.
         time_decay: Rate per point at which points lose weight in the sample, 0 to 1; the mean age
-            of sampled points is 1 / time_decay. Default 1 / (10 sample_size). 0: uniform sample.
+            of sampled points is 1 / time_decay, but no less than half the sample size: a sample
+            never shrinks, and any rate above 64 / sample_size counts as that. Default
+            1 / (10 sample_size). 0: uniform sample.
         half_life: The same, said as the number of points in which a weight halves, 1 or more.
         window: The same, said as the number of points after which one is forgotten with
             probability 0.95, 3 or more.
@@ -220,7 +222,7 @@ class Forest:
         """
         rows = as_rows(values, self._features)
         starts = np.array([0, len(rows)])
-        return self.process_together([self], starts, rows, at_least, learn=learn)
+        return self.process_together([self], starts, rows, float(at_least), learn=learn)
 
     @staticmethod
     def process_together(
@@ -265,7 +267,7 @@ class Forest:
             )
             if scores[done - 1] >= at_least:
                 told = forests[_part_of(starts, done - 1)]
-                why[done - 1] = told._explained(none, scores[done - 1 : done])
+                why[done - 1] = told._explained(none, scores[done - 1 : done], newest=True)
         return scores, why
 
     def score(self, values: ArrayLike) -> F64:
@@ -298,8 +300,8 @@ class Forest:
 
         One of the three, each as for the forest.
         """
-        decay = decay_of(time_decay, half_life, window)
-        step.set_decay(self._block, real("time_decay", decay, 0.0, 1.0))
+        decay = real("time_decay", decay_of(time_decay, half_life, window), 0.0, 1.0)
+        step.set_decay(self._block, decay_in_force(decay, self.shape.sample_size))
 
     # --- what is missing, and what comes next ----------------------------------------------------
 
@@ -359,7 +361,7 @@ class Forest:
             InvalidParameter: As for `impute`; or the forest has learnt no point.
         """
         shape = self.shape
-        rows = as_rows_with_gaps(points, shape.dimensions)
+        rows = as_rows_with_gaps(points, shape.dimensions, "points")
         if self._header()[state.POINTS] == 0:
             raise InvalidParameter("points", "asked of an empty forest", "after a first point")
         out = np.empty((len(rows), shape.trees, shape.dimensions))
@@ -624,8 +626,8 @@ class Forest:
         shares = self._explained(rows[start:stop], scores[start:stop])
         return {start + row: Shares(*(part[row : row + 1] for part in shares)) for row in found}
 
-    def _explained(self, rows: F64, scores: F64) -> Shares:
-        """Attribution of records that were given scores; without records of the one learnt last."""
+    def _explained(self, rows: F64, scores: F64, *, newest: bool = False) -> Shares:
+        """Attribution of records that were given scores, or of the newest that was learnt."""
         shape = self.shape
         kind = int(self._header()[state.SCORE])
         shares = np.zeros((len(scores), 2, shape.dimensions))
@@ -633,23 +635,25 @@ class Forest:
         if kind == BLEND:
             exponents = {DEPTH: 1.0, CODISP: blend_exponent(shape.features)}
         for fold, exponent in exponents.items():
-            own, parts, _ = self._ask(rows, ask.WHY, 1, fold)
+            own, parts, _ = self._ask(rows, ask.WHY, 1, fold, newest=newest)
             part = scores * (exponent / sum(exponents.values()))
             weight = np.divide(part, own, out=0.0 * own, where=own > 0.0)
             shares += parts[:, 0] * weight[:, None, None]
         return Shares(scores.copy(), *self._faces(shares))
 
     def _ask(
-        self, rows: F64, question: int, parts: int, score: int = DEPTH
+        self, rows: F64, question: int, parts: int, score: int = DEPTH, *, newest: bool = False
     ) -> tuple[F64, F64, I64]:
         """Scores (n,), shares (n, parts, 2, dimensions) and slots (n, trees); see `rcf.ask`.
 
-        Without records n is 1: the one learnt last is asked about.
+        With `newest` there are no rows, and n is 1: the record learnt last is asked about.
         """
-        shape, count = self.shape, max(len(rows), 1)
+        shape, count = self.shape, 1 if newest else len(rows)
         scores = np.empty(count)
         shares = np.zeros((count, parts, 2, shape.dimensions))
         slots = np.empty((count, 0 if parts else shape.trees), np.int64)
+        if count == 0:  # no rows mean the newest record to the kernel
+            return scores, shares, slots
         done = ask.ask_rows(
             self._block, rows, question, score, scores, shares.reshape(-1), slots.reshape(-1)
         )

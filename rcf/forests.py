@@ -268,6 +268,8 @@ class Forests:
     def _numbers(self, series: ArrayLike, records: int) -> I64:
         allowed = f"{records} whole numbers below {len(self)}"
         numbers = np.asarray(series)
+        if numbers.size == 0:  # a list of nothing is no list of whole numbers
+            numbers = numbers.astype(np.int64)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or len(numbers) != records:
             raise InvalidParameter("series", f"{numbers.dtype} of shape {numbers.shape}", allowed)
         outside = (numbers < 0) | (numbers >= len(self))

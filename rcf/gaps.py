@@ -37,10 +37,12 @@ def fixed_values(fill: ArrayLike | None, features: int) -> F64:
     allowed = f"{features} finite numbers, one for each feature"
     if fill is None:
         raise InvalidParameter("fill", fill, allowed)
-    rows = as_rows_with_gaps(np.atleast_1d(np.asarray(fill)).reshape(1, -1), features)
-    if np.isnan(rows).any():
+    values = np.asarray(fill)
+    if values.dtype.kind not in "fiu" or values.size != features:
         raise InvalidParameter("fill", fill, allowed)
-    return rows[0]
+    if not np.isfinite(values).all():
+        raise InvalidParameter("fill", fill, allowed)
+    return as_rows_with_gaps(values.reshape(1, -1), features, "fill")[0]
 
 
 def filled(values: ArrayLike, features: int, method: str, *, fill: ArrayLike | None = None) -> F64:

@@ -168,6 +168,8 @@ class Series:
             return cls._process(series, starts, rows, times, None, explain)
         if series[0]._missing == "refuse":
             refuse_value(rows, int(np.flatnonzero(gaps)[0]))
+        # Stretches are learnt one after the other, so what any of them refuses is refused first.
+        Detector.check_together([each._detector for each in series], times, explain)
         imputed: NDArray[np.bool_] = np.any(gaps, axis=1)
         rows, parts = rows.copy(), []
         for start, stop in _stretches(imputed):

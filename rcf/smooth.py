@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.arguments import LARGEST
 from rcf.jit import kernel
 from rcf.state import F64, Int
 
@@ -29,7 +30,7 @@ def smooth(window: F64, before: Int, width: Int, seen: Int, means: F64) -> None:
             # Each is divided first, because a sum of large values may overflow.
             for at in range(last - length + 1, last + 1):
                 total += window[at, i] / length
-            means[row, i] = total
+            means[row, i] = min(max(total, -LARGEST), LARGEST)  # rounding may lead beyond
 
 
 @kernel

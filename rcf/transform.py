@@ -112,8 +112,13 @@ def words(features: Int) -> Int:
 def fresh(weights: F64) -> F64:
     """State of a series without records, whose features have these weights, float64 (features,)."""
     state = np.zeros(words(len(weights)))
-    state[HEADER + WEIGHT :: scale.WORDS] = weights
+    weights_of(state)[:] = weights
     return state
+
+
+def weights_of(state: F64) -> F64:
+    """What the coordinates of a series' features are multiplied by, float64 (features,)."""
+    return state[HEADER + WEIGHT :: scale.WORDS]
 
 
 @kernel
@@ -306,6 +311,9 @@ class Transform:
         self._policy = policy
         self._state = state
 
+    def __copy__(self) -> Transform:
+        return type(self).of_parts(self._policy, self._state.copy())
+
     def process(
         self, values: ArrayLike, times: ArrayLike | None = None, *, learn: bool = True
     ) -> F64:
@@ -356,8 +364,8 @@ class Transform:
         Raises:
             InvalidParameter: The shape is wrong or a value is no finite float32.
         """
-        rows = as_rows(found, self.width)
-        refuse_invalid(rows)
+        rows = as_rows(found, self.width, "found")
+        refuse_invalid(rows, "found")
         values, times = np.empty((len(rows), self.features)), np.empty(len(rows))
         invert_rows(self._policy, self._state.copy(), rows, values, times)
         return Original(values, times if self._policy.time_weight > 0.0 else None)

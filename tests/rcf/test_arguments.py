@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rcf import Detector, Forest, InvalidParameter, Judgements, RcfError
+from rcf import (
+    Detector,
+    Forest,
+    Forests,
+    InvalidParameter,
+    Judgements,
+    RcfError,
+    Transform,
+    filled,
+)
 from rcf.alert import MULTI_MODES
+from rcf.run import run_wide
 
 PARAMETERS = [
     *((name, value) for name in ("features", "shingle_size", "trees", "sample_size", "output_after")
@@ -155,6 +169,69 @@ def test_empty_input_gives_empty_output(features: int, values: Any) -> None:
                 assert [part.shape for part in judged] == [(0,)] * len(Judgements._fields)
         assert forest.to_bytes() == before
         forest.update(np.ones((5, features)))
+
+
+#: Asks every question about no record, of a forest that has learnt nothing.
+NOTHING = """
+import numpy as np, rcf
+for asked in (rcf.Forest(trees=3, sample_size=8), rcf.Detector(trees=3, sample_size=8)):
+    for question in (asked.attribution, asked.density, asked.distance, asked.near_neighbours):
+        found = question(np.empty((0, 1)))
+        assert len(getattr(found, "total", found)) == 0, question
+"""
+
+
+def test_questions_about_no_record_have_no_answer() -> None:
+    subprocess.run([sys.executable, "-c", NOTHING], check=True, timeout=300)
+    forest, detector = Forest(2, trees=3, sample_size=8), Detector(2, trees=3, sample_size=8)
+    for asked in (forest, detector):
+        asked.process(np.random.default_rng(1).normal(size=(20, 2)))
+        for question in (asked.attribution, asked.density, asked.distance, asked.near_neighbours):
+            found: Any = question(np.empty((0, 2)))
+            assert len(getattr(found, "total", found)) == 0
+
+
+def test_what_cannot_be_written_is_compiled_for_no_second_time() -> None:
+    rows = np.random.default_rng(1).normal(size=(50, 2))
+    wanted = scores_of(2, rows)
+    before = len(run_wide.signatures)
+    kept = rows.copy()
+    kept.flags.writeable = False
+    assert scores_of(2, kept)[2:] == wanted[2:]
+    shifted = np.frombuffer(b"x" + rows.tobytes(), np.uint8)[1:].view(np.float64).reshape(-1, 2)
+    assert scores_of(2, shifted)[2:] == wanted[2:]
+    assert len(run_wide.signatures) == before
+
+
+def test_errors_pass_from_process_to_process() -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        Forest(trees=0)
+    for copied in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
+        assert (copied.field, copied.value) == ("trees", 0)
+        assert copied.allowed == caught.value.allowed and str(copied) == str(caught.value)
+
+
+def test_a_seed_of_any_whole_type() -> None:
+    for seed in (7, 2**64 - 1):
+        given = np.uint64(seed)
+        assert Detector(trees=2, seed=given).to_bytes() == Detector(trees=2, seed=seed).to_bytes()
+    assert Detector(trees=2, seed=np.int64(7)).to_bytes() == Detector(trees=2, seed=7).to_bytes()
+
+
+def test_errors_name_what_the_caller_gave() -> None:
+    cases: list[tuple[str, Callable[[], object]]] = [
+        ("fill", lambda: filled([1.0, np.nan], 1, "fixed", fill=[1.0, 2.0])),
+        ("fill", lambda: filled([1.0, np.nan], 1, "fixed", fill=[np.inf])),
+        ("fill[0][0]", lambda: filled([1.0, np.nan], 1, "fixed", fill=[1e39])),
+        ("found", lambda: Transform(2).invert([[1.0, 2.0, 3.0]])),
+        ("found[0][1]", lambda: Transform(2).invert([[1.0, np.inf]])),
+        ("points", lambda: Forest(1, shingle_size=2).completions([[1.0, 2.0, 3.0]])),
+    ]
+    for field, call in cases:
+        with pytest.raises(InvalidParameter) as caught:
+            call()
+        assert caught.value.field == field
+    assert Forests(2).process([], []).shape == (0,)
 
 
 def scores_of(features: int, values: Any) -> list[float]:

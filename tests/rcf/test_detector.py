@@ -162,6 +162,17 @@ def test_a_level_shift_is_said_once(height: float) -> None:
     assert np.all(found.since[between(held(found, "cool_down"), 3001, 3040)] > 0)
 
 
+@pytest.mark.parametrize("at", [60, 62])
+def test_a_change_before_the_first_judgement_is_said_once(at: int) -> None:
+    for seed in range(3):
+        rows = noise(200, seed)
+        rows[at:] += 30.0
+        found = judged(rows)
+        first = int(np.argmax(~np.isnan(found.score)))
+        assert np.flatnonzero(found.grade > 0).tolist() == [first]
+        assert found.since[first] == first - at and found.started[first] == at
+
+
 def test_a_slow_change_is_said_with_its_start() -> None:
     """A shift that no single record shows: the trailing mean finds it, and says since when."""
     late = []
@@ -347,6 +358,14 @@ def test_a_change_of_decay_reaches_every_forest_and_the_snapshot() -> None:
     assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))
 
 
+def test_the_largest_floats_are_learnt_by_both_forests() -> None:
+    """Their mean may round to more than the largest."""
+    for sign in (1.0, -1.0):
+        model = Detector(smoothing=19, trees=3, sample_size=16)
+        model.process(np.full((40, 1), sign * np.finfo(np.float32).max))
+        assert [view.records_seen for view in model.views] == [40, 40]
+
+
 def test_bad_times_are_refused_and_nothing_is_learnt() -> None:
     model = Detector(trees=3, sample_size=8)
     before = model.to_bytes()
@@ -409,3 +428,24 @@ def test_an_invalid_value_is_refused_before_anything_is_learnt(every: bool) -> N
     with pytest.raises(InvalidParameter, match=r"values\[40\]\[1\]"):
         model.process_explained(rows, every=every)
     assert model.values_seen == 0
+
+
+def test_a_score_at_a_level_that_rounding_moves_has_its_reason() -> None:
+    rows = np.zeros(80)
+    rows[31] = 100.0
+    for level in (7.0, 31.0):
+        model = Detector(
+            trees=1,
+            sample_size=256,
+            smoothing=1,
+            score="codisp",
+            threshold="fixed",
+            level=level,
+            output_after=1,
+            time_decay=0.0,
+        )
+        judgements, why = model.process_explained(rows)
+        said = np.flatnonzero(judgements.grade > 0).tolist()
+        assert 31 in said
+        for row in said:
+            assert why[row].total.tolist() == [pytest.approx(judgements.score[row])]

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rcf import Forest
+from rcf import Forest, state
 from tests.rcf.blocks import Block, newest_slots
 from tests.rcf.blocks import Node as BlockNode
 
@@ -472,3 +472,20 @@ def test_initial_acceptance() -> None:
             assert np.all(sizes == i)
         elif i % 15 == 0:
             assert_mean(sizes.astype(float), shares @ np.arange(size + 1), f"size after {i}")
+
+
+def test_the_fastest_decay_keeps_the_last_points_and_no_other() -> None:
+    """Keys stay finite, so no slot is held for ever."""
+    for settings in ({"half_life": 1.0}, {"window": 3.0}, {"time_decay": 1.0}):
+        forest = Forest(trees=2, sample_size=256, **settings)
+        forest.process(np.arange(3000.0))
+        changed = Forest(trees=2, sample_size=256)
+        changed.process(np.arange(500.0))
+        changed.set_time_decay(**settings)
+        assert changed.time_decay == forest.time_decay == 64 / 256
+        changed.process(np.arange(2500.0))
+        for each in (forest, changed):
+            opened = state.open_block(each.block)
+            assert np.isfinite(opened.keys).all()
+            points = opened.store[opened.origins[opened.origins >= 0]]
+            assert points.min() > opened.store.max() - 2 * 256

@@ -178,3 +178,13 @@ def test_several_at_once_are_as_one_after_the_other() -> None:
     check_block(at_once.block, stream(400, 0), *(stream(400 + 100 * i, i) for i in (1, 2, 3)))
     keys = [np.sort(Block(forest.block).keys, axis=1) for forest in (at_once, in_turn)]
     assert np.allclose(keys[0], keys[1], rtol=1e-5)
+
+
+def test_detectors_that_weigh_features_otherwise_are_refused() -> None:
+    one, other = (
+        Detector(2, trees=3, sample_size=16, transform="robust", weights=weights)
+        for weights in ([1.0, 1.0], [1000.0, 0.0])
+    )
+    with pytest.raises(InvalidParameter, match="others"):
+        one.merge(other)
+    one.merge(copy.copy(one))

@@ -64,13 +64,13 @@ def test_learning_goes_on_where_it_stopped() -> None:
     [
         ({"half_life": 100.0}, math.log(2) / 100),
         ({"window": 300.0}, 0.01),
-        ({"time_decay": 0.5}, 0.5),
+        ({"time_decay": 0.2}, 0.2),
     ],
 )
 def test_forgetting_is_said_in_three_ways(said: dict[str, float], decay: float) -> None:
     forest = Forest(**said)
     assert forest.time_decay == pytest.approx(decay)
-    other = Forest(time_decay=0.25)
+    other = Forest(time_decay=0.1)
     other.set_time_decay(**said)
     assert other.time_decay == pytest.approx(decay)
 

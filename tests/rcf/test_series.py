@@ -131,7 +131,7 @@ def test_what_is_refused() -> None:
         ({"missing": "forest "}, "missing"),
         ({"missing": "forecast"}, "missing"),
         ({"missing": "fixed"}, "fill"),
-        ({"missing": "fixed", "fill": [1.0]}, "values"),
+        ({"missing": "fixed", "fill": [1.0]}, "fill"),
         ({"missing": "fixed", "fill": [1.0, np.nan]}, "fill"),
     ):
         with pytest.raises(InvalidParameter) as caught:
@@ -139,3 +139,25 @@ def test_what_is_refused() -> None:
         assert caught.value.field == field
     with pytest.raises(InvalidParameter, match="method"):
         filled([[1.0]], 1, "forest")
+
+
+def test_times_are_asked_for_where_they_are_a_coordinate() -> None:
+    model = Series(Detector(trees=3, sample_size=16, time_weight=1.0), missing="zero")
+    before = model.to_bytes()
+    for call in (
+        lambda: model.process(np.ones(5)),
+        lambda: model.process([1.0, np.nan, 2.0]),
+        lambda: Detector.process_together([model.detector], np.array([0, 5]), np.ones((5, 1))),
+    ):
+        with pytest.raises(InvalidParameter) as caught:
+            call()
+        assert caught.value.field == "times"
+    assert model.to_bytes() == before
+
+
+def test_of_several_kinds_nothing_is_learnt_whatever_gaps_there_are() -> None:
+    both = [Series(Detector(trees=trees, sample_size=16), missing="zero") for trees in (3, 4)]
+    before = [each.to_bytes() for each in both]
+    with pytest.raises(InvalidParameter, match="several kinds"):
+        Series.process_together(both, [0, 3, 4], [1.0, np.nan, 2.0, 3.0])
+    assert [each.to_bytes() for each in both] == before

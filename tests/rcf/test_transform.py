@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -304,3 +306,12 @@ def test_bad_values() -> None:
 def test_the_default_remembers_long() -> None:
     """Points that a forest keeps for weeks stay comparable with those of today."""
     assert Transform().parts()[0].decay == 1.0 / MEMORY
+
+
+def test_a_copy_is_a_transform_of_its_own() -> None:
+    one = Transform(2)
+    one.process([[1.0, 2.0], [2.0, 3.0]])
+    other = copy.copy(one)
+    wanted = one.peek([[5.0, 5.0]])
+    other.process(np.arange(20.0).reshape(-1, 2))
+    assert np.array_equal(one.peek([[5.0, 5.0]]), wanted)
