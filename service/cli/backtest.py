@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import opening
+from service.cli.cells import to_number
 from service.cli.errors import USAGE, CommandError
 from service.cli.looking import choose, entry_of, looking, run
 from service.cli.plot import Series, write_html
-from service.cli.table import Table, open_text, to_number
+from service.cli.table import Table, open_text
 from service.engine.config import StreamConfig
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.records import ResultFilter, StreamPartition

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 import rcf
+from service.cli.columns import Columns
 from service.cli.errors import CommandError
 from service.cli.plot import Series, write_html
-from service.cli.table import Chunk, Columns, Table, open_text
+from service.cli.table import Chunk, Table, open_text
 from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
