@@ -317,7 +317,7 @@ def backtest(
         kafka_bootstrap=kafka_bootstrap,
     )
     with _reader_may_leave():
-        run(options, _print)
+        run(options, _print, _say)
 
 
 @app.command(short_help="Find settings that suit labels, or a budget of alerts.")

@@ -80,13 +80,18 @@ class Outcome:
     rehearsed: Rehearsed
 
 
-def backtest(options: Options, say: Say) -> list[Outcome]:
+def backtest(options: Options, say: Say, warn: Say) -> list[Outcome]:
     """Judge the past under one setting or two, and print the figures.
+
+    Args:
+        options: What was asked.
+        say: Receives the figures.
+        warn: Receives sentences about what was left out (standard error).
 
     Raises:
         CommandError: File, labels or settings are at fault.
     """
-    past = read_past(options)
+    past = read_past(options, warn)
     outcomes = [judged("settings", past, read_settings(options.settings), options.late)]
     if options.against:
         outcomes.append(judged("against", past, read_settings(options.against), options.late))
@@ -159,15 +164,15 @@ def read_settings(given: Sequence[str]) -> dict[str, Any]:
 # -- the past -----------------------------------------------------------------------------
 
 
-def read_past(options: Options) -> Past:
-    """Read what is to be judged again.
+def read_past(options: Options, warn: Say) -> Past:
+    """Read what is to be judged again, and say what was left out.
 
     Raises:
         CommandError: It cannot be read.
     """
     if (options.file is None) == (options.topic is None):
         raise CommandError("name a FILE or --topic STREAM, one of them", USAGE)
-    past = _of_stream(options) if options.topic is not None else _of_file(options)
+    past = _of_stream(options) if options.topic is not None else _of_file(options, warn)
     if not past.records:
         raise CommandError("there are no records to judge")
     return past
@@ -198,7 +203,7 @@ def _of_stream(options: Options) -> Past:
     return Past(config, records, _in_windows(records, options), timed=True)
 
 
-def _of_file(options: Options) -> Past:
+def _of_file(options: Options, warn: Say) -> Past:
     assert options.file is not None  # noqa: S101  as above
     windows = options.labels is not None and options.labels.endswith(".json")
     column = None if windows else options.labels
@@ -206,7 +211,9 @@ def _of_file(options: Options) -> Past:
     records: list[PastRecord] = []
     marks: list[int] = []
     with open_text(options.file) as text:
-        table = Table(text, time=options.time, columns=options.columns, kept=kept)
+        table = Table(text, time=options.time, columns=options.columns, kept=kept, ahead=CHUNK)
+        if table.columns.left_out:
+            warn(table.columns.left_out)
         for chunk in table.chunks(CHUNK):
             for row, values in enumerate(chunk.values):
                 others = dict(zip(kept, chunk.kept[row], strict=True))

@@ -1,7 +1,9 @@
 """Which columns of a table are scored, which one tells the time, and why others are left out."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from service.cli.cells import to_number
 from service.cli.errors import USAGE, CommandError
@@ -10,6 +12,11 @@ from service.engine.times import time_column
 LABEL_NAMES = frozenset(
     {"label", "labels", "anomaly", "is_anomaly", "changepoint", "outlier", "class", "target"}
 )
+UNNAMED = "Unnamed: "
+"""How pandas calls a column without a name, such as the index that its `to_csv` writes."""
+TIME, KEPT, COUNTING = "time", "kept", "rises by 1 with every row"
+_ENOUGH = 10
+"""Rows from which on a column that rises by 1 with each of them is no value but their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,12 @@ class Columns:
         """Names of the scored columns."""
         return tuple(self.names[index] for index in self.features)
 
+    @property
+    def left_out(self) -> str:
+        """For people: the columns that have no part, and why; empty where all have one."""
+        idle = [(self.names[index], why) for index, why in self.skipped if why not in (TIME, KEPT)]
+        return f"left out {listed([f'{name!r} ({why})' for name, why in idle])}" if idle else ""
+
 
 def choose_columns(
     names: Sequence[str],
@@ -41,39 +54,79 @@ def choose_columns(
     time: str | None,
     columns: Sequence[str] | None,
     kept: Sequence[str] = (),
+    counting: Collection[int] = (),
 ) -> Columns:
     """Settle which columns are scored.
 
     Columns asked for are taken as they are. Otherwise every column whose first value is a number,
-    except the time column, columns that are named like labels, and those of `kept`.
+    except the time column, columns without a name or named like labels, and those of `kept`; those
+    of `counting` only where there is no other.
 
     Raises:
-        CommandError: A column asked for is not in the header, or none is left.
+        CommandError: A column asked for is not in the header, none is left, or two that are scored
+            have one name.
     """
     time_index = index_of(names, time) if time is not None else time_column(names)
     if columns:
         chosen = tuple(index_of(names, name) for name in columns)
-        return Columns(tuple(names), chosen, time_index, ())
-    features, skipped = [], []
-    for index, name in enumerate(names):
-        reason = "kept" if name in kept else _why_skipped(index, name, first_row, time_index)
-        if reason:
-            skipped.append((index, reason))
-        else:
-            features.append(index)
+        return _distinct(Columns(tuple(names), chosen, time_index, ()))
+    reasons = {
+        index: KEPT if name in kept else _why_skipped(index, name, first_row, time_index)
+        for index, name in enumerate(names)
+    }
+    if any(why is None and index not in counting for index, why in reasons.items()):
+        reasons |= {index: reasons[index] or COUNTING for index in counting}
+    features = tuple(index for index, why in reasons.items() if why is None)
     if not features:
         raise CommandError(
             f"no column with numbers to score among {', '.join(map(repr, names))}; "
             "name one with --columns",
         )
-    return Columns(tuple(names), tuple(features), time_index, tuple(skipped))
+    skipped = tuple((index, why) for index, why in reasons.items() if why is not None)
+    return _distinct(Columns(tuple(names), features, time_index, skipped))
+
+
+def counting_columns(width: int, rows: Sequence[Sequence[str]]) -> frozenset[int]:
+    """The columns that rise by exactly 1 with every row, as an id or a row number does.
+
+    To a forest each of their values is the farthest yet, which would hide all else that is odd.
+    Of few rows nothing is said.
+    """
+    if len(rows) < _ENOUGH:
+        return frozenset()
+    return frozenset(
+        index
+        for index in range(width)
+        if _counts([row[index] for row in rows if index < len(row)])
+    )
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    return all(
+        before is not None and after is not None and after - before == 1
+        for before, after in pairwise(map(to_number, cells))
+    )
+
+
+def _distinct(columns: Columns) -> Columns:
+    """The same columns.
+
+    Raises:
+        CommandError: Two that are scored have one name, so that results could not tell them apart.
+    """
+    name, count = Counter(columns.feature_names).most_common(1)[0]
+    if count > 1:
+        raise CommandError(f"{count} scored columns are named {name!r}: each needs its own name")
+    return columns
 
 
 def _why_skipped(
     index: int, name: str, first_row: Sequence[str], time_index: int | None
 ) -> str | None:
     if index == time_index:
-        return "time"
+        return TIME
+    if not name or name.startswith(UNNAMED):
+        return "has no name"
     if name.lower() in LABEL_NAMES:
         return "looks like a label"
     if index < len(first_row) and to_number(first_row[index]) is None:
@@ -85,9 +138,18 @@ def index_of(names: Sequence[str], name: str) -> int:
     """Where a column stands in the header.
 
     Raises:
-        CommandError: It is not there.
+        CommandError: It is not there, or more than once.
     """
-    if name in names:
+    count = names.count(name)
+    if count == 1:
         return names.index(name)
+    if count:
+        raise CommandError(f"{count} columns are named {name!r}: which one is meant?", USAGE)
     known = ", ".join(map(repr, names))
     raise CommandError(f"no column {name!r} in the header; there are {known}", USAGE)
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Names for people, the first of them where there are many."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

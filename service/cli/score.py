@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 import rcf
-from service.cli.columns import Columns
+from service.cli.columns import Columns, listed
 from service.cli.errors import CommandError
 from service.cli.plot import Series, write_html
 from service.cli.table import Chunk, Table, open_text
@@ -137,11 +137,12 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     kept = _Kept()
     summary = Summary()
     with open_text(options.path) as text:
-        table = Table(text, time=options.time, columns=options.columns)
+        at_once = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
+        table = Table(text, time=options.time, columns=options.columns, ahead=at_once)
         series = _series(options, table.columns)
         say(_what_is_used(table.columns, series.detector))
         writer = _writer(options, out, table.columns)
-        for judged in _judge(table, series, options):
+        for judged in _judge(table.chunks(at_once), series, explain=options.explain):
             writer(judged)
             summary.add(judged)
             if options.plot:
@@ -154,19 +155,11 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
 
 def _what_is_used(columns: Columns, detector: rcf.Detector) -> str:
     shape = detector.forest.shape
-    text = f"scoring {_listed(columns.feature_names)}"
+    text = f"scoring {listed(columns.feature_names)}"
     if columns.time is not None:
         text += f" over {columns.names[columns.time]!r}"
     text += f" (shingle {shape.shingle_size}, {shape.trees} trees, {shape.sample_size} samples)"
-    left_out = [
-        f"{columns.names[index]!r} ({why})" for index, why in columns.skipped if why != "time"
-    ]
-    return text + (f"; left out {_listed(left_out)}" if left_out else "")
-
-
-def _listed(names: tuple[str, ...] | list[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return f"{text}; {columns.left_out}" if columns.left_out else text
 
 
 def _series(options: Options, columns: Columns) -> rcf.Series:
@@ -190,12 +183,11 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
         raise CommandError(str(error), code=2) from error
 
 
-def _judge(table: Table, series: rcf.Series, options: Options) -> Iterator[Judged]:
+def _judge(chunks: Iterable[Chunk], series: rcf.Series, *, explain: bool) -> Iterator[Judged]:
     first_row = 1
-    chunk_rows = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
     with _progress() as advance:
-        for chunk in table.chunks(chunk_rows):
-            yield _judge_chunk(chunk, first_row, series, explain=options.explain)
+        for chunk in chunks:
+            yield _judge_chunk(chunk, first_row, series, explain=explain)
             first_row += len(chunk.values)
             advance(len(chunk.values))
 

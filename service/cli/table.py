@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
 from service.cli.cells import to_number
-from service.cli.columns import choose_columns, index_of
+from service.cli.columns import choose_columns, counting_columns, index_of
 from service.cli.errors import CommandError
 
 _SHOWN = 40
@@ -35,7 +35,16 @@ class Chunk:
 
 
 class Table:
-    """A CSV text with one header line, read once from front to back."""
+    """A CSV text with one header line, read once from front to back.
+
+    Args:
+        text: Its lines.
+        time: Name of the time column; None: the one that is named like it.
+        columns: Names of those to score; None, or none: all that can be.
+        kept: Names of columns that are wanted besides, as they are written.
+        ahead: Rows that are looked at before the columns are chosen, at least 1: as many as may be
+            waited for.
+    """
 
     def __init__(
         self,
@@ -44,15 +53,19 @@ class Table:
         time: str | None = None,
         columns: Sequence[str] | None = None,
         kept: Sequence[str] = (),
+        ahead: int = 1,
     ) -> None:
         self._reader = csv.reader(text, strict=True)
         names = self._header()
-        first = next(self._reader_rows(), None)
-        if first is None:
+        self._ahead = list(islice(self._reader_rows(), ahead))
+        if not self._ahead:
             raise CommandError("the file has a header but no rows")
-        self.columns = choose_columns(names, first[1], time=time, columns=columns, kept=kept)
+        rows = [cells for _, cells in self._ahead]
+        counting = counting_columns(len(names), rows)
+        self.columns = choose_columns(
+            names, rows[0], time=time, columns=columns, kept=kept, counting=counting
+        )
         self._kept = [index_of(names, name) for name in kept]
-        self._first = first
 
     def chunks(self, rows: int) -> Iterator[Chunk]:
         """The rows in order, at most `rows` at a time.
@@ -61,7 +74,7 @@ class Table:
             CommandError: A cell is not a finite number, or a row is too short or too long.
         """
         chunk = Chunk([], [], [])
-        for line, cells in chain([self._first], self._reader_rows()):
+        for line, cells in chain(self._ahead, self._reader_rows()):
             self._read_row(line, cells, chunk)
             if len(chunk.values) >= rows:
                 yield chunk

@@ -63,7 +63,7 @@ def tune(options: Options, wish: Wish, say: Say, warn: Say) -> dict[str, Any]:
     """
     if wish.metric not in METRICS:
         raise CommandError(f"--metric {wish.metric!r}; allowed: {', '.join(METRICS)}", USAGE)
-    past = read_past(options)
+    past = read_past(options, warn)
     given = read(options.settings)
     if past.labels is None:
         found = given | _for_budget(past, given, wish)

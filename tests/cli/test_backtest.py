@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from service.cli.app import app
 from service.cli.errors import CommandError
 from tests.cli.lived import Lived, make
 
+TRIAL = {"backtest": (), "tune": ("--trials", "1")}
 SMALL = ("--set", "trees=5", "--set", "sample_size=32", "--set", "shingle_size=2")
 
 
@@ -34,7 +36,7 @@ def rcf(*arguments: str, code: int = 0) -> str:
         assert done.exception.code == code, str(done.exception)
         return str(done.exception)
     assert done.exit_code == code, (done.output, done.exception)
-    return done.output
+    return done.stdout
 
 
 def test_two_settings_are_shown_side_by_side(waves, tmp_path):
@@ -74,6 +76,20 @@ def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
     assert lived.run("backtest", "--topic", "s", "--json") == before
     few = lived.run("backtest", "--topic", "s", "--limit", "50", "--json")
     assert json.loads(few)["settings"]["rows"] == 50
+
+
+@pytest.mark.parametrize("command", ["backtest", "tune"])
+def test_the_index_that_pandas_writes_is_left_out(waves, tmp_path, command):
+    head, *lines = Path(waves).read_text().splitlines()
+    path = tmp_path / "indexed.csv"
+    numbered = [f"{number},{line}" for number, line in enumerate(lines)]
+    path.write_text("\n".join([f",{head}", *numbered]))
+    arguments = ("--labels", "label", *SMALL, "--json", *TRIAL[command])
+    plain, indexed = (
+        CliRunner().invoke(app, [command, file, *arguments]) for file in (waves, str(path))
+    )
+    assert indexed.exit_code == 0 and indexed.stdout == plain.stdout
+    assert "left out '' (has no name), 'room' (not numeric)" in indexed.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,46 @@ def test_columns_and_time_by_name(tmp_path):
     assert code == 0
     assert out.splitlines()[0] == "when,b,label,score,threshold,grade,anomaly"
     assert "scoring b, label over 'when' (shingle 2" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "reason"),
+    [
+        ("", 0, "has no name"),
+        ("Unnamed: 0", 0, "has no name"),
+        ("", 0.5, "has no name"),
+        ("id", 5001, "rises by 1 with every row"),
+    ],
+)
+def test_row_numbers_are_left_out_for_they_would_hide_anomalies(
+    spiked, tmp_path, name, start, reason
+):
+    head, *lines = Path(spiked).read_text().splitlines()
+    numbered = [f"{start + number},{line}" for number, line in enumerate(lines)]
+    path = write(tmp_path / "numbered.csv", f"{name},{head}", numbered)
+    code, out, err = score(path)
+    assert (code, out) == score(spiked)[:2] and "true" in out
+    assert f"left out {name!r} ({reason}), 'label' (looks like a label)" in err
+
+
+def test_a_column_that_counts_is_scored_when_asked_for_alone_or_short(tmp_path):
+    path = write(tmp_path / "x.csv", "id,v", [f"{i},{v}" for i, v in enumerate(rows(50))])
+    assert "scoring v (" in score(path)[2]
+    assert "scoring id, v (" in score(path, "--columns", "id,v")[2]
+    alone = write(tmp_path / "alone.csv", "id", [str(i) for i in range(50)])
+    assert "scoring id (" in score(alone)[2]
+    short = write(tmp_path / "short.csv", "id,v", ["1,5", "2,5", "3,5"])
+    assert "scoring id, v (" in score(short)[2]
+
+
+def test_of_columns_with_one_name_none_is_lost(tmp_path, capfd):
+    path = write(tmp_path / "x.csv", "a,a,b", ["1,2,3"] * 20)
+    assert score(path)[0] == 1
+    assert "2 scored columns are named 'a': each needs its own name" in capfd.readouterr().err
+    assert score(path, "--columns", "a")[0] == 2
+    assert "2 columns are named 'a'" in capfd.readouterr().err
+    assert score(path, "--columns", "b,b")[0] == 1
+    assert score(path, "--columns", "b")[0] == 0
 
 
 def test_tables_without_time_have_small_samples(tmp_path):
