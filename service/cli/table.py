@@ -3,7 +3,6 @@
 import csv
 import gzip
 import io
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import IO
 from service.cli.cells import to_number
 from service.cli.columns import choose_columns, counting_columns, index_of
 from service.cli.errors import CommandError
+from service.engine.config import LARGEST
 
 _SHOWN = 40
 
@@ -71,7 +71,8 @@ class Table:
         """The rows in order, at most `rows` at a time.
 
         Raises:
-            CommandError: A cell is not a finite number, or a row is too short or too long.
+            CommandError: A cell is not a number that can be scored, or a row is too short or too
+                long.
         """
         chunk = Chunk([], [], [])
         for line, cells in chain(self._ahead, self._reader_rows()):
@@ -120,11 +121,11 @@ class Table:
 
     def _number(self, line: int, index: int, cells: list[str]) -> float:
         number = to_number(cells[index])
-        if number is None or not math.isfinite(number):
+        if number is None or not abs(number) <= LARGEST:  # NaN compares as false
             shown = cells[index] if len(cells[index]) <= _SHOWN else cells[index][:_SHOWN] + "…"
             raise CommandError(
                 f"line {line}, column {self.columns.names[index]!r}: "
-                f"{shown!r} is not a finite number"
+                f"{shown!r} is not a finite number within ±3.4e38"
             )
         return number
 

@@ -214,6 +214,10 @@ BAD_FILES = {
     "empty cell": ("t,v\n1,2\n2,\n", "line 3, column 'v': ''"),
     "nan": ("t,v\n1,2\n2,nan\n", "line 3, column 'v': 'nan'"),
     "infinite": ("t,v\n1,2\n2,1e999\n", "line 3, column 'v': '1e999'"),
+    "too large": (
+        "t,v\n1,2\n2,-1e39\n",
+        "line 3, column 'v': '-1e39' is not a finite number within ±3.4e38",
+    ),
     "long cell": ("t,v\n1,2\n2," + "x" * 9999 + "\n", "…"),
     "short row": ("t,v\n1,2\n2\n", "line 3: 1 columns, but the header has 2"),
     "empty": ("", "the file is empty"),
