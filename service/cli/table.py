@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ class Table:
                 raise CommandError(
                     f"after line {self._reader.line_num}: not UTF-8 text: {error.reason}"
                 ) from error
-            except (EOFError, gzip.BadGzipFile) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise CommandError(
                     f"after line {self._reader.line_num}: broken gzip file: {error}"
                 ) from error

@@ -242,10 +242,17 @@ def test_broken_bytes(tmp_path, capfd):
     path = tmp_path / "x.csv"
     path.write_bytes(b"t,v\n1,2\n\xff,3\n")
     assert score(str(path))[0] == 1
-    path.write_bytes(gzip.compress(b"t,v\n" + b"1,2\n" * 9999)[:-20])
-    assert score(str(path))[0] == 1
-    error = capfd.readouterr().err
-    assert "not UTF-8" in error and "gzip" in error
+    assert "not UTF-8" in capfd.readouterr().err
+
+
+def test_broken_gzip_files(tmp_path, capfd):
+    path = tmp_path / "x.csv"
+    whole = gzip.compress(b"t,v\n" + b"1,2\n" * 9999)
+    damaged = whole[:10] + b"\xff" + whole[11:]
+    for content in (whole[:-20], whole[:-8] + bytes(8), damaged):
+        path.write_bytes(content)
+        assert score(str(path))[0] == 1
+        assert "broken gzip file" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
