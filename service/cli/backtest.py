@@ -16,7 +16,7 @@ from service import opening
 from service.cli.cells import to_number
 from service.cli.errors import USAGE, CommandError
 from service.cli.looking import choose, entry_of, looking, run
-from service.cli.plot import Series, write_html
+from service.cli.plot import Series, check_place, write_html
 from service.cli.table import Table, open_text
 from service.engine.config import StreamConfig
 from service.engine.errors import InvalidParameter, InvalidRecord
@@ -91,6 +91,8 @@ def backtest(options: Options, say: Say, warn: Say) -> list[Outcome]:
     Raises:
         CommandError: File, labels or settings are at fault.
     """
+    if options.plot:
+        check_place(options.plot)
     past = read_past(options, warn)
     outcomes = [judged("settings", past, read_settings(options.settings), options.late)]
     if options.against:

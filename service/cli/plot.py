@@ -11,6 +11,8 @@ from string import Template
 import numpy as np
 from numpy.typing import NDArray
 
+from service.cli.errors import USAGE, CommandError
+
 MAX_POINTS = 20_000
 """More rows than this are thinned to their extremes: a screen has fewer columns of dots."""
 
@@ -30,6 +32,18 @@ class Series:
     score: NDArray[np.float64]
     threshold: NDArray[np.float64]
     grade: NDArray[np.float64]
+
+
+def check_place(path: Path) -> None:
+    """Find out whether a file can stand there, before there is anything to draw.
+
+    Raises:
+        CommandError: It is a directory, or in none that is there.
+    """
+    if path.is_dir():
+        raise CommandError(f"--plot {path}: is a directory; allowed: a file in one", USAGE)
+    if not path.parent.is_dir():
+        raise CommandError(f"--plot {path}: {path.parent} is no directory", USAGE)
 
 
 def write_html(series: Series, path: Path) -> None:

@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 import rcf
 from service.cli.columns import Columns, listed
 from service.cli.errors import CommandError
-from service.cli.plot import Series, write_html
+from service.cli.plot import Series, check_place, write_html
 from service.cli.table import Chunk, Table, open_text
 from service.engine.reasons import reasons_of
 
@@ -134,6 +134,8 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     Raises:
         CommandError: The file or the options are at fault.
     """
+    if options.plot:
+        check_place(options.plot)
     kept = _Kept()
     summary = Summary()
     with open_text(options.path) as text:

@@ -96,6 +96,7 @@ def test_the_index_that_pandas_writes_is_left_out(waves, tmp_path, command):
     ("arguments", "said"),
     [
         ((), "FILE or --topic"),
+        (("--plot", "nowhere/plot.html"), "nowhere is no directory"),
         (("--labels", "colour"), "no column 'colour'"),
         (("--labels", "value"), "label"),
         (("--labels", "absent.json"), "absent.json"),

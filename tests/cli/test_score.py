@@ -279,6 +279,13 @@ def test_the_plot_is_one_file_without_the_network(spiked, tmp_path):
     assert "src=" not in html and "@import" not in html and "export function" not in html
 
 
+@pytest.mark.parametrize("place", ["", "nowhere/plot.html"])
+def test_a_plot_that_cannot_be_written_is_refused_before_any_row(spiked, tmp_path, capfd, place):
+    code, out, _ = score(spiked, "--plot", str(tmp_path / place))
+    assert code == 2 and out == ""
+    assert "directory" in capfd.readouterr().err
+
+
 def test_a_feature_cannot_end_the_script(tmp_path):
     path = write(tmp_path / "x.csv", "</script><b>", [str(v) for v in rows()])
     plot = tmp_path / "plot.html"
