@@ -650,9 +650,32 @@ def _guarded(run: Callable[[], object]) -> int:
     except CommandError as error:
         typer.echo(f"rcf: {error}", err=True)
         return error.code
+    except OSError as error:
+        _flush_if_possible()
+        typer.echo(f"rcf: {_told(error)}", err=True)
+        return FAILED
     except KeyboardInterrupt:
         return FAILED
     return OK
+
+
+def _told(error: OSError) -> str:
+    """What the system says, and of which file where it names one."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {said}" if error.filename else said
+
+
+def _flush_if_possible() -> None:
+    """Write out what waits; let it go where it cannot be written, as on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_output_go()
+
+
+def _let_output_go() -> None:
+    """Python flushes standard output once more at exit, and must not fail there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -670,6 +693,5 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        # Python flushes once more at exit, and must not fail there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_output_go()
         raise typer.Exit(OK) from error

@@ -336,6 +336,24 @@ def test_rows_are_read_as_they_come():
     assert next(chunks).values == [[3.0]]
 
 
+def test_a_full_disk_is_told_in_one_line(spiked):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "score", spiked],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == ["rcf: No space left on device"]
+
+
+def test_what_the_system_refuses_names_the_file(capfd):
+    assert _guarded(Path("/nowhere").read_bytes) == 1
+    assert capfd.readouterr().err == "rcf: /nowhere: No such file or directory\n"
+
+
 def test_a_reader_that_leaves_is_no_error(spiked):
     command = f"{sys.executable} -m service score {spiked} 2>/dev/null | head -1"
     done = subprocess.run(
