@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service import opening
 from service.cli.cells import to_number
+from service.cli.columns import Columns
 from service.cli.errors import USAGE, CommandError
 from service.cli.looking import choose, entry_of, looking, run
 from service.cli.plot import Series, check_place, write_html
@@ -216,6 +217,7 @@ def _of_file(options: Options, warn: Say) -> Past:
         table = Table(text, time=options.time, columns=options.columns, kept=kept, ahead=CHUNK)
         if table.columns.left_out:
             warn(table.columns.left_out)
+        config = _config(table.columns)
         for chunk in table.chunks(CHUNK):
             for row, values in enumerate(chunk.values):
                 others = dict(zip(kept, chunk.kept[row], strict=True))
@@ -227,11 +229,22 @@ def _of_file(options: Options, warn: Say) -> Past:
                     marks.append(_mark(others[column], len(records)))
             if len(records) >= options.limit:
                 break
-    config = StreamConfig(name="backtest", features=table.columns.feature_names)
     labels = np.array(marks, dtype=np.int8) if column is not None else None
     if windows:
         labels = _in_windows(records, options)
     return Past(config, records, labels, timed=table.columns.time is not None)
+
+
+def _config(columns: Columns) -> StreamConfig:
+    """The defaults of a stream of these columns.
+
+    Raises:
+        CommandError: No stream can have features of these names, or so many.
+    """
+    try:
+        return StreamConfig(name="backtest", features=columns.feature_names)
+    except InvalidParameter as error:
+        raise CommandError(f"{error}; choose with --columns") from error
 
 
 def _in_windows(records: Sequence[PastRecord], options: Options) -> Labels | None:

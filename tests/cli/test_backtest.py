@@ -93,6 +93,18 @@ def test_the_index_that_pandas_writes_is_left_out(waves, tmp_path, command):
 
 
 @pytest.mark.parametrize(
+    ("header", "columns"),
+    [(",a", ("--columns", ",a")), ("b" * 201, ()), (",".join(f"c{n}" for n in range(1001)), ())],
+)
+def test_columns_that_no_stream_can_have_are_refused(tmp_path, header, columns):
+    path = tmp_path / "x.csv"
+    row = ",".join("3" for _ in header.split(","))
+    path.write_text("\n".join([header, row, row]))
+    said = rcf(str(path), *columns, code=1)
+    assert said.startswith("features: ") and "1 to 1000 distinct names" in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ((), "FILE or --topic"),
