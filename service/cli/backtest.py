@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +176,14 @@ def read_past(options: Options, warn: Say) -> Past:
     """
     if (options.file is None) == (options.topic is None):
         raise CommandError("name a FILE or --topic STREAM, one of them", USAGE)
-    past = _of_stream(options) if options.topic is not None else _of_file(options, warn)
+    read = _of_file if options.topic is None else _of_stream
+    past = read(options, warn)
     if not past.records:
         raise CommandError("there are no records to judge")
     return past
 
 
-def _of_stream(options: Options) -> Past:
+def _of_stream(options: Options, warn: Say) -> Past:
     assert options.topic is not None  # noqa: S101  the caller checked; this tells the type checker
     chosen = choose(data_dir=options.data_dir, kafka_bootstrap=options.kafka_bootstrap)
     stream = options.topic
@@ -194,7 +196,7 @@ def _of_stream(options: Options) -> Past:
                 partition = StreamPartition(stream, number)
                 overview = await view.overview(partition)
                 end = overview.committed or 0
-                place = max(overview.begin, end - options.limit)
+                place = max(overview.begin, end - options.limit - 1)  # one more, to tell of it
                 while place < end:
                     part = await view.read_results(partition, place, CHUNK, ResultFilter())
                     found += past_records(part.results)
@@ -202,6 +204,8 @@ def _of_stream(options: Options) -> Past:
             return entry.config, sorted(found, key=lambda record: record.timestamp_ms)
 
     config, records = run(read())
+    if len(records) > options.limit:
+        warn(f"judged the newest {options.limit:,} records; --limit takes more")
     records = records[-options.limit :]
     return Past(config, records, _in_windows(records, options), timed=True)
 
@@ -218,17 +222,14 @@ def _of_file(options: Options, warn: Say) -> Past:
         if table.columns.left_out:
             warn(table.columns.left_out)
         config = _config(table.columns)
-        for chunk in table.chunks(CHUNK):
-            for row, values in enumerate(chunk.values):
-                others = dict(zip(kept, chunk.kept[row], strict=True))
-                time_ms = _time_ms(chunk.times[row], len(records)) if chunk.times else None
-                if time_ms is None:
-                    time_ms = len(records) * STEP_MS
-                records.append(PastRecord(others.get(options.key or "", ""), time_ms, values))
-                if column is not None:
-                    marks.append(_mark(others[column], len(records)))
-            if len(records) >= options.limit:
-                break
+        for number, row in enumerate(islice(table.rows(), options.limit)):
+            others = dict(zip(kept, row.kept, strict=True))
+            time_ms = number * STEP_MS if row.time is None else _time_ms(row.time, number)
+            records.append(PastRecord(others.get(options.key or "", ""), time_ms, row.values))
+            if column is not None:
+                marks.append(_mark(others[column], len(records)))
+        if table.has_more():
+            warn(f"judged the first {options.limit:,} records; --limit takes more")
     labels = np.array(marks, dtype=np.int8) if column is not None else None
     if windows:
         labels = _in_windows(records, options)

@@ -3,9 +3,10 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,7 +20,7 @@ import rcf
 from service.cli.columns import Columns, listed
 from service.cli.errors import CommandError
 from service.cli.plot import Series, check_place, write_html
-from service.cli.table import Chunk, Table, open_text
+from service.cli.table import Row, Table, open_text
 from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
@@ -144,7 +145,7 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
         series = _series(options, table.columns)
         say(_what_is_used(table.columns, series.detector))
         writer = _writer(options, out, table.columns)
-        for judged in _judge(table.chunks(at_once), series, explain=options.explain):
+        for judged in _judge(table.rows(), at_once, series, explain=options.explain):
             writer(judged)
             summary.add(judged)
             if options.plot:
@@ -185,22 +186,25 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
         raise CommandError(str(error), code=2) from error
 
 
-def _judge(chunks: Iterable[Chunk], series: rcf.Series, *, explain: bool) -> Iterator[Judged]:
+def _judge(
+    rows: Iterator[Row], at_once: int, series: rcf.Series, *, explain: bool
+) -> Iterator[Judged]:
     first_row = 1
     with _progress() as advance:
-        for chunk in chunks:
+        while chunk := list(islice(rows, at_once)):
             yield _judge_chunk(chunk, first_row, series, explain=explain)
-            first_row += len(chunk.values)
-            advance(len(chunk.values))
+            first_row += len(chunk)
+            advance(len(chunk))
 
 
-def _judge_chunk(chunk: Chunk, first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
-    values = np.array(chunk.values, dtype=np.float64)
+def _judge_chunk(chunk: list[Row], first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
+    values = np.array([row.values for row in chunk], dtype=np.float64)
+    times = [row.time for row in chunk if row.time is not None]
     told = series.process(values, explain="anomalies" if explain else "none")
     said = told.judgements
     is_measured = series.detector.settings.multi_mode != "none"
     return Judged(
-        *(first_row, chunk.times, values, said.score, said.threshold, said.grade),
+        *(first_row, times, values, said.score, said.threshold, said.grade),
         *(told.reasons, told.forecast),
         (said.distance, said.distance_threshold) if is_measured else (),
     )

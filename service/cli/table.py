@@ -7,10 +7,9 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from service.cli.cells import to_number
 from service.cli.columns import choose_columns, counting_columns, index_of
@@ -20,19 +19,18 @@ from service.engine.config import LARGEST
 _SHOWN = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some consecutive rows.
+class Row(NamedTuple):
+    """One row.
 
     Attributes:
-        times: As written; empty without a time column.
-        values: (n, features).
-        kept: For each row the cells that were asked for besides, as written.
+        time: As written; None without a time column.
+        values: (features,).
+        kept: The cells that were asked for besides, as written.
     """
 
-    times: list[str]
-    values: list[list[float]]
-    kept: list[list[str]]
+    time: str | None
+    values: list[float]
+    kept: list[str]
 
 
 class Table:
@@ -58,31 +56,30 @@ class Table:
     ) -> None:
         self._reader = csv.reader(text, strict=True)
         names = self._header()
-        self._ahead = list(islice(self._reader_rows(), ahead))
-        if not self._ahead:
+        first = list(islice(self._reader_rows(), ahead))
+        if not first:
             raise CommandError("the file has a header but no rows")
-        rows = [cells for _, cells in self._ahead]
+        rows = [cells for _, cells in first]
         counting = counting_columns(len(names), rows)
         self.columns = choose_columns(
             names, rows[0], time=time, columns=columns, kept=kept, counting=counting
         )
         self._kept = [index_of(names, name) for name in kept]
+        self._left = chain(first, self._reader_rows())
 
-    def chunks(self, rows: int) -> Iterator[Chunk]:
-        """The rows in order, at most `rows` at a time.
+    def rows(self) -> Iterator[Row]:
+        """The rows that are left, in order, none read before it is asked for.
 
         Raises:
             CommandError: A cell is not a number that can be scored, or a row is too short or too
                 long.
         """
-        chunk = Chunk([], [], [])
-        for line, cells in chain(self._ahead, self._reader_rows()):
-            self._read_row(line, cells, chunk)
-            if len(chunk.values) >= rows:
-                yield chunk
-                chunk = Chunk([], [], [])
-        if chunk.values:
-            yield chunk
+        for line, cells in self._left:
+            yield self._row(line, cells)
+
+    def has_more(self) -> bool:
+        """Tell whether a row is left, by passing over it."""
+        return next(self._left, None) is not None
 
     def _header(self) -> tuple[str, ...]:
         for _, cells in self._reader_rows():
@@ -110,15 +107,17 @@ class Table:
             if cells:
                 yield self._reader.line_num, cells
 
-    def _read_row(self, line: int, cells: list[str], chunk: Chunk) -> None:
+    def _row(self, line: int, cells: list[str]) -> Row:
         if len(cells) != len(self.columns.names):
             raise CommandError(
                 f"line {line}: {len(cells)} columns, but the header has {len(self.columns.names)}"
             )
-        chunk.values.append([self._number(line, index, cells) for index in self.columns.features])
-        if self.columns.time is not None:
-            chunk.times.append(cells[self.columns.time])
-        chunk.kept.append([cells[index] for index in self._kept])
+        time = self.columns.time
+        return Row(
+            None if time is None else cells[time],
+            [self._number(line, index, cells) for index in self.columns.features],
+            [cells[index] for index in self._kept],
+        )
 
     def _number(self, line: int, index: int, cells: list[str]) -> float:
         number = to_number(cells[index])

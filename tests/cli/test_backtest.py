@@ -66,6 +66,19 @@ def test_json_holds_every_figure_and_windows_label_as_columns_do(waves, tmp_path
     assert figures["nab_standard"] > 80 and figures["alerts_per_day"] < 5
 
 
+def test_the_limit_is_kept_and_what_it_leaves_is_said(waves, tmp_path):
+    head, *lines = Path(waves).read_text().splitlines()
+    broken = tmp_path / "broken.csv"
+    broken.write_text("\n".join([head, *lines[:200], "what is beyond the limit, is not read"]))
+    for limit, warned in ((100, True), (1499, True), (1500, False), (2000, False)):
+        given = (waves, *SMALL, "--columns", "value", "--limit", str(limit), "--json")
+        done = CliRunner().invoke(app, ["backtest", *given])
+        assert json.loads(done.stdout)["settings"]["rows"] == min(limit, 1500)
+        said = f"judged the first {limit:,} records; --limit takes more\n"
+        assert done.stderr == (said if warned else "")
+    rcf(str(broken), *SMALL, "--limit", "200")
+
+
 def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
     lived = Lived(None, tmp_path, "s")
     make(lived)
@@ -75,7 +88,9 @@ def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
     assert figures["events"] == 0 and figures["recall"] is None
     assert lived.run("backtest", "--topic", "s", "--json") == before
     few = lived.run("backtest", "--topic", "s", "--limit", "50", "--json")
-    assert json.loads(few)["settings"]["rows"] == 50
+    warned, figures = few.splitlines()
+    assert warned == "judged the newest 50 records; --limit takes more"
+    assert json.loads(figures)["settings"]["rows"] == 50
 
 
 @pytest.mark.parametrize("command", ["backtest", "tune"])
