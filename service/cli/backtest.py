@@ -23,7 +23,7 @@ from service.cli.table import Table, open_text
 from service.engine.config import StreamConfig
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.records import ResultFilter, StreamPartition
-from service.engine.rehearsal import PastRecord, Rehearsed, past_records
+from service.engine.rehearsal import PastRecord, Rehearsed, merged, past_records
 from service.engine.times import format_ms, parse_time
 from service.evaluation.backtest import Judged, Measures, flat, labels_of_windows, measures
 
@@ -188,26 +188,30 @@ def _of_stream(options: Options, warn: Say) -> Past:
     chosen = choose(data_dir=options.data_dir, kafka_bootstrap=options.kafka_bootstrap)
     stream = options.topic
 
-    async def read() -> tuple[StreamConfig, list[PastRecord]]:
+    async def read() -> tuple[StreamConfig, list[PastRecord], bool]:
         async with looking(chosen) as view:
             entry = await entry_of(view, stream)
-            found: list[PastRecord] = []
+            partitions: list[list[PastRecord]] = []
+            whole = True
             for number in range(entry.config.partitions):
                 partition = StreamPartition(stream, number)
                 overview = await view.overview(partition)
                 end = overview.committed or 0
-                place = max(overview.begin, end - options.limit - 1)  # one more, to tell of it
+                place = max(overview.begin, end - options.limit)
+                whole = whole and place == overview.begin
+                found: list[PastRecord] = []
                 while place < end:
                     part = await view.read_results(partition, place, CHUNK, ResultFilter())
                     found += past_records(part.results)
                     place = max(part.next_offset, place + 1)
-            return entry.config, sorted(found, key=lambda record: record.timestamp_ms)
+                partitions.append(found)
+            return entry.config, merged(partitions), whole
 
-    config, records = run(read())
-    if len(records) > options.limit:
-        warn(f"judged the newest {options.limit:,} records; --limit takes more")
-    records = records[-options.limit :]
-    return Past(config, records, _in_windows(records, options), timed=True)
+    config, records, whole = run(read())
+    newest = records[-options.limit :]
+    if len(newest) < len(records) or not whole:
+        warn(f"judged the newest {len(newest):,} records; --limit takes more")
+    return Past(config, newest, _in_windows(newest, options), timed=True)
 
 
 def _of_file(options: Options, warn: Say) -> Past:

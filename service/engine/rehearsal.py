@@ -6,8 +6,11 @@ from an empty state, as they would be after the stream was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -49,6 +52,21 @@ def past_records(results: Iterable[Result]) -> list[PastRecord]:
         for result, values in read
         if values is not None
     ]
+
+
+def merged(partitions: Iterable[Sequence[PastRecord]]) -> list[PastRecord]:
+    """Return the records of partitions in one order, by the latest time that each has reached.
+
+    Those of one partition stay as they came, for that order decides what is late and by how much a
+    counter rose.
+    """
+    return [record for _, record in heapq.merge(*map(_reached, partitions), key=itemgetter(0))]
+
+
+def _reached(records: Sequence[PastRecord]) -> Iterator[tuple[int, PastRecord]]:
+    """Records with the latest time up to each."""
+    latest = accumulate((record.timestamp_ms for record in records), max)
+    return zip(latest, records, strict=True)
 
 
 class _Judgement(msgspec.Struct, gc=False):

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from service.cli.app import app
 from service.cli.errors import CommandError
+from service.engine.config import StreamConfig
+from service.engine.engine import Engine
+from service.engine.records import NewRecord
 from tests.cli.lived import Lived, make
 
 TRIAL = {"backtest": (), "tune": ("--trials", "1")}
@@ -91,6 +94,25 @@ def test_the_past_of_a_stream_is_judged_under_its_own_settings(tmp_path):
     warned, figures = few.splitlines()
     assert warned == "judged the newest 50 records; --limit takes more"
     assert json.loads(figures)["settings"]["rows"] == 50
+
+
+def test_the_past_of_a_stream_keeps_the_order_in_which_it_came(tmp_path):
+    """Times that fall: where none may be late, all but the first are."""
+    lived = Lived(None, tmp_path, "s")
+    config = StreamConfig(name="s", trees=5, sample_size=16, output_after=1)
+
+    async def feed(engine: Engine) -> None:
+        await engine.create_stream(config)
+        rows = [NewRecord(b"%d" % n, "k", 1_700_000_000_000 - 1000 * n) for n in range(50)]
+        await engine.results_at("s", await engine.append("s", rows), 20)
+
+    lived.work(feed)
+
+    def scored(*settings: str) -> int:
+        said = lived.run("backtest", "--topic", "s", "--json", *settings)
+        return json.loads(said)["settings"]["scored"]
+
+    assert scored("--set", "late_after_s=0") < 2 < scored()
 
 
 @pytest.mark.parametrize("command", ["backtest", "tune"])
