@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,9 @@ from service.evaluation.backtest import Judged, Measures, flat, labels_of_window
 CHUNK = 2000
 STEP_MS = 1000
 """Rows without a time are taken as a second apart; nothing is said of days then."""
+
+NULL = "null"
+"""What an error shows of a value that is missing."""
 
 Labels = NDArray[np.int8]
 Say = Callable[[str], None]
@@ -100,10 +104,12 @@ def backtest(options: Options, say: Say, warn: Say) -> list[Outcome]:
     if options.against:
         outcomes.append(judged("against", past, read_settings(options.against), options.late))
     if options.as_json:
-        say(json.dumps({each.name: flat(each.measures) for each in outcomes}))
+        say(json.dumps({each.name: figures(each) for each in outcomes}))
     else:
         for line in lines(past, outcomes):
             say(line)
+    for sentence in unjudged(past, outcomes):
+        warn(sentence)
     if options.plot:
         for each in outcomes:
             _draw(past, each, options, say)
@@ -116,7 +122,15 @@ def judged(name: str, past: Past, given: Mapping[str, Any], late: int) -> Outcom
     Raises:
         CommandError: A setting is not allowed.
     """
-    rehearsed = opening.rehearse(configured(past.config, given), past.records)
+    config = configured(past.config, given)
+    width = len(past.config.features)
+    if len(config.features) != width:
+        raise CommandError(
+            f"features: {len(config.features)} names are not allowed; allowed: {width}, as the "
+            "records have values",
+            USAGE,
+        )
+    rehearsed = opening.rehearse(config, past.records)
     labels = None
     if past.labels is not None:
         labels = [past.labels[rows] for rows in rehearsed.rows.values()]
@@ -222,14 +236,17 @@ def _of_file(options: Options, warn: Say) -> Past:
     records: list[PastRecord] = []
     marks: list[int] = []
     with open_text(options.file) as text:
-        table = Table(text, time=options.time, columns=options.columns, kept=kept, ahead=CHUNK)
+        table = Table(
+            text, time=options.time, columns=options.columns, kept=kept, gaps=True, ahead=CHUNK
+        )
         if table.columns.left_out:
             warn(table.columns.left_out)
         config = _config(table.columns)
         for number, row in enumerate(islice(table.rows(), options.limit)):
             others = dict(zip(kept, row.kept, strict=True))
             time_ms = number * STEP_MS if row.time is None else _time_ms(row.time, number)
-            records.append(PastRecord(others.get(options.key or "", ""), time_ms, row.values))
+            values = [None if math.isnan(value) else value for value in row.values]
+            records.append(PastRecord(others.get(options.key or "", ""), time_ms, values))
             if column is not None:
                 marks.append(_mark(others[column], len(records)))
         if table.has_more():
@@ -298,12 +315,30 @@ def _mark(text: str, row: int) -> int:
 # -- what came of it ----------------------------------------------------------------------
 
 
+def figures(outcome: Outcome) -> dict[str, float | int | None]:
+    """By name; `errors` are records that got one instead of a judgement."""
+    return flat(outcome.measures) | {"errors": len(outcome.rehearsed.errors)}
+
+
+def unjudged(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """For people: of each setting how many records could not be judged, and why the first."""
+    for each in outcomes:
+        if not each.rehearsed.errors:
+            continue
+        first = each.rehearsed.errors[0]
+        yield (
+            f"{each.name}: {len(each.rehearsed.errors):,} of {len(past.records):,} records got an "
+            f"error instead of a judgement, the first because of {first.field}: {first.reason}"
+            + ("; --set missing=previous fills gaps" if first.value == NULL else "")
+        )
+
+
 def lines(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
     """One line a figure, a column a setting."""
     count = len(outcomes[0].rehearsed.series)
     yield f"{len(past.records):,} records of {count} series"
     yield f"{'':22}" + "".join(f"{each.name:>12}" for each in outcomes)
-    facts = [flat(each.measures) for each in outcomes]
+    facts = [figures(each) for each in outcomes]
     for name in facts[0]:
         if any(fact[name] is not None for fact in facts):
             yield f"{name:22}" + "".join(f"{_shown(fact[name]):>12}" for fact in facts)

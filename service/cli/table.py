@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import math
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from service.cli.cells import to_number
+from service.cli.cells import is_gap, to_number
 from service.cli.columns import choose_columns, counting_columns, index_of
 from service.cli.errors import CommandError
 from service.engine.config import LARGEST
@@ -41,6 +42,7 @@ class Table:
         time: Name of the time column; None: the one that is named like it.
         columns: Names of those to score; None, or none: all that can be.
         kept: Names of columns that are wanted besides, as they are written.
+        gaps: Whether values may be missing, which are NaN then.
         ahead: Rows that are looked at before the columns are chosen, at least 1: as many as may be
             waited for.
     """
@@ -52,8 +54,10 @@ class Table:
         time: str | None = None,
         columns: Sequence[str] | None = None,
         kept: Sequence[str] = (),
+        gaps: bool = False,
         ahead: int = 1,
     ) -> None:
+        self._gaps = gaps
         self._reader = csv.reader(text, strict=True)
         names = self._header()
         first = list(islice(self._reader_rows(), ahead))
@@ -120,6 +124,8 @@ class Table:
         )
 
     def _number(self, line: int, index: int, cells: list[str]) -> float:
+        if self._gaps and is_gap(cells[index]):
+            return math.nan
         number = to_number(cells[index])
         if number is None or not abs(number) <= LARGEST:  # NaN compares as false
             shown = cells[index] if len(cells[index]) <= _SHOWN else cells[index][:_SHOWN] + "…"

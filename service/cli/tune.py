@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.cli.backtest import Labels, Options, Outcome, Past, judged, lines, read_past
+from service.cli.backtest import (
+    Labels,
+    Options,
+    Outcome,
+    Past,
+    figures,
+    judged,
+    lines,
+    read_past,
+    unjudged,
+)
 from service.cli.backtest import read_settings as read
 from service.cli.errors import USAGE, CommandError
 from service.engine.feedback import HIGHEST_FACTOR, LOWEST_FACTOR, fired
@@ -77,9 +87,11 @@ def tune(options: Options, wish: Wish, say: Say, warn: Say) -> dict[str, Any]:
         judged("as given", shown, given, options.late),
         judged("tuned", shown, found, options.late),
     ]
+    for sentence in unjudged(shown, outcomes):
+        warn(sentence)
     if options.as_json:
-        figures = {each.name: flat(each.measures) for each in outcomes}
-        say(json.dumps({"settings": found, "figures": figures}))
+        told = {each.name: figures(each) for each in outcomes}
+        say(json.dumps({"settings": found, "figures": told}))
         return found
     for line in lines(shown, outcomes):
         say(line)

@@ -18,6 +18,7 @@ import numpy as np
 from service.engine.config import StreamConfig
 from service.engine.detectors import SeriesDetectors
 from service.engine.incidents import IncidentEvent
+from service.engine.outcome import Reason
 from service.engine.pipeline import Pipeline
 from service.engine.ports import DecoderFactory, DetectorFactory
 from service.engine.records import Batch, Record, Result, StreamPartition
@@ -77,6 +78,7 @@ class _Judgement(msgspec.Struct, gc=False):
     grade: float | None
     anomaly: bool
     incidents: list[IncidentEvent] = []
+    error: Reason | None = None
 
 
 _judgement = msgspec.json.Decoder(_Judgement).decode
@@ -91,11 +93,13 @@ class Rehearsed:
         series: each as it was judged.
         rows: for each series the places of its records among all.
         incidents: every event, in order.
+        errors: why records could not be judged, in order.
     """
 
     series: dict[str, Judged] = field(default_factory=dict)
     rows: dict[str, list[int]] = field(default_factory=dict)
     incidents: list[IncidentEvent] = field(default_factory=list)
+    errors: list[Reason] = field(default_factory=list)
 
 
 def rehearse(
@@ -138,6 +142,8 @@ def _gathered(seen: list[Seen]) -> Rehearsed:
     for place, (result, judgement) in enumerate(seen):
         found.rows.setdefault(result.key, []).append(place)
         found.incidents += judgement.incidents
+        if judgement.error is not None:
+            found.errors.append(judgement.error)
     for key, rows in found.rows.items():
         found.series[key] = _as_arrays([seen[row] for row in rows])
     return found

@@ -129,6 +129,23 @@ def test_the_index_that_pandas_writes_is_left_out(waves, tmp_path, command):
     assert "left out '' (has no name), 'room' (not numeric)" in indexed.stderr
 
 
+def test_gaps_are_filled_where_asked_and_counted_where_not(waves, tmp_path):
+    head, *lines = Path(waves).read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for number, gap in ((40, ""), (50, "nan"), (60, " ")):
+        cells[number][1] = gap
+    path = tmp_path / "gaps.csv"
+    path.write_text("\n".join([head, *map(",".join, cells)]))
+    for missing, errors in (("refuse", 3), ("previous", 0)):
+        given = (str(path), "--labels", "label", *SMALL, "--set", f"missing={missing}")
+        done = CliRunner().invoke(app, ["backtest", *given, "--json"])
+        figures = json.loads(done.stdout)["settings"]
+        assert (figures["rows"], figures["errors"], figures["found"]) == (1500, errors, 2)
+        said = "settings: 3 of 1,500 records got an error instead of a judgement, the first because"
+        assert (said in done.stderr) == bool(errors)
+        assert ("--set missing=previous" in done.stderr) == bool(errors)
+
+
 @pytest.mark.parametrize(
     ("header", "columns"),
     [(",a", ("--columns", ",a")), ("b" * 201, ()), (",".join(f"c{n}" for n in range(1001)), ())],
@@ -152,6 +169,7 @@ def test_columns_that_no_stream_can_have_are_refused(tmp_path, header, columns):
         (("--set", "trees"), "name=value"),
         (("--set", "trees=many"), "trees: Expected `int`"),
         (("--set", "trees=0"), "trees"),
+        (("--set", 'features=["a", "b", "c"]'), "features: 3 names are not allowed; allowed: 1"),
         (("--set", "colour=red"), "no stream has a field 'colour'"),
         (("--set", 'rules=[{"name":"r"}]'), "a condition"),
         (("--set", "rules=@absent.json"), "absent.json"),
