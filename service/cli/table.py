@@ -4,9 +4,10 @@ import csv
 import gzip
 import io
 import math
+import re
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +18,11 @@ from service.cli.columns import choose_columns, counting_columns, index_of
 from service.cli.errors import CommandError
 from service.engine.config import LARGEST
 
+OTHERS = (";", "\t", "|")
+"""What separates columns elsewhere; in the name of a single column it is taken for that."""
 _SHOWN = 40
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What stands for bytes that are no UTF-8 in text that was read with `surrogateescape`."""
 
 
 class Row(NamedTuple):
@@ -58,7 +63,7 @@ class Table:
         ahead: int = 1,
     ) -> None:
         self._gaps = gaps
-        self._reader = csv.reader(text, strict=True)
+        self._reader = csv.reader(_utf8(text), strict=True)
         names = self._header()
         first = list(islice(self._reader_rows(), ahead))
         if not first:
@@ -86,7 +91,12 @@ class Table:
         return next(self._left, None) is not None
 
     def _header(self) -> tuple[str, ...]:
-        for _, cells in self._reader_rows():
+        for line, cells in self._reader_rows():
+            other = next((each for each in OTHERS if each in cells[0]), None)
+            if len(cells) == 1 and other is not None:
+                raise CommandError(
+                    f"line {line}: columns must be separated by commas, not by {other!r}"
+                )
             if all(to_number(cell) is not None for cell in cells):
                 raise CommandError("line 1 holds only numbers: expected a header line with names")
             return tuple(cell.strip() for cell in cells)
@@ -100,10 +110,6 @@ class Table:
                 return
             except csv.Error as error:
                 raise CommandError(f"line {self._reader.line_num}: not CSV: {error}") from error
-            except UnicodeDecodeError as error:
-                raise CommandError(
-                    f"after line {self._reader.line_num}: not UTF-8 text: {error.reason}"
-                ) from error
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise CommandError(
                     f"after line {self._reader.line_num}: broken gzip file: {error}"
@@ -136,15 +142,31 @@ class Table:
         return number
 
 
+def _utf8(lines: Iterable[str]) -> Iterator[str]:
+    """The lines as they are.
+
+    Raises:
+        CommandError: One is no UTF-8; a decoder that refused by itself would know the block alone.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.isascii() and _NOT_UTF8.search(line):
+            raise CommandError(f"line {number}: not UTF-8 text: save as UTF-8")
+        yield line
+
+
 @contextmanager
 def open_text(path: str) -> Iterator[IO[str]]:
     """The file as UTF-8 text; `-` is standard input, gzip is recognised by its first bytes.
+
+    Bytes that are no UTF-8 come as lone surrogates, for whoever knows the line to refuse.
 
     Raises:
         CommandError: The file cannot be opened.
     """
     if path == "-":
-        yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        yield io.TextIOWrapper(
+            sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline=""
+        )
         return
     try:
         with Path(path).open("rb") as probe:
@@ -152,5 +174,5 @@ def open_text(path: str) -> Iterator[IO[str]]:
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code=2) from error
     opener = gzip.open if zipped else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as text:
+    with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield text

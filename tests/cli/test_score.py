@@ -150,6 +150,11 @@ def test_standard_input(spiked):
     assert out == score(spiked)[1]
 
 
+def test_names_and_cells_of_any_script(tmp_path):
+    path = write(tmp_path / "x.csv", "t,größe,場所", [f"{i},{v},北" for i, v in enumerate(rows())])
+    assert "scoring größe over 't'" in score(path)[2]
+
+
 def test_columns_and_time_by_name(tmp_path):
     lines = [f"{i},{v},{i % 7},{i}" for i, v in enumerate(rows())]
     path = write(tmp_path / "x.csv", "when,a,b,label", lines)
@@ -223,6 +228,9 @@ BAD_FILES = {
     "empty": ("", "the file is empty"),
     "header only": ("t,v\n", "no rows"),
     "no header": ("1,2\n3,4\n", "expected a header"),
+    "semicolons": ("t;v\n1;2,5\n", "line 1: columns must be separated by commas, not by ';'"),
+    "tabs": ("t\tv\n1\t2\n", "line 1: columns must be separated by commas, not by '\\t'"),
+    "bars": ("t|v\n1|2\n", "line 1: columns must be separated by commas, not by '|'"),
     "no numbers": ("t,v\n1,a\n", "no column with numbers"),
     "quotes": ('t,v\n1,"2"x\n', "not CSV"),
 }
@@ -240,9 +248,14 @@ def test_bad_files_are_refused_with_their_place(tmp_path, capfd, content, messag
 
 def test_broken_bytes(tmp_path, capfd):
     path = tmp_path / "x.csv"
-    path.write_bytes(b"t,v\n1,2\n\xff,3\n")
-    assert score(str(path))[0] == 1
-    assert "not UTF-8" in capfd.readouterr().err
+    good = b"1,2\n" * 700  # in the same block
+    for content, line in (
+        (b"t,v\n" + good + "1,grün\n".encode("latin-1") + good, 702),
+        ("t,v\n1,2\n".encode("utf-16"), 1),
+    ):
+        path.write_bytes(content)
+        assert score(str(path))[0] == 1
+        assert f"line {line}: not UTF-8 text: save as UTF-8" in capfd.readouterr().err
 
 
 def test_broken_gzip_files(tmp_path, capfd):
