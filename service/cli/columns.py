@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from service.cli.cells import to_number
+from service.cli.cells import is_gap, to_number
 from service.cli.errors import USAGE, CommandError
 from service.engine.times import time_column
 
@@ -49,7 +49,7 @@ class Columns:
 
 def choose_columns(
     names: Sequence[str],
-    first_row: Sequence[str],
+    cells: Sequence[str],
     *,
     time: str | None,
     columns: Sequence[str] | None,
@@ -58,9 +58,9 @@ def choose_columns(
 ) -> Columns:
     """Settle which columns are scored.
 
-    Columns asked for are taken as they are. Otherwise every column whose first value is a number,
-    except the time column, columns without a name or named like labels, and those of `kept`; those
-    of `counting` only where there is no other.
+    Columns asked for are taken as they are. Otherwise every column whose first value, of `cells`,
+    is a number, except the time column, columns without a name or named like labels, and those of
+    `kept`; those of `counting` only where there is no other.
 
     Raises:
         CommandError: A column asked for is not in the header, none is left, or two that are scored
@@ -71,7 +71,7 @@ def choose_columns(
         chosen = tuple(index_of(names, name) for name in columns)
         return _distinct(Columns(tuple(names), chosen, time_index, ()))
     reasons = {
-        index: KEPT if name in kept else _why_skipped(index, name, first_row, time_index)
+        index: KEPT if name in kept else _why_skipped(name, cells[index], index == time_index)
         for index, name in enumerate(names)
     }
     if any(why is None and index not in counting for index, why in reasons.items()):
@@ -86,7 +86,15 @@ def choose_columns(
     return _distinct(Columns(tuple(names), features, time_index, skipped))
 
 
-def counting_columns(width: int, rows: Sequence[Sequence[str]]) -> frozenset[int]:
+def first_values(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first cell of each column that holds a value; empty where none of the rows does."""
+    return [
+        next((cell for cell in column if not is_gap(cell)), "")
+        for column in zip(*rows, strict=True)
+    ]
+
+
+def counting_columns(rows: Sequence[Sequence[str]]) -> frozenset[int]:
     """The columns that rise by exactly 1 with every row, as an id or a row number does.
 
     To a forest each of their values is the farthest yet, which would hide all else that is odd.
@@ -94,11 +102,8 @@ def counting_columns(width: int, rows: Sequence[Sequence[str]]) -> frozenset[int
     """
     if len(rows) < _ENOUGH:
         return frozenset()
-    return frozenset(
-        index
-        for index in range(width)
-        if _counts([row[index] for row in rows if index < len(row)])
-    )
+    columns = enumerate(zip(*rows, strict=True))
+    return frozenset(index for index, cells in columns if _counts(cells))
 
 
 def _counts(cells: Sequence[str]) -> bool:
@@ -120,18 +125,16 @@ def _distinct(columns: Columns) -> Columns:
     return columns
 
 
-def _why_skipped(
-    index: int, name: str, first_row: Sequence[str], time_index: int | None
-) -> str | None:
-    if index == time_index:
+def _why_skipped(name: str, cell: str, is_time: bool) -> str | None:
+    if is_time:
         return TIME
     if not name or name.startswith(UNNAMED):
         return "has no name"
     if name.lower() in LABEL_NAMES:
         return "looks like a label"
-    if index < len(first_row) and to_number(first_row[index]) is None:
-        return "not numeric"
-    return None
+    if is_gap(cell):
+        return "empty"
+    return "not numeric" if to_number(cell) is None else None
 
 
 def index_of(names: Sequence[str], name: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from service.cli.cells import is_gap, to_number
-from service.cli.columns import choose_columns, counting_columns, index_of
+from service.cli.columns import choose_columns, counting_columns, first_values, index_of
 from service.cli.errors import CommandError
 from service.engine.config import LARGEST
 
@@ -68,10 +68,11 @@ class Table:
         first = list(islice(self._reader_rows(), ahead))
         if not first:
             raise CommandError("the file has a header but no rows")
-        rows = [cells for _, cells in first]
-        counting = counting_columns(len(names), rows)
+        _check_width(*first[0], len(names))
+        rows = [cells for _, cells in first if len(cells) == len(names)]
+        counting = counting_columns(rows)
         self.columns = choose_columns(
-            names, rows[0], time=time, columns=columns, kept=kept, counting=counting
+            names, first_values(rows), time=time, columns=columns, kept=kept, counting=counting
         )
         self._kept = [index_of(names, name) for name in kept]
         self._left = chain(first, self._reader_rows())
@@ -118,10 +119,7 @@ class Table:
                 yield self._reader.line_num, cells
 
     def _row(self, line: int, cells: list[str]) -> Row:
-        if len(cells) != len(self.columns.names):
-            raise CommandError(
-                f"line {line}: {len(cells)} columns, but the header has {len(self.columns.names)}"
-            )
+        _check_width(line, cells, len(self.columns.names))
         time = self.columns.time
         return Row(
             None if time is None else cells[time],
@@ -140,6 +138,11 @@ class Table:
                 f"{shown!r} is not a finite number within ±3.4e38"
             )
         return number
+
+
+def _check_width(line: int, cells: list[str], width: int) -> None:
+    if len(cells) != width:
+        raise CommandError(f"line {line}: {len(cells)} columns, but the header has {width}")
 
 
 def _utf8(lines: Iterable[str]) -> Iterator[str]:

@@ -194,6 +194,16 @@ def test_a_column_that_counts_is_scored_when_asked_for_alone_or_short(tmp_path):
     assert "scoring id, v (" in score(short)[2]
 
 
+def test_the_first_value_of_a_column_decides_whether_it_is_numeric(tmp_path, capfd):
+    lines = ["1,,x,,nan", "2,,3,,nan", "3,5,3,,nan", *["4,5,3,,nan"] * 50]
+    path = write(tmp_path / "x.csv", "t,a,b,c,d", lines)
+    assert score(path)[0] == 1
+    assert "line 2, column 'a': ''" in capfd.readouterr().err
+    code, _, err = score(write(tmp_path / "y.csv", "t,a,b,c,d", ["1,5,x,,nan", *lines[2:]]))
+    assert code == 0 and "scoring a over 't'" in err
+    assert "left out 'b' (not numeric), 'c' (empty), 'd' (empty)" in err
+
+
 def test_of_columns_with_one_name_none_is_lost(tmp_path, capfd):
     path = write(tmp_path / "x.csv", "a,a,b", ["1,2,3"] * 20)
     assert score(path)[0] == 1
