@@ -2,6 +2,9 @@
 
 import math
 
+from service.engine.errors import InvalidRecord
+from service.engine.times import parse_time
+
 
 def to_number(cell: str) -> float | None:
     """The cell as a float (NaN and infinities included), or None."""
@@ -11,6 +14,17 @@ def to_number(cell: str) -> float | None:
         return float(cell)
     except ValueError:
         return None
+
+
+def is_time(cell: str) -> bool:
+    """Tell whether the cell is a time as text; of a number nobody could say."""
+    if to_number(cell) is not None:
+        return False
+    try:
+        parse_time(cell.strip())
+    except InvalidRecord:
+        return False
+    return True
 
 
 def is_gap(cell: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from service.cli.cells import is_gap, to_number
+from service.cli.cells import is_gap, is_time, to_number
 from service.cli.errors import USAGE, CommandError
 from service.engine.times import time_column
 
@@ -86,6 +86,26 @@ def choose_columns(
     return _distinct(Columns(tuple(names), features, time_index, skipped))
 
 
+def data_in(names: Sequence[str], row: Sequence[str]) -> str | None:
+    """The first number or time in a header that seems to be a row; None where it is a header.
+
+    Columns may be named by numbers: a word above a number or a time tells that these are names, and
+    so does nothing in the first place, where pandas writes its index.
+    """
+    above = zip(names, row, strict=False)
+    if not names[0] or any(_is_word(name) and _is_datum(cell) for name, cell in above):
+        return None
+    return next(filter(_is_datum, names), None)
+
+
+def _is_datum(cell: str) -> bool:
+    return to_number(cell) is not None or is_time(cell)
+
+
+def _is_word(cell: str) -> bool:
+    return bool(cell) and not _is_datum(cell)
+
+
 def first_values(rows: Sequence[Sequence[str]]) -> list[str]:
     """The first cell of each column that holds a value; empty where none of the rows does."""
     return [
@@ -125,8 +145,8 @@ def _distinct(columns: Columns) -> Columns:
     return columns
 
 
-def _why_skipped(name: str, cell: str, is_time: bool) -> str | None:
-    if is_time:
+def _why_skipped(name: str, cell: str, tells_time: bool) -> str | None:
+    if tells_time:
         return TIME
     if not name or name.startswith(UNNAMED):
         return "has no name"

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from service.cli.cells import is_gap, to_number
-from service.cli.columns import choose_columns, counting_columns, first_values, index_of
+from service.cli.columns import (
+    choose_columns,
+    counting_columns,
+    data_in,
+    first_values,
+    index_of,
+)
 from service.cli.errors import CommandError
 from service.engine.config import LARGEST
 
@@ -64,8 +70,14 @@ class Table:
     ) -> None:
         self._gaps = gaps
         self._reader = csv.reader(_utf8(text), strict=True)
-        names = self._header()
+        line, names = self._header()
         first = list(islice(self._reader_rows(), ahead))
+        datum = data_in(names, first[0][1] if first else ())
+        if datum is not None:
+            raise CommandError(
+                f"line {line} looks like data: {datum!r} is no name; put a line above it with the "
+                "names of the columns"
+            )
         if not first:
             raise CommandError("the file has a header but no rows")
         _check_width(*first[0], len(names))
@@ -91,16 +103,15 @@ class Table:
         """Tell whether a row is left, by passing over it."""
         return next(self._left, None) is not None
 
-    def _header(self) -> tuple[str, ...]:
+    def _header(self) -> tuple[int, tuple[str, ...]]:
+        """The line of the names, and the names."""
         for line, cells in self._reader_rows():
             other = next((each for each in OTHERS if each in cells[0]), None)
             if len(cells) == 1 and other is not None:
                 raise CommandError(
                     f"line {line}: columns must be separated by commas, not by {other!r}"
                 )
-            if all(to_number(cell) is not None for cell in cells):
-                raise CommandError("line 1 holds only numbers: expected a header line with names")
-            return tuple(cell.strip() for cell in cells)
+            return line, tuple(cell.strip() for cell in cells)
         raise CommandError("the file is empty: expected CSV with one header line")
 
     def _reader_rows(self) -> Iterator[tuple[int, list[str]]]:

@@ -204,6 +204,12 @@ def test_the_first_value_of_a_column_decides_whether_it_is_numeric(tmp_path, cap
     assert "left out 'b' (not numeric), 'c' (empty), 'd' (empty)" in err
 
 
+@pytest.mark.parametrize("header", [",0,1", "time,0,1", "index,2026-01-01,2026-01-02"])
+def test_columns_may_be_named_by_numbers(tmp_path, header):
+    path = write(tmp_path / "x.csv", header, [f"{i},{v},1" for i, v in enumerate(rows(50))])
+    assert score(path)[0] == 0
+
+
 def test_of_columns_with_one_name_none_is_lost(tmp_path, capfd):
     path = write(tmp_path / "x.csv", "a,a,b", ["1,2,3"] * 20)
     assert score(path)[0] == 1
@@ -237,7 +243,11 @@ BAD_FILES = {
     "short row": ("t,v\n1,2\n2\n", "line 3: 1 columns, but the header has 2"),
     "empty": ("", "the file is empty"),
     "header only": ("t,v\n", "no rows"),
-    "no header": ("1,2\n3,4\n", "expected a header"),
+    "no header": ("1,2\n3,4\n", "line 1 looks like data: '1' is no name"),
+    "no header, one row": ("1,2\n", "line 1 looks like data"),
+    "no header, times": ("2026-01-01,web\n2026-01-02,web\n", "data: '2026-01-01' is no name"),
+    "no header, words": ("web,3\ndb,4\n", "data: '3' is no name; put a line above it with the"),
+    "no header, gaps": ("web,,3\ndb,4,5\n", "line 1 looks like data: '3' is no name"),
     "semicolons": ("t;v\n1;2,5\n", "line 1: columns must be separated by commas, not by ';'"),
     "tabs": ("t\tv\n1\t2\n", "line 1: columns must be separated by commas, not by '\\t'"),
     "bars": ("t|v\n1|2\n", "line 1: columns must be separated by commas, not by '|'"),
