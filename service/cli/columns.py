@@ -15,6 +15,7 @@ LABEL_NAMES = frozenset(
 UNNAMED = "Unnamed: "
 """How pandas calls a column without a name, such as the index that its `to_csv` writes."""
 TIME, KEPT, COUNTING = "time", "kept", "rises by 1 with every row"
+LIKE_TIME = "looks like a time"
 _ENOUGH = 10
 """Rows from which on a column that rises by 1 with each of them is no value but their number."""
 
@@ -39,6 +40,11 @@ class Columns:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the scored columns."""
         return tuple(self.names[index] for index in self.features)
+
+    @property
+    def like_time(self) -> str | None:
+        """Name of the first column left out that could be the time column."""
+        return next((self.names[index] for index, why in self.skipped if why == LIKE_TIME), None)
 
     @property
     def left_out(self) -> str:
@@ -148,6 +154,8 @@ def _distinct(columns: Columns) -> Columns:
 def _why_skipped(name: str, cell: str, tells_time: bool) -> str | None:
     if tells_time:
         return TIME
+    if is_time(cell):
+        return LIKE_TIME
     if not name or name.startswith(UNNAMED):
         return "has no name"
     if name.lower() in LABEL_NAMES:

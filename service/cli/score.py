@@ -162,6 +162,9 @@ def _what_is_used(columns: Columns, detector: rcf.Detector) -> str:
     if columns.time is not None:
         text += f" over {columns.names[columns.time]!r}"
     text += f" (shingle {shape.shingle_size}, {shape.trees} trees, {shape.sample_size} samples)"
+    if columns.time is None:
+        text += "; rows taken as a table, in no order: name a time column with --time"
+        text += f", such as {columns.like_time!r}" if columns.like_time is not None else ""
     return f"{text}; {columns.left_out}" if columns.left_out else text
 
 

@@ -225,6 +225,19 @@ def test_tables_without_time_have_small_samples(tmp_path):
     assert "(shingle 1, 30 trees, 256 samples)" in score(path)[2]
 
 
+def test_a_table_says_that_it_is_one_and_which_column_may_be_the_time(tmp_path):
+    said = "; rows taken as a table, in no order: name a time column with --time"
+    path = write(tmp_path / "x.csv", "a,b", [f"{v},{-v}" for v in rows(50)])
+    assert said in score(path)[2] and "such as" not in score(path)[2]
+    lines = [f"2026-01-01 00:{i:02d}:00,web,{v}" for i, v in enumerate(rows(50))]
+    for name in ("when", ""):
+        path = write(tmp_path / "y.csv", f"{name},host,v", lines)
+        _, _, err = score(path)
+        assert f"{said}, such as {name!r}; left out {name!r} (looks like a time), 'host' (" in err
+        assert f"scoring v over {name!r}" in score(path, "--time", name)[2]
+        assert "taken as a table" not in score(path, "--time", name)[2]
+
+
 def test_too_few_rows_say_so(tmp_path):
     path = write(tmp_path / "x.csv", "a", ["1"] * 5)
     assert "warming up until the end" in score(path)[2]
