@@ -236,7 +236,10 @@ def score(
         bool, typer.Option("--fail-on-anomaly", help="Exit with 3 when anything is anomalous.")
     ] = False,
 ) -> None:
-    """Score a CSV file: results on standard output, a sentence for you on standard error."""
+    """Score a CSV file: results on standard output, a sentence for you on standard error.
+
+    Rows of standard input are judged as they come, until it ends or Ctrl-C.
+    """
     from service.cli.score import Options, run
 
     options = Options(

@@ -145,12 +145,17 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
         series = _series(options, table.columns)
         say(_what_is_used(table.columns, series.detector))
         writer = _writer(options, out, table.columns)
-        for judged in _judge(table.rows(), at_once, series, explain=options.explain):
-            writer(judged)
-            summary.add(judged)
-            if options.plot:
-                kept.parts.append(judged)
-    if options.plot:
+        try:
+            for judged in _judge(table.rows(), at_once, series, explain=options.explain):
+                summary.add(judged)  # first: what was read of the output is in the sentence
+                if options.plot:
+                    kept.parts.append(judged)
+                writer(judged)
+        except KeyboardInterrupt:
+            # Ctrl-C is how an endless input ends; sentence and plot are still wanted.
+            if options.path != "-":
+                raise
+    if options.plot and kept.parts:
         _write_plot(options, table.columns, kept, summary)
         say(f"wrote {options.plot}")
     return summary

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,27 @@ def test_standard_input(spiked):
     code, out, _ = score("-", stdin=content)
     assert code == 0
     assert out == score(spiked)[1]
+
+
+@pytest.mark.parametrize(("flags", "code"), [([], 0), (["--fail-on-anomaly"], 3)])
+def test_ctrl_c_ends_standard_input_well(tmp_path, flags, code):
+    plot = tmp_path / "plot.html"
+    command = [sys.executable, "-m", "service", "score", "-", "--plot", str(plot), *flags]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        lines = [f"{i},{v}" for i, v in enumerate(rows(400, 390))]
+        process.stdin.write("\n".join(["t,v", *lines]) + "\n")
+        process.stdin.flush()
+        told = [process.stdout.readline() for _ in range(401)]
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(30) == code
+    assert told[-1].startswith("399,")
+    assert said.splitlines()[1:] == [
+        f"wrote {plot}",
+        "1 anomaly in 400 rows; worst at 390 (grade 1.00)",
+    ]
+    assert plot.exists()
 
 
 def test_names_and_cells_of_any_script(tmp_path):
