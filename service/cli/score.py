@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import msgspec
 import numpy as np
@@ -17,16 +17,17 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 import rcf
+from service.adapters.forest import ForestFactory
 from service.cli.columns import Columns, listed
-from service.cli.errors import CommandError
+from service.cli.errors import USAGE, CommandError
 from service.cli.plot import Series, check_place, write_html
 from service.cli.table import Row, Table, open_text
+from service.engine.config import StreamConfig
+from service.engine.errors import InvalidParameter
 from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
 
-COVERAGE = 0.9
-"""Share of values that the band is to hold."""
 BAND = ("expected", "lower", "upper")
 MEASURED = ("distance", "distance_threshold")
 
@@ -142,8 +143,10 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     with open_text(options.path) as text:
         at_once = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
         table = Table(text, time=options.time, columns=options.columns, ahead=at_once)
-        series = _series(options, table.columns)
-        say(_what_is_used(table.columns, series.detector))
+        config = _config(options, table.columns)
+        # The factory makes a series of the library, which its port need not know.
+        series = cast(rcf.Series, ForestFactory().create(config, config.seed))
+        say(_what_is_used(table.columns, config))
         writer = _writer(options, out, table.columns)
         try:
             for judged in _judge(table.rows(), at_once, series, explain=options.explain):
@@ -161,24 +164,28 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     return summary
 
 
-def _what_is_used(columns: Columns, detector: rcf.Detector) -> str:
-    shape = detector.forest.shape
+def _what_is_used(columns: Columns, config: StreamConfig) -> str:
     text = f"scoring {listed(columns.feature_names)}"
     if columns.time is not None:
         text += f" over {columns.names[columns.time]!r}"
-    text += f" (shingle {shape.shingle_size}, {shape.trees} trees, {shape.sample_size} samples)"
+    text += f" (shingle {config.shingle_size}, {config.trees} trees, {config.sample_size} samples)"
     if columns.time is None:
         text += "; rows taken as a table, in no order: name a time column with --time"
         text += f", such as {columns.like_time!r}" if columns.like_time is not None else ""
     return f"{text}; {columns.left_out}" if columns.left_out else text
 
 
-def _series(options: Options, columns: Columns) -> rcf.Series:
-    """The default for a series; for a table, whose rows have no order, one small sample."""
+def _config(options: Options, columns: Columns) -> StreamConfig:
+    """The default for a series; for a table, whose rows have no order, one small sample.
+
+    Raises:
+        CommandError: A stream could not be so.
+    """
     is_table = columns.time is None
     try:
-        detector = rcf.Detector(
-            features=len(columns.features),
+        return StreamConfig(
+            name="score",
+            features=columns.feature_names,
             transform=options.transform,
             shingle_size=options.shingle_size,
             smoothing=1 if is_table else 12,
@@ -188,10 +195,10 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
             score=options.score,
             multi_mode=options.multi_mode,
             seed=options.seed,
+            forecast=options.forecast,
         )
-        return rcf.Series(detector, coverage=COVERAGE if options.forecast else None)
-    except rcf.InvalidParameter as error:
-        raise CommandError(str(error), code=2) from error
+    except InvalidParameter as error:
+        raise CommandError(str(error), USAGE) from error
 
 
 def _judge(

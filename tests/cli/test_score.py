@@ -325,7 +325,14 @@ def test_broken_gzip_files(tmp_path, capfd):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nowhere.csv"], ["{}", "--columns", "x"], ["{}", "--time", "x"], ["{}", "--trees", "100000"]],
+    [
+        ["nowhere.csv"],
+        ["{}", "--columns", "x"],
+        ["{}", "--time", "x"],
+        ["{}", "--trees", "100000"],
+        ["{}", "--shingle", "5000"],
+        ["{}", "--shingle", "1000", "--trees", "100"],
+    ],
 )
 def test_wrong_arguments_exit_with_2(spiked, capfd, arguments):
     assert score(*(argument.format(spiked) for argument in arguments))[0] == 2
