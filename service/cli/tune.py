@@ -36,6 +36,8 @@ from service.evaluation.period import period_of
 if TYPE_CHECKING:
     import optuna
 
+OPTUNA = "optuna>=5,<6"
+"""What `pyproject.toml` asks for as the extra `tune`; an index need not know this project."""
 METRICS = ("f1", "precision", "recall", "nab_standard", "vus_pr", "average_precision")
 SHINGLES = (1, 2, 4, 8, 16, 32)
 SAMPLES = (128, 256, 512, 1024)
@@ -159,7 +161,7 @@ def _searched(
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise CommandError("needs Optuna: pip install 'rcf-stream[tune]'") from error
+        raise CommandError(f"needs Optuna: pip install '{OPTUNA}'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shingles = _shingles(past)
 
