@@ -61,6 +61,16 @@ class MultiMode(StrEnum):
     RECALL = "recall"
 
 
+class Missing(StrEnum):
+    """What stands in the place of a missing value; a stream can have values fixed besides."""
+
+    REFUSE = "refuse"
+    PREVIOUS = "previous"
+    ZERO = "zero"
+    FOREST = "forest"
+    FORECAST = "forecast"
+
+
 class Reference(StrEnum):
     """What `rcf reference` lists."""
 
@@ -218,6 +228,9 @@ def score(
         MultiMode,
         typer.Option(help="What a row's distance decides, too: fewer anomalies, or more."),
     ] = MultiMode.NONE,
+    missing: Annotated[
+        Missing, typer.Option(help="What stands in the place of a cell that is empty or nan.")
+    ] = Missing.REFUSE,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
     forecast: Annotated[
@@ -252,6 +265,7 @@ def score(
         sample_size=sample_size,
         score=score.value,
         multi_mode=multi_mode.value,
+        missing=missing.value,
         seed=seed,
         format="csv" if format is Format.CSV else "jsonl",
         explain=explain,

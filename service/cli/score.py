@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ class Options:
     sample_size: int | None = None
     score: str = "blend"
     multi_mode: str = "none"
+    missing: str = "refuse"
     seed: int = 0
     format: Format = "csv"
     explain: bool = False
@@ -58,6 +60,8 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Rows of one chunk with their judgement; score, threshold NaN while warming.
+
+    Values are as they stand in the file, NaN where one is missing, whatever they were judged by.
 
     `why` has the attributions of anomalies by their place in the chunk, where they were asked for,
     and `ahead` what was expected of each row. `measured` has what is named by `MEASURED`, of a
@@ -142,14 +146,15 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     summary = Summary()
     with open_text(options.path) as text:
         at_once = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
-        table = Table(text, time=options.time, columns=options.columns, ahead=at_once)
+        gaps = options.missing != "refuse"
+        table = Table(text, time=options.time, columns=options.columns, gaps=gaps, ahead=at_once)
         config = _config(options, table.columns)
         # The factory makes a series of the library, which its port need not know.
         series = cast(rcf.Series, ForestFactory().create(config, config.seed))
         say(_what_is_used(table.columns, config))
         writer = _writer(options, out, table.columns)
         try:
-            for judged in _judge(table.rows(), at_once, series, explain=options.explain):
+            for judged in _judge(table.rows(), at_once, series, options):
                 summary.add(judged)  # first: what was read of the output is in the sentence
                 if options.plot:
                     kept.parts.append(judged)
@@ -195,32 +200,33 @@ def _config(options: Options, columns: Columns) -> StreamConfig:
             score=options.score,
             multi_mode=options.multi_mode,
             seed=options.seed,
-            forecast=options.forecast,
+            forecast=options.forecast or options.missing == "forecast",
+            missing=options.missing,
         )
     except InvalidParameter as error:
         raise CommandError(str(error), USAGE) from error
 
 
 def _judge(
-    rows: Iterator[Row], at_once: int, series: rcf.Series, *, explain: bool
+    rows: Iterator[Row], at_once: int, series: rcf.Series, options: Options
 ) -> Iterator[Judged]:
     first_row = 1
     with _progress() as advance:
         while chunk := list(islice(rows, at_once)):
-            yield _judge_chunk(chunk, first_row, series, explain=explain)
+            yield _judge_chunk(chunk, first_row, series, options)
             first_row += len(chunk)
             advance(len(chunk))
 
 
-def _judge_chunk(chunk: list[Row], first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
+def _judge_chunk(chunk: list[Row], first_row: int, series: rcf.Series, options: Options) -> Judged:
     values = np.array([row.values for row in chunk], dtype=np.float64)
     times = [row.time for row in chunk if row.time is not None]
-    told = series.process(values, explain="anomalies" if explain else "none")
+    told = series.process(values, explain="anomalies" if options.explain else "none")
     said = told.judgements
     is_measured = series.detector.settings.multi_mode != "none"
     return Judged(
         *(first_row, times, values, said.score, said.threshold, said.grade),
-        *(told.reasons, told.forecast),
+        *(told.reasons, told.forecast if options.forecast else None),
         (said.distance, said.distance_threshold) if is_measured else (),
     )
 
@@ -258,7 +264,8 @@ def _csv_writer(out: IO[str], columns: Columns, options: Options) -> Callable[[J
             time = judged.times[index : index + 1]
             judgement = _judgement(judged, index, missing="").values()
             shares = _shares(judged, index, len(line), explain)
-            rows.writerow([*time, *line, *judgement, *_band(judged, index, missing=""), *shares])
+            values = _known(line, missing="")
+            rows.writerow([*time, *values, *judgement, *_band(judged, index, missing=""), *shares])
         out.flush()
 
     return write
@@ -270,7 +277,8 @@ def _jsonl_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
             row: dict[str, object] = {"row": judged.first_row + index}
             if judged.times:
                 row["time"] = judged.times[index]
-            row["values"] = dict(zip(columns.feature_names, line, strict=True))
+            values = _known(line, missing=None)
+            row["values"] = dict(zip(columns.feature_names, values, strict=True))
             row |= _judgement(judged, index, missing=None)
             band = _band(judged, index, missing=None)
             if band:
@@ -298,7 +306,11 @@ def _band(judged: Judged, index: int, missing: object) -> list[object]:
     if judged.ahead is None:
         return []
     sides = np.concatenate([each[index] for each in judged.ahead]).tolist()
-    return [missing if np.isnan(side) else side for side in sides]
+    return _known(sides, missing)
+
+
+def _known(numbers: list[float], missing: object) -> list[object]:
+    return [missing if math.isnan(number) else number for number in numbers]
 
 
 def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]:

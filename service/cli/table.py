@@ -147,6 +147,7 @@ class Table:
             raise CommandError(
                 f"line {line}, column {self.columns.names[index]!r}: "
                 f"{shown!r} is not a finite number within ±3.4e38"
+                + ("; --missing says what stands in a gap" if is_gap(cells[index]) else "")
             )
         return number
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service.cli.app import _guarded, app
+import rcf
+from service.cli.app import Missing, _guarded, app
 from service.cli.plot import MAX_POINTS, axis, extremes
 from service.cli.table import Table
 
@@ -172,6 +173,40 @@ def test_ctrl_c_ends_standard_input_well(tmp_path, flags, code):
     assert plot.exists()
 
 
+@pytest.fixture
+def with_gaps(tmp_path):
+    """The first cell and some others are missing; row 501 is a spike."""
+    values = [str(value) for value in rows(600, 500)]
+    for place, gap in ((0, ""), (200, "nan"), (201, " "), (400, "")):
+        values[place] = gap
+    return write(tmp_path / "gaps.csv", "t,v", [f"{i},{v}" for i, v in enumerate(values)])
+
+
+@pytest.mark.parametrize("missing", [each.value for each in Missing if each != "refuse"])
+def test_gaps_are_judged_by_what_stands_there_and_written_as_gaps(with_gaps, tmp_path, missing):
+    plot = tmp_path / "plot.html"
+    code, out, err = score(with_gaps, "--missing", missing, "--plot", str(plot))
+    assert code == 0
+    if missing != "zero":
+        assert "1 anomaly in 600 rows; worst at 500" in err
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert list(table[0]) == ["t", "v", "score", "threshold", "grade", "anomaly"]
+    assert [n for n, row in enumerate(table) if row["v"] == ""] == [0, 200, 201, 400]
+    assert table[400]["score"] != ""
+    _, out, _ = score(with_gaps, "--missing", missing, "--format", "jsonl")
+    assert json.loads(out.splitlines()[400])["values"] == {"v": None}
+    assert '"values": [[null, ' in plot.read_text()
+
+
+def test_gaps_are_filled_as_the_library_fills_them(with_gaps):
+    values = rows(600, 500)
+    values[[0, 200, 201, 400]] = np.nan
+    expected = rcf.Series(rcf.Detector(), missing="previous").process(values).judgements.score
+    _, out, _ = score(with_gaps, "--missing", "previous")
+    found = [row["score"] for row in csv.DictReader(io.StringIO(out))]
+    assert found == ["" if np.isnan(each) else str(each) for each in expected.tolist()]
+
+
 def test_names_and_cells_of_any_script(tmp_path):
     path = write(tmp_path / "x.csv", "t,größe,場所", [f"{i},{v},北" for i, v in enumerate(rows())])
     assert "scoring größe over 't'" in score(path)[2]
@@ -267,7 +302,10 @@ def test_too_few_rows_say_so(tmp_path):
 
 BAD_FILES = {
     "text": ("t,v\n1,2\n2,abc\n", "line 3, column 'v': 'abc'"),
-    "empty cell": ("t,v\n1,2\n2,\n", "line 3, column 'v': ''"),
+    "empty cell": (
+        "t,v\n1,2\n2,\n",
+        "line 3, column 'v': '' is not a finite number within ±3.4e38; --missing says what stands",
+    ),
     "nan": ("t,v\n1,2\n2,nan\n", "line 3, column 'v': 'nan'"),
     "infinite": ("t,v\n1,2\n2,1e999\n", "line 3, column 'v': '1e999'"),
     "too large": (
