@@ -16,7 +16,7 @@ UNNAMED = "Unnamed: "
 """How pandas calls a column without a name, such as the index that its `to_csv` writes."""
 TIME, KEPT, COUNTING = "time", "kept", "rises by 1 with every row"
 LIKE_TIME = "looks like a time"
-_ENOUGH = 10
+ENOUGH = 10
 """Rows from which on a column that rises by 1 with each of them is no value but their number."""
 
 
@@ -126,7 +126,7 @@ def counting_columns(rows: Sequence[Sequence[str]]) -> frozenset[int]:
     To a forest each of their values is the farthest yet, which would hide all else that is odd.
     Of few rows nothing is said.
     """
-    if len(rows) < _ENOUGH:
+    if len(rows) < ENOUGH:
         return frozenset()
     columns = enumerate(zip(*rows, strict=True))
     return frozenset(index for index, cells in columns if _counts(cells))

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 import rcf
 from service.adapters.forest import ForestFactory
-from service.cli.columns import Columns, listed
+from service.cli.columns import COUNTING, ENOUGH, Columns, counting_columns, listed
 from service.cli.errors import USAGE, CommandError
 from service.cli.plot import Series, check_place, write_html
 from service.cli.table import Row, Table, open_text
@@ -153,8 +153,11 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
         series = cast(rcf.Series, ForestFactory().create(config, config.seed))
         say(_what_is_used(table.columns, config))
         writer = _writer(options, out, table.columns)
+        rows = table.rows()
+        if at_once < ENOUGH and not options.columns:
+            rows = _watched(rows, table.columns.feature_names, say)
         try:
-            for judged in _judge(table.rows(), at_once, series, options):
+            for judged in _judge(rows, at_once, series, options):
                 summary.add(judged)  # first: what was read of the output is in the sentence
                 if options.plot:
                     kept.parts.append(judged)
@@ -178,6 +181,28 @@ def _what_is_used(columns: Columns, config: StreamConfig) -> str:
         text += "; rows taken as a table, in no order: name a time column with --time"
         text += f", such as {columns.like_time!r}" if columns.like_time is not None else ""
     return f"{text}; {columns.left_out}" if columns.left_out else text
+
+
+def _watched(
+    rows: Iterator[Row], names: Sequence[str], say: Callable[[str], None]
+) -> Iterator[Row]:
+    """The rows as they are; says after some of them which columns only count.
+
+    Where as many can be waited for, such columns are left out before the first row is judged.
+    """
+    first: list[list[str]] = []
+    for row in rows:
+        yield row
+        if len(first) < ENOUGH:
+            first.append([str(value) for value in row.values])
+            counting = counting_columns(first)
+            others = [name for index, name in enumerate(names) if index not in counting]
+            if counting and others:
+                found = [repr(names[index]) for index in sorted(counting)]
+                say(
+                    f"{listed(found)} {COUNTING}, which hides anomalies: leave it out with "
+                    f"--columns {','.join(others)}"
+                )
 
 
 def _config(options: Options, columns: Columns) -> StreamConfig:

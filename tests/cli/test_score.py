@@ -267,6 +267,15 @@ def test_columns_may_be_named_by_numbers(tmp_path, header):
     assert score(path)[0] == 0
 
 
+def test_a_pipe_cannot_be_looked_ahead_into_but_says_what_counts(tmp_path):
+    content = "\n".join(["id,t,v", *(f"{7 + i},{i},{v}" for i, v in enumerate(rows(50)))])
+    said = "'id' rises by 1 with every row, which hides anomalies: leave it out with --columns v\n"
+    assert said in score("-", stdin=content)[2]
+    assert "rises by 1" not in score("-", "--columns", "id,v", stdin=content)[2]
+    assert "rises by 1" not in score("-", stdin=content.replace("\n16,", "\n17,"))[2]
+    assert "rises by 1" not in score("-", stdin="\n".join(["id", *map(str, range(50))]))[2]
+
+
 def test_of_columns_with_one_name_none_is_lost(tmp_path, capfd):
     path = write(tmp_path / "x.csv", "a,a,b", ["1,2,3"] * 20)
     assert score(path)[0] == 1
