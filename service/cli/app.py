@@ -61,6 +61,16 @@ class MultiMode(StrEnum):
     RECALL = "recall"
 
 
+class Missing(StrEnum):
+    """What stands in the place of a missing value; a stream can have values fixed besides."""
+
+    REFUSE = "refuse"
+    PREVIOUS = "previous"
+    ZERO = "zero"
+    FOREST = "forest"
+    FORECAST = "forecast"
+
+
 class Reference(StrEnum):
     """What `rcf reference` lists."""
 
@@ -218,6 +228,9 @@ def score(
         MultiMode,
         typer.Option(help="What a row's distance decides, too: fewer anomalies, or more."),
     ] = MultiMode.NONE,
+    missing: Annotated[
+        Missing, typer.Option(help="What stands in the place of a cell that is empty or nan.")
+    ] = Missing.REFUSE,
     seed: Annotated[int, typer.Option(min=0, help="Root of all randomness.")] = 0,
     format: Annotated[Format, typer.Option(help="How results are written.")] = Format.CSV,
     forecast: Annotated[
@@ -236,7 +249,10 @@ def score(
         bool, typer.Option("--fail-on-anomaly", help="Exit with 3 when anything is anomalous.")
     ] = False,
 ) -> None:
-    """Score a CSV file: results on standard output, a sentence for you on standard error."""
+    """Score a CSV file: results on standard output, a sentence for you on standard error.
+
+    Rows of standard input are judged as they come, until it ends or Ctrl-C.
+    """
     from service.cli.score import Options, run
 
     options = Options(
@@ -249,6 +265,7 @@ def score(
         sample_size=sample_size,
         score=score.value,
         multi_mode=multi_mode.value,
+        missing=missing.value,
         seed=seed,
         format="csv" if format is Format.CSV else "jsonl",
         explain=explain,
@@ -317,7 +334,7 @@ def backtest(
         kafka_bootstrap=kafka_bootstrap,
     )
     with _reader_may_leave():
-        run(options, _print)
+        run(options, _print, _say)
 
 
 @app.command(short_help="Find settings that suit labels, or a budget of alerts.")
@@ -650,9 +667,32 @@ def _guarded(run: Callable[[], object]) -> int:
     except CommandError as error:
         typer.echo(f"rcf: {error}", err=True)
         return error.code
+    except OSError as error:
+        _flush_if_possible()
+        typer.echo(f"rcf: {_told(error)}", err=True)
+        return FAILED
     except KeyboardInterrupt:
         return FAILED
     return OK
+
+
+def _told(error: OSError) -> str:
+    """What the system says, and of which file where it names one."""
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {said}" if error.filename else said
+
+
+def _flush_if_possible() -> None:
+    """Write out what waits; let it go where it cannot be written, as on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _let_output_go()
+
+
+def _let_output_go() -> None:
+    """Python flushes standard output once more at exit, and must not fail there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -670,6 +710,5 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        # Python flushes once more at exit, and must not fail there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_output_go()
         raise typer.Exit(OK) from error

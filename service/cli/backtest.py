@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import opening
+from service.cli.cells import to_number
+from service.cli.columns import Columns
 from service.cli.errors import USAGE, CommandError
 from service.cli.looking import choose, entry_of, looking, run
-from service.cli.plot import Series, write_html
-from service.cli.table import Table, open_text, to_number
+from service.cli.plot import Series, check_place, write_html
+from service.cli.table import Table, open_text
 from service.engine.config import StreamConfig
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.records import ResultFilter, StreamPartition
-from service.engine.rehearsal import PastRecord, Rehearsed, past_records
+from service.engine.rehearsal import PastRecord, Rehearsed, merged, past_records
 from service.engine.times import format_ms, parse_time
 from service.evaluation.backtest import Judged, Measures, flat, labels_of_windows, measures
 
 CHUNK = 2000
 STEP_MS = 1000
 """Rows without a time are taken as a second apart; nothing is said of days then."""
+
+NULL = "null"
+"""What an error shows of a value that is missing."""
 
 Labels = NDArray[np.int8]
 Say = Callable[[str], None]
@@ -79,21 +86,30 @@ class Outcome:
     rehearsed: Rehearsed
 
 
-def backtest(options: Options, say: Say) -> list[Outcome]:
+def backtest(options: Options, say: Say, warn: Say) -> list[Outcome]:
     """Judge the past under one setting or two, and print the figures.
+
+    Args:
+        options: What was asked.
+        say: Receives the figures.
+        warn: Receives sentences about what was left out (standard error).
 
     Raises:
         CommandError: File, labels or settings are at fault.
     """
-    past = read_past(options)
+    if options.plot:
+        check_place(options.plot)
+    past = read_past(options, warn)
     outcomes = [judged("settings", past, read_settings(options.settings), options.late)]
     if options.against:
         outcomes.append(judged("against", past, read_settings(options.against), options.late))
     if options.as_json:
-        say(json.dumps({each.name: flat(each.measures) for each in outcomes}))
+        say(json.dumps({each.name: figures(each) for each in outcomes}))
     else:
         for line in lines(past, outcomes):
             say(line)
+    for sentence in unjudged(past, outcomes):
+        warn(sentence)
     if options.plot:
         for each in outcomes:
             _draw(past, each, options, say)
@@ -106,7 +122,15 @@ def judged(name: str, past: Past, given: Mapping[str, Any], late: int) -> Outcom
     Raises:
         CommandError: A setting is not allowed.
     """
-    rehearsed = opening.rehearse(configured(past.config, given), past.records)
+    config = configured(past.config, given)
+    width = len(past.config.features)
+    if len(config.features) != width:
+        raise CommandError(
+            f"features: {len(config.features)} names are not allowed; allowed: {width}, as the "
+            "records have values",
+            USAGE,
+        )
+    rehearsed = opening.rehearse(config, past.records)
     labels = None
     if past.labels is not None:
         labels = [past.labels[rows] for rows in rehearsed.rows.values()]
@@ -158,46 +182,53 @@ def read_settings(given: Sequence[str]) -> dict[str, Any]:
 # -- the past -----------------------------------------------------------------------------
 
 
-def read_past(options: Options) -> Past:
-    """Read what is to be judged again.
+def read_past(options: Options, warn: Say) -> Past:
+    """Read what is to be judged again, and say what was left out.
 
     Raises:
         CommandError: It cannot be read.
     """
     if (options.file is None) == (options.topic is None):
         raise CommandError("name a FILE or --topic STREAM, one of them", USAGE)
-    past = _of_stream(options) if options.topic is not None else _of_file(options)
+    read = _of_file if options.topic is None else _of_stream
+    past = read(options, warn)
     if not past.records:
         raise CommandError("there are no records to judge")
     return past
 
 
-def _of_stream(options: Options) -> Past:
+def _of_stream(options: Options, warn: Say) -> Past:
     assert options.topic is not None  # noqa: S101  the caller checked; this tells the type checker
     chosen = choose(data_dir=options.data_dir, kafka_bootstrap=options.kafka_bootstrap)
     stream = options.topic
 
-    async def read() -> tuple[StreamConfig, list[PastRecord]]:
+    async def read() -> tuple[StreamConfig, list[PastRecord], bool]:
         async with looking(chosen) as view:
             entry = await entry_of(view, stream)
-            found: list[PastRecord] = []
+            partitions: list[list[PastRecord]] = []
+            whole = True
             for number in range(entry.config.partitions):
                 partition = StreamPartition(stream, number)
                 overview = await view.overview(partition)
                 end = overview.committed or 0
                 place = max(overview.begin, end - options.limit)
+                whole = whole and place == overview.begin
+                found: list[PastRecord] = []
                 while place < end:
                     part = await view.read_results(partition, place, CHUNK, ResultFilter())
                     found += past_records(part.results)
                     place = max(part.next_offset, place + 1)
-            return entry.config, sorted(found, key=lambda record: record.timestamp_ms)
+                partitions.append(found)
+            return entry.config, merged(partitions), whole
 
-    config, records = run(read())
-    records = records[-options.limit :]
-    return Past(config, records, _in_windows(records, options), timed=True)
+    config, records, whole = run(read())
+    newest = records[-options.limit :]
+    if len(newest) < len(records) or not whole:
+        warn(f"judged the newest {len(newest):,} records; --limit takes more")
+    return Past(config, newest, _in_windows(newest, options), timed=True)
 
 
-def _of_file(options: Options) -> Past:
+def _of_file(options: Options, warn: Say) -> Past:
     assert options.file is not None  # noqa: S101  as above
     windows = options.labels is not None and options.labels.endswith(".json")
     column = None if windows else options.labels
@@ -205,23 +236,37 @@ def _of_file(options: Options) -> Past:
     records: list[PastRecord] = []
     marks: list[int] = []
     with open_text(options.file) as text:
-        table = Table(text, time=options.time, columns=options.columns, kept=kept)
-        for chunk in table.chunks(CHUNK):
-            for row, values in enumerate(chunk.values):
-                others = dict(zip(kept, chunk.kept[row], strict=True))
-                time_ms = _time_ms(chunk.times[row], len(records)) if chunk.times else None
-                if time_ms is None:
-                    time_ms = len(records) * STEP_MS
-                records.append(PastRecord(others.get(options.key or "", ""), time_ms, values))
-                if column is not None:
-                    marks.append(_mark(others[column], len(records)))
-            if len(records) >= options.limit:
-                break
-    config = StreamConfig(name="backtest", features=table.columns.feature_names)
+        table = Table(
+            text, time=options.time, columns=options.columns, kept=kept, gaps=True, ahead=CHUNK
+        )
+        if table.columns.left_out:
+            warn(table.columns.left_out)
+        config = _config(table.columns)
+        for number, row in enumerate(islice(table.rows(), options.limit)):
+            others = dict(zip(kept, row.kept, strict=True))
+            time_ms = number * STEP_MS if row.time is None else _time_ms(row.time, number)
+            values = [None if math.isnan(value) else value for value in row.values]
+            records.append(PastRecord(others.get(options.key or "", ""), time_ms, values))
+            if column is not None:
+                marks.append(_mark(others[column], len(records)))
+        if table.has_more():
+            warn(f"judged the first {options.limit:,} records; --limit takes more")
     labels = np.array(marks, dtype=np.int8) if column is not None else None
     if windows:
         labels = _in_windows(records, options)
     return Past(config, records, labels, timed=table.columns.time is not None)
+
+
+def _config(columns: Columns) -> StreamConfig:
+    """The defaults of a stream of these columns.
+
+    Raises:
+        CommandError: No stream can have features of these names, or so many.
+    """
+    try:
+        return StreamConfig(name="backtest", features=columns.feature_names)
+    except InvalidParameter as error:
+        raise CommandError(f"{error}; choose with --columns") from error
 
 
 def _in_windows(records: Sequence[PastRecord], options: Options) -> Labels | None:
@@ -270,12 +315,30 @@ def _mark(text: str, row: int) -> int:
 # -- what came of it ----------------------------------------------------------------------
 
 
+def figures(outcome: Outcome) -> dict[str, float | int | None]:
+    """By name; `errors` are records that got one instead of a judgement."""
+    return flat(outcome.measures) | {"errors": len(outcome.rehearsed.errors)}
+
+
+def unjudged(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """For people: of each setting how many records could not be judged, and why the first."""
+    for each in outcomes:
+        if not each.rehearsed.errors:
+            continue
+        first = each.rehearsed.errors[0]
+        yield (
+            f"{each.name}: {len(each.rehearsed.errors):,} of {len(past.records):,} records got an "
+            f"error instead of a judgement, the first because of {first.field}: {first.reason}"
+            + ("; --set missing=previous fills gaps" if first.value == NULL else "")
+        )
+
+
 def lines(past: Past, outcomes: Sequence[Outcome]) -> Iterator[str]:
     """One line a figure, a column a setting."""
     count = len(outcomes[0].rehearsed.series)
     yield f"{len(past.records):,} records of {count} series"
     yield f"{'':22}" + "".join(f"{each.name:>12}" for each in outcomes)
-    facts = [flat(each.measures) for each in outcomes]
+    facts = [figures(each) for each in outcomes]
     for name in facts[0]:
         if any(fact[name] is not None for fact in facts):
             yield f"{name:22}" + "".join(f"{_shown(fact[name]):>12}" for fact in facts)

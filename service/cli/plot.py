@@ -11,6 +11,8 @@ from string import Template
 import numpy as np
 from numpy.typing import NDArray
 
+from service.cli.errors import USAGE, CommandError
+
 MAX_POINTS = 20_000
 """More rows than this are thinned to their extremes: a screen has fewer columns of dots."""
 
@@ -30,6 +32,18 @@ class Series:
     score: NDArray[np.float64]
     threshold: NDArray[np.float64]
     grade: NDArray[np.float64]
+
+
+def check_place(path: Path) -> None:
+    """Find out whether a file can stand there, before there is anything to draw.
+
+    Raises:
+        CommandError: It is a directory, or in none that is there.
+    """
+    if path.is_dir():
+        raise CommandError(f"--plot {path}: is a directory; allowed: a file in one", USAGE)
+    if not path.parent.is_dir():
+        raise CommandError(f"--plot {path}: {path.parent} is no directory", USAGE)
 
 
 def write_html(series: Series, path: Path) -> None:
@@ -83,7 +97,7 @@ def extremes(
     """Indices to draw so that no peak is lost.
 
     Args:
-        columns: (n, d) what is drawn over the same x.
+        columns: (n, d) what is drawn over the same x; NaN where there is nothing.
         always: (n,) rows that must stay.
         most: About how many rows may stay, beside those of `always`.
 
@@ -96,12 +110,13 @@ def extremes(
         return np.arange(rows)
     buckets = max(most // (2 * width), 1)
     edges = np.linspace(0, rows, buckets + 1).astype(np.int64)
+    gaps = np.isnan(columns)
+    lows, highs = np.where(gaps, np.inf, columns), np.where(gaps, -np.inf, columns)
     keep = [*np.flatnonzero(always).tolist(), 0, rows - 1]
     for begin, end in pairwise(edges.tolist()):
         if end > begin:
-            part = columns[begin:end]
-            keep.extend(begin + part.argmin(axis=0))
-            keep.extend(begin + part.argmax(axis=0))
+            keep.extend(begin + lows[begin:end].argmin(axis=0))
+            keep.extend(begin + highs[begin:end].argmax(axis=0))
     return np.unique(np.array(keep, dtype=np.int64))
 
 

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import msgspec
 import numpy as np
@@ -16,15 +18,17 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 import rcf
-from service.cli.errors import CommandError
-from service.cli.plot import Series, write_html
-from service.cli.table import Chunk, Columns, Table, open_text
+from service.adapters.forest import ForestFactory
+from service.cli.columns import COUNTING, ENOUGH, Columns, counting_columns, listed
+from service.cli.errors import USAGE, CommandError
+from service.cli.plot import Series, check_place, write_html
+from service.cli.table import Row, Table, open_text
+from service.engine.config import StreamConfig
+from service.engine.errors import InvalidParameter
 from service.engine.reasons import reasons_of
 
 Format = Literal["csv", "jsonl"]
 
-COVERAGE = 0.9
-"""Share of values that the band is to hold."""
 BAND = ("expected", "lower", "upper")
 MEASURED = ("distance", "distance_threshold")
 
@@ -45,6 +49,7 @@ class Options:
     sample_size: int | None = None
     score: str = "blend"
     multi_mode: str = "none"
+    missing: str = "refuse"
     seed: int = 0
     format: Format = "csv"
     explain: bool = False
@@ -55,6 +60,8 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Rows of one chunk with their judgement; score, threshold NaN while warming.
+
+    Values are as they stand in the file, NaN where one is missing, whatever they were judged by.
 
     `why` has the attributions of anomalies by their place in the chunk, where they were asked for,
     and `ahead` what was expected of each row. `measured` has what is named by `MEASURED`, of a
@@ -133,47 +140,82 @@ def run(options: Options, out: IO[str], say: Callable[[str], None]) -> Summary:
     Raises:
         CommandError: The file or the options are at fault.
     """
+    if options.plot:
+        check_place(options.plot)
     kept = _Kept()
     summary = Summary()
     with open_text(options.path) as text:
-        table = Table(text, time=options.time, columns=options.columns)
-        series = _series(options, table.columns)
-        say(_what_is_used(table.columns, series.detector))
+        at_once = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
+        gaps = options.missing != "refuse"
+        table = Table(text, time=options.time, columns=options.columns, gaps=gaps, ahead=at_once)
+        config = _config(options, table.columns)
+        # The factory makes a series of the library, which its port need not know.
+        series = cast(rcf.Series, ForestFactory().create(config, config.seed))
+        say(_what_is_used(table.columns, config))
         writer = _writer(options, out, table.columns)
-        for judged in _judge(table, series, options):
-            writer(judged)
-            summary.add(judged)
-            if options.plot:
-                kept.parts.append(judged)
-    if options.plot:
+        rows = table.rows()
+        if at_once < ENOUGH and not options.columns:
+            rows = _watched(rows, table.columns.feature_names, say)
+        try:
+            for judged in _judge(rows, at_once, series, options):
+                summary.add(judged)  # first: what was read of the output is in the sentence
+                if options.plot:
+                    kept.parts.append(judged)
+                writer(judged)
+        except KeyboardInterrupt:
+            # Ctrl-C is how an endless input ends; sentence and plot are still wanted.
+            if options.path != "-":
+                raise
+    if options.plot and kept.parts:
         _write_plot(options, table.columns, kept, summary)
         say(f"wrote {options.plot}")
     return summary
 
 
-def _what_is_used(columns: Columns, detector: rcf.Detector) -> str:
-    shape = detector.forest.shape
-    text = f"scoring {_listed(columns.feature_names)}"
+def _what_is_used(columns: Columns, config: StreamConfig) -> str:
+    text = f"scoring {listed(columns.feature_names)}"
     if columns.time is not None:
         text += f" over {columns.names[columns.time]!r}"
-    text += f" (shingle {shape.shingle_size}, {shape.trees} trees, {shape.sample_size} samples)"
-    left_out = [
-        f"{columns.names[index]!r} ({why})" for index, why in columns.skipped if why != "time"
-    ]
-    return text + (f"; left out {_listed(left_out)}" if left_out else "")
+    text += f" (shingle {config.shingle_size}, {config.trees} trees, {config.sample_size} samples)"
+    if columns.time is None:
+        text += "; rows taken as a table, in no order: name a time column with --time"
+        text += f", such as {columns.like_time!r}" if columns.like_time is not None else ""
+    return f"{text}; {columns.left_out}" if columns.left_out else text
 
 
-def _listed(names: tuple[str, ...] | list[str], most: int = 6) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _watched(
+    rows: Iterator[Row], names: Sequence[str], say: Callable[[str], None]
+) -> Iterator[Row]:
+    """The rows as they are; says after some of them which columns only count.
+
+    Where as many can be waited for, such columns are left out before the first row is judged.
+    """
+    first: list[list[str]] = []
+    for row in rows:
+        yield row
+        if len(first) < ENOUGH:
+            first.append([str(value) for value in row.values])
+            counting = counting_columns(first)
+            others = [name for index, name in enumerate(names) if index not in counting]
+            if counting and others:
+                found = [repr(names[index]) for index in sorted(counting)]
+                say(
+                    f"{listed(found)} {COUNTING}, which hides anomalies: leave it out with "
+                    f"--columns {','.join(others)}"
+                )
 
 
-def _series(options: Options, columns: Columns) -> rcf.Series:
-    """The default for a series; for a table, whose rows have no order, one small sample."""
+def _config(options: Options, columns: Columns) -> StreamConfig:
+    """The default for a series; for a table, whose rows have no order, one small sample.
+
+    Raises:
+        CommandError: A stream could not be so.
+    """
     is_table = columns.time is None
     try:
-        detector = rcf.Detector(
-            features=len(columns.features),
+        return StreamConfig(
+            name="score",
+            features=columns.feature_names,
             transform=options.transform,
             shingle_size=options.shingle_size,
             smoothing=1 if is_table else 12,
@@ -183,30 +225,33 @@ def _series(options: Options, columns: Columns) -> rcf.Series:
             score=options.score,
             multi_mode=options.multi_mode,
             seed=options.seed,
+            forecast=options.forecast or options.missing == "forecast",
+            missing=options.missing,
         )
-        return rcf.Series(detector, coverage=COVERAGE if options.forecast else None)
-    except rcf.InvalidParameter as error:
-        raise CommandError(str(error), code=2) from error
+    except InvalidParameter as error:
+        raise CommandError(str(error), USAGE) from error
 
 
-def _judge(table: Table, series: rcf.Series, options: Options) -> Iterator[Judged]:
+def _judge(
+    rows: Iterator[Row], at_once: int, series: rcf.Series, options: Options
+) -> Iterator[Judged]:
     first_row = 1
-    chunk_rows = _STREAM_CHUNK_ROWS if options.path == "-" else _FILE_CHUNK_ROWS
     with _progress() as advance:
-        for chunk in table.chunks(chunk_rows):
-            yield _judge_chunk(chunk, first_row, series, explain=options.explain)
-            first_row += len(chunk.values)
-            advance(len(chunk.values))
+        while chunk := list(islice(rows, at_once)):
+            yield _judge_chunk(chunk, first_row, series, options)
+            first_row += len(chunk)
+            advance(len(chunk))
 
 
-def _judge_chunk(chunk: Chunk, first_row: int, series: rcf.Series, *, explain: bool) -> Judged:
-    values = np.array(chunk.values, dtype=np.float64)
-    told = series.process(values, explain="anomalies" if explain else "none")
+def _judge_chunk(chunk: list[Row], first_row: int, series: rcf.Series, options: Options) -> Judged:
+    values = np.array([row.values for row in chunk], dtype=np.float64)
+    times = [row.time for row in chunk if row.time is not None]
+    told = series.process(values, explain="anomalies" if options.explain else "none")
     said = told.judgements
     is_measured = series.detector.settings.multi_mode != "none"
     return Judged(
-        *(first_row, chunk.times, values, said.score, said.threshold, said.grade),
-        *(told.reasons, told.forecast),
+        *(first_row, times, values, said.score, said.threshold, said.grade),
+        *(told.reasons, told.forecast if options.forecast else None),
         (said.distance, said.distance_threshold) if is_measured else (),
     )
 
@@ -244,7 +289,8 @@ def _csv_writer(out: IO[str], columns: Columns, options: Options) -> Callable[[J
             time = judged.times[index : index + 1]
             judgement = _judgement(judged, index, missing="").values()
             shares = _shares(judged, index, len(line), explain)
-            rows.writerow([*time, *line, *judgement, *_band(judged, index, missing=""), *shares])
+            values = _known(line, missing="")
+            rows.writerow([*time, *values, *judgement, *_band(judged, index, missing=""), *shares])
         out.flush()
 
     return write
@@ -256,7 +302,8 @@ def _jsonl_writer(out: IO[str], columns: Columns) -> Callable[[Judged], None]:
             row: dict[str, object] = {"row": judged.first_row + index}
             if judged.times:
                 row["time"] = judged.times[index]
-            row["values"] = dict(zip(columns.feature_names, line, strict=True))
+            values = _known(line, missing=None)
+            row["values"] = dict(zip(columns.feature_names, values, strict=True))
             row |= _judgement(judged, index, missing=None)
             band = _band(judged, index, missing=None)
             if band:
@@ -284,7 +331,11 @@ def _band(judged: Judged, index: int, missing: object) -> list[object]:
     if judged.ahead is None:
         return []
     sides = np.concatenate([each[index] for each in judged.ahead]).tolist()
-    return [missing if np.isnan(side) else side for side in sides]
+    return _known(sides, missing)
+
+
+def _known(numbers: list[float], missing: object) -> list[object]:
+    return [missing if math.isnan(number) else number for number in numbers]
 
 
 def _judgement(judged: Judged, index: int, missing: object) -> dict[str, object]:

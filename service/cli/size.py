@@ -25,12 +25,17 @@ import numpy as np
 
 import rcf
 from service.cli.errors import USAGE, CommandError
+from service.engine.config import StreamConfig
+from service.engine.errors import InvalidParameter
 
 LOAD = 0.7
 """Share of its knee at which a worker is run; above it, latencies grow quickly."""
 
 PARTITIONS_A_WORKER, FEWEST, MOST = 2, 4, 256
 """Partitions never change, so there are some to spare; one stream has at most `MOST`."""
+
+MOST_FEATURES = 1000
+"""Names that a stream's features may have."""
 
 UNEVEN = 1.3
 """Keys are spread by a hash: some partitions get more of them than others."""
@@ -268,9 +273,13 @@ def _check(question: Question) -> None:
         )
     if not (0 < question.series <= 10**9):
         raise CommandError(f"--series = {question.series}: must be 1 to 1000000000", USAGE)
+    shape = question.shape
+    if not (0 < shape.features <= MOST_FEATURES):
+        raise CommandError(f"--features = {shape.features}: must be 1 to {MOST_FEATURES}", USAGE)
+    features = tuple(map(str, range(shape.features)))
     try:
-        question.shape.series()
-    except rcf.InvalidParameter as error:
+        StreamConfig(name="size", **(asdict(shape) | {"features": features}))
+    except InvalidParameter as error:
         raise CommandError(str(error), USAGE) from error
 
 

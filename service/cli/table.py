@@ -1,65 +1,62 @@
-"""CSV in: header, choice of columns, rows of numbers; errors name line and column."""
+"""CSV in: header, rows of numbers; errors name line and column."""
 
 import csv
 import gzip
 import io
 import math
+import re
 import sys
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from service.cli.errors import CommandError
-from service.engine.times import time_column
-
-LABEL_NAMES = frozenset(
-    {"label", "labels", "anomaly", "is_anomaly", "changepoint", "outlier", "class", "target"}
+from service.cli.cells import is_gap, to_number
+from service.cli.columns import (
+    choose_columns,
+    counting_columns,
+    data_in,
+    first_values,
+    index_of,
 )
+from service.cli.errors import CommandError
+from service.engine.config import LARGEST
+
+OTHERS = (";", "\t", "|")
+"""What separates columns elsewhere; in the name of a single column it is taken for that."""
 _SHOWN = 40
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What stands for bytes that are no UTF-8 in text that was read with `surrogateescape`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of the file play which part.
-
-    Attributes:
-        names: The header.
-        features: Indices of the columns that are scored, in order.
-        time: Index of the time column, or None.
-        skipped: Index and reason of each column left out.
-    """
-
-    names: tuple[str, ...]
-    features: tuple[int, ...]
-    time: int | None
-    skipped: tuple[tuple[int, str], ...]
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the scored columns."""
-        return tuple(self.names[index] for index in self.features)
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some consecutive rows.
+class Row(NamedTuple):
+    """One row.
 
     Attributes:
-        times: As written; empty without a time column.
-        values: (n, features).
-        kept: For each row the cells that were asked for besides, as written.
+        time: As written; None without a time column.
+        values: (features,).
+        kept: The cells that were asked for besides, as written.
     """
 
-    times: list[str]
-    values: list[list[float]]
-    kept: list[list[str]]
+    time: str | None
+    values: list[float]
+    kept: list[str]
 
 
 class Table:
-    """A CSV text with one header line, read once from front to back."""
+    """A CSV text with one header line, read once from front to back.
+
+    Args:
+        text: Its lines.
+        time: Name of the time column; None: the one that is named like it.
+        columns: Names of those to score; None, or none: all that can be.
+        kept: Names of columns that are wanted besides, as they are written.
+        gaps: Whether values may be missing, which are NaN then.
+        ahead: Rows that are looked at before the columns are chosen, at least 1: as many as may be
+            waited for.
+    """
 
     def __init__(
         self,
@@ -68,36 +65,53 @@ class Table:
         time: str | None = None,
         columns: Sequence[str] | None = None,
         kept: Sequence[str] = (),
+        gaps: bool = False,
+        ahead: int = 1,
     ) -> None:
-        self._reader = csv.reader(text, strict=True)
-        names = self._header()
-        first = next(self._reader_rows(), None)
-        if first is None:
+        self._gaps = gaps
+        self._reader = csv.reader(_utf8(text), strict=True)
+        line, names = self._header()
+        first = list(islice(self._reader_rows(), ahead))
+        datum = data_in(names, first[0][1] if first else ())
+        if datum is not None:
+            raise CommandError(
+                f"line {line} looks like data: {datum!r} is no name; put a line above it with the "
+                "names of the columns"
+            )
+        if not first:
             raise CommandError("the file has a header but no rows")
-        self.columns = choose_columns(names, first[1], time=time, columns=columns, kept=kept)
-        self._kept = [_index(names, name) for name in kept]
-        self._first = first
+        _check_width(*first[0], len(names))
+        rows = [cells for _, cells in first if len(cells) == len(names)]
+        counting = counting_columns(rows)
+        self.columns = choose_columns(
+            names, first_values(rows), time=time, columns=columns, kept=kept, counting=counting
+        )
+        self._kept = [index_of(names, name) for name in kept]
+        self._left = chain(first, self._reader_rows())
 
-    def chunks(self, rows: int) -> Iterator[Chunk]:
-        """The rows in order, at most `rows` at a time.
+    def rows(self) -> Iterator[Row]:
+        """The rows that are left, in order, none read before it is asked for.
 
         Raises:
-            CommandError: A cell is not a finite number, or a row is too short or too long.
+            CommandError: A cell is not a number that can be scored, or a row is too short or too
+                long.
         """
-        chunk = Chunk([], [], [])
-        for line, cells in chain([self._first], self._reader_rows()):
-            self._read_row(line, cells, chunk)
-            if len(chunk.values) >= rows:
-                yield chunk
-                chunk = Chunk([], [], [])
-        if chunk.values:
-            yield chunk
+        for line, cells in self._left:
+            yield self._row(line, cells)
 
-    def _header(self) -> tuple[str, ...]:
-        for _, cells in self._reader_rows():
-            if all(to_number(cell) is not None for cell in cells):
-                raise CommandError("line 1 holds only numbers: expected a header line with names")
-            return tuple(cell.strip() for cell in cells)
+    def has_more(self) -> bool:
+        """Tell whether a row is left, by passing over it."""
+        return next(self._left, None) is not None
+
+    def _header(self) -> tuple[int, tuple[str, ...]]:
+        """The line of the names, and the names."""
+        for line, cells in self._reader_rows():
+            other = next((each for each in OTHERS if each in cells[0]), None)
+            if len(cells) == 1 and other is not None:
+                raise CommandError(
+                    f"line {line}: columns must be separated by commas, not by {other!r}"
+                )
+            return line, tuple(cell.strip() for cell in cells)
         raise CommandError("the file is empty: expected CSV with one header line")
 
     def _reader_rows(self) -> Iterator[tuple[int, list[str]]]:
@@ -108,111 +122,66 @@ class Table:
                 return
             except csv.Error as error:
                 raise CommandError(f"line {self._reader.line_num}: not CSV: {error}") from error
-            except UnicodeDecodeError as error:
-                raise CommandError(
-                    f"after line {self._reader.line_num}: not UTF-8 text: {error.reason}"
-                ) from error
-            except (EOFError, gzip.BadGzipFile) as error:
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise CommandError(
                     f"after line {self._reader.line_num}: broken gzip file: {error}"
                 ) from error
             if cells:
                 yield self._reader.line_num, cells
 
-    def _read_row(self, line: int, cells: list[str], chunk: Chunk) -> None:
-        if len(cells) != len(self.columns.names):
-            raise CommandError(
-                f"line {line}: {len(cells)} columns, but the header has {len(self.columns.names)}"
-            )
-        chunk.values.append([self._number(line, index, cells) for index in self.columns.features])
-        if self.columns.time is not None:
-            chunk.times.append(cells[self.columns.time])
-        chunk.kept.append([cells[index] for index in self._kept])
+    def _row(self, line: int, cells: list[str]) -> Row:
+        _check_width(line, cells, len(self.columns.names))
+        time = self.columns.time
+        return Row(
+            None if time is None else cells[time],
+            [self._number(line, index, cells) for index in self.columns.features],
+            [cells[index] for index in self._kept],
+        )
 
     def _number(self, line: int, index: int, cells: list[str]) -> float:
+        if self._gaps and is_gap(cells[index]):
+            return math.nan
         number = to_number(cells[index])
-        if number is None or not math.isfinite(number):
+        if number is None or not abs(number) <= LARGEST:  # NaN compares as false
             shown = cells[index] if len(cells[index]) <= _SHOWN else cells[index][:_SHOWN] + "…"
             raise CommandError(
                 f"line {line}, column {self.columns.names[index]!r}: "
-                f"{shown!r} is not a finite number"
+                f"{shown!r} is not a finite number within ±3.4e38"
+                + ("; --missing says what stands in a gap" if is_gap(cells[index]) else "")
             )
         return number
 
 
-def choose_columns(
-    names: Sequence[str],
-    first_row: Sequence[str],
-    *,
-    time: str | None,
-    columns: Sequence[str] | None,
-    kept: Sequence[str] = (),
-) -> Columns:
-    """Settle which columns are scored.
+def _check_width(line: int, cells: list[str], width: int) -> None:
+    if len(cells) != width:
+        raise CommandError(f"line {line}: {len(cells)} columns, but the header has {width}")
 
-    Columns asked for are taken as they are. Otherwise every column whose first value is a number,
-    except the time column, columns that are named like labels, and those of `kept`.
+
+def _utf8(lines: Iterable[str]) -> Iterator[str]:
+    """The lines as they are.
 
     Raises:
-        CommandError: A column asked for is not in the header, or none is left.
+        CommandError: One is no UTF-8; a decoder that refused by itself would know the block alone.
     """
-    time_index = _index(names, time) if time is not None else time_column(names)
-    if columns:
-        chosen = tuple(_index(names, name) for name in columns)
-        return Columns(tuple(names), chosen, time_index, ())
-    features, skipped = [], []
-    for index, name in enumerate(names):
-        reason = "kept" if name in kept else _why_skipped(index, name, first_row, time_index)
-        if reason:
-            skipped.append((index, reason))
-        else:
-            features.append(index)
-    if not features:
-        raise CommandError(
-            f"no column with numbers to score among {', '.join(map(repr, names))}; "
-            "name one with --columns",
-        )
-    return Columns(tuple(names), tuple(features), time_index, tuple(skipped))
-
-
-def _why_skipped(
-    index: int, name: str, first_row: Sequence[str], time_index: int | None
-) -> str | None:
-    if index == time_index:
-        return "time"
-    if name.lower() in LABEL_NAMES:
-        return "looks like a label"
-    if index < len(first_row) and to_number(first_row[index]) is None:
-        return "not numeric"
-    return None
-
-
-def _index(names: Sequence[str], name: str) -> int:
-    if name in names:
-        return names.index(name)
-    known = ", ".join(map(repr, names))
-    raise CommandError(f"no column {name!r} in the header; there are {known}", code=2)
-
-
-def to_number(cell: str) -> float | None:
-    """The cell as a float (NaN and infinities included), or None."""
-    if "_" in cell:  # Python reads 1_000 as a number; nobody writes it into CSV on purpose
-        return None
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    for number, line in enumerate(lines, 1):
+        if not line.isascii() and _NOT_UTF8.search(line):
+            raise CommandError(f"line {number}: not UTF-8 text: save as UTF-8")
+        yield line
 
 
 @contextmanager
 def open_text(path: str) -> Iterator[IO[str]]:
     """The file as UTF-8 text; `-` is standard input, gzip is recognised by its first bytes.
 
+    Bytes that are no UTF-8 come as lone surrogates, for whoever knows the line to refuse.
+
     Raises:
         CommandError: The file cannot be opened.
     """
     if path == "-":
-        yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        yield io.TextIOWrapper(
+            sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline=""
+        )
         return
     try:
         with Path(path).open("rb") as probe:
@@ -220,5 +189,5 @@ def open_text(path: str) -> Iterator[IO[str]]:
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code=2) from error
     opener = gzip.open if zipped else open
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as text:
+    with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield text

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from service.cli.backtest import Labels, Options, Outcome, Past, judged, lines, read_past
+from service.cli.backtest import (
+    Labels,
+    Options,
+    Outcome,
+    Past,
+    figures,
+    judged,
+    lines,
+    read_past,
+    unjudged,
+)
 from service.cli.backtest import read_settings as read
 from service.cli.errors import USAGE, CommandError
 from service.engine.feedback import HIGHEST_FACTOR, LOWEST_FACTOR, fired
@@ -26,6 +36,8 @@ from service.evaluation.period import period_of
 if TYPE_CHECKING:
     import optuna
 
+OPTUNA = "optuna>=5,<6"
+"""What `pyproject.toml` asks for as the extra `tune`; an index need not know this project."""
 METRICS = ("f1", "precision", "recall", "nab_standard", "vus_pr", "average_precision")
 SHINGLES = (1, 2, 4, 8, 16, 32)
 SAMPLES = (128, 256, 512, 1024)
@@ -63,7 +75,7 @@ def tune(options: Options, wish: Wish, say: Say, warn: Say) -> dict[str, Any]:
     """
     if wish.metric not in METRICS:
         raise CommandError(f"--metric {wish.metric!r}; allowed: {', '.join(METRICS)}", USAGE)
-    past = read_past(options)
+    past = read_past(options, warn)
     given = read(options.settings)
     if past.labels is None:
         found = given | _for_budget(past, given, wish)
@@ -77,9 +89,11 @@ def tune(options: Options, wish: Wish, say: Say, warn: Say) -> dict[str, Any]:
         judged("as given", shown, given, options.late),
         judged("tuned", shown, found, options.late),
     ]
+    for sentence in unjudged(shown, outcomes):
+        warn(sentence)
     if options.as_json:
-        figures = {each.name: flat(each.measures) for each in outcomes}
-        say(json.dumps({"settings": found, "figures": figures}))
+        told = {each.name: figures(each) for each in outcomes}
+        say(json.dumps({"settings": found, "figures": told}))
         return found
     for line in lines(shown, outcomes):
         say(line)
@@ -147,7 +161,7 @@ def _searched(
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise CommandError("needs Optuna: pip install 'rcf-stream[tune]'") from error
+        raise CommandError(f"needs Optuna: pip install '{OPTUNA}'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shingles = _shingles(past)
 

@@ -56,7 +56,7 @@ from service.engine.records import (
     StreamPartition,
     size_of,
 )
-from service.engine.rehearsal import PastRecord, Rehearsed, past_records, rehearse
+from service.engine.rehearsal import PastRecord, Rehearsed, merged, past_records, rehearse
 from service.engine.runner import (
     EngineOptions,
     PartitionRunner,
@@ -540,20 +540,22 @@ class Engine:
         return found
 
     async def past(self, stream: str, limit: int) -> list[PastRecord]:
-        """Return the newest records that have results, in the order of their times.
+        """Return the newest records that have results, each partition's as they came.
 
         Raises:
             UnknownStream: there is none of this name.
         """
         held = self._held(stream)
-        found: list[PastRecord] = []
+        partitions: list[list[PastRecord]] = []
         for number, end in enumerate(held.reader.ends()):
+            found: list[PastRecord] = []
             place = max(end - limit, 0)
             while place < end:
                 part = await held.reader.read(number, place, PAST_AT_ONCE, EVERYTHING)
                 found += past_records(part.results)
                 place = max(part.next_offset, place + 1)
-        return sorted(found, key=lambda record: record.timestamp_ms)[-limit:]
+            partitions.append(found)
+        return merged(partitions)[-limit:]
 
     async def rehearse(self, config: StreamConfig, records: Sequence[PastRecord]) -> Rehearsed:
         """Tell what a configuration would make of records, from nothing learnt; change nothing."""

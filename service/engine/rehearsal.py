@@ -6,8 +6,11 @@ from an empty state, as they would be after the stream was made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from service.engine.config import StreamConfig
 from service.engine.detectors import SeriesDetectors
 from service.engine.incidents import IncidentEvent
+from service.engine.outcome import Reason
 from service.engine.pipeline import Pipeline
 from service.engine.ports import DecoderFactory, DetectorFactory
 from service.engine.records import Batch, Record, Result, StreamPartition
@@ -51,6 +55,21 @@ def past_records(results: Iterable[Result]) -> list[PastRecord]:
     ]
 
 
+def merged(partitions: Iterable[Sequence[PastRecord]]) -> list[PastRecord]:
+    """Return the records of partitions in one order, by the latest time that each has reached.
+
+    Those of one partition stay as they came, for that order decides what is late and by how much a
+    counter rose.
+    """
+    return [record for _, record in heapq.merge(*map(_reached, partitions), key=itemgetter(0))]
+
+
+def _reached(records: Sequence[PastRecord]) -> Iterator[tuple[int, PastRecord]]:
+    """Records with the latest time up to each."""
+    latest = accumulate((record.timestamp_ms for record in records), max)
+    return zip(latest, records, strict=True)
+
+
 class _Judgement(msgspec.Struct, gc=False):
     """What of a result is measured."""
 
@@ -59,6 +78,7 @@ class _Judgement(msgspec.Struct, gc=False):
     grade: float | None
     anomaly: bool
     incidents: list[IncidentEvent] = []
+    error: Reason | None = None
 
 
 _judgement = msgspec.json.Decoder(_Judgement).decode
@@ -73,11 +93,13 @@ class Rehearsed:
         series: each as it was judged.
         rows: for each series the places of its records among all.
         incidents: every event, in order.
+        errors: why records could not be judged, in order.
     """
 
     series: dict[str, Judged] = field(default_factory=dict)
     rows: dict[str, list[int]] = field(default_factory=dict)
     incidents: list[IncidentEvent] = field(default_factory=list)
+    errors: list[Reason] = field(default_factory=list)
 
 
 def rehearse(
@@ -120,6 +142,8 @@ def _gathered(seen: list[Seen]) -> Rehearsed:
     for place, (result, judgement) in enumerate(seen):
         found.rows.setdefault(result.key, []).append(place)
         found.incidents += judgement.incidents
+        if judgement.error is not None:
+            found.errors.append(judgement.error)
     for key, rows in found.rows.items():
         found.series[key] = _as_arrays([seen[row] for row in rows])
     return found

@@ -139,6 +139,10 @@ def test_a_measured_forest_takes_its_time():
         (Question(float("nan"), 10, Shape()), "--records-per-second = nan"),
         (Question(10, 0, Shape()), "--series = 0: must be 1"),
         (Question(10, 10, Shape(trees=0)), "trees"),
+        (Question(10, 10, Shape(features=0)), "--features = 0: must be 1 to 1000"),
+        (Question(10, 10, Shape(features=1001)), "--features = 1001: must be 1 to 1000"),
+        (Question(10, 10, Shape(shingle_size=5000)), "a whole number from 1 to 1000"),
+        (Question(10, 10, Shape(features=1000, shingle_size=5)), "at most 4096"),
         (Question(1e8, 10, Shape()), "spread the series over several"),
     ],
 )

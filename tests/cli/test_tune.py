@@ -6,6 +6,8 @@ import json
 import math
 import random
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from service.cli.tune import factor_for
 from service.engine.feedback import fired
 from service.evaluation.backtest import Judged
 
+ROOT = Path(__file__).parents[2]
 FIXED = ("--set", "trees=4", "--set", "sample_size=128", "--set", "shingle_size=2")
 
 
@@ -90,4 +93,7 @@ def test_what_is_not_allowed_is_said(noisy, arguments, said):
 def test_without_optuna_it_says_what_to_install(noisy, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = CliRunner().invoke(app, ["tune", noisy, "--labels", "label"])
-    assert isinstance(done.exception, CommandError) and "rcf-stream[tune]" in str(done.exception)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (needed,) = project["optional-dependencies"]["tune"]
+    assert isinstance(done.exception, CommandError)
+    assert str(done.exception) == f"needs Optuna: pip install '{needed}'"

@@ -13,7 +13,7 @@ from service.adapters.codec import decoder_for
 from service.engine import engine as engine_module
 from service.engine.config import StreamConfig
 from service.engine.records import NewRecord
-from service.engine.rehearsal import PastRecord, rehearse
+from service.engine.rehearsal import PastRecord, merged, rehearse
 from service.engine.rules import Rule
 from tests.engine.graded import GradedFactory
 from tests.engine.world import CONFIG, World, ask, run, until
@@ -45,6 +45,36 @@ def test_it_is_what_was_served():
             assert len(await engine.past("s", 7)) == 7
 
     run(body)
+
+
+def test_the_past_is_judged_as_it_came():
+    """One partition, times that fall: by their order all but the first are late."""
+    config = replace(SPREAD, partitions=1, late_after_s=0.5)
+
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(config)
+            rows = [NewRecord(b"%d" % n, "k", 1000 * (50 - n)) for n in range(50)]
+            served = await ask(engine, rows)
+            past = await engine.past("s", 1000)
+            assert [each.values for each in past] == [each["values"] for each in served]
+            found = await engine.rehearse(config, past)
+            scored = [each["score"] is not None for each in served]
+            assert (~np.isnan(found.series["k"].score)).tolist() == scored
+
+    run(body)
+
+
+def test_partitions_meet_by_the_latest_time_each_has_reached():
+    def records(key: str, *times_ms: int) -> list[PastRecord]:
+        return [PastRecord(key, time_ms, [0]) for time_ms in times_ms]
+
+    found = merged([records("a", 3, 1, 5, 4), records("b", 2, 4, 0, 6)])
+    assert [(each.key, each.timestamp_ms) for each in found] == [
+        *(("b", 2), ("a", 3), ("a", 1), ("b", 4), ("b", 0)),
+        *(("a", 5), ("a", 4), ("b", 6)),
+    ]
+    assert merged([]) == merged([[], []]) == []
 
 
 def test_snapshots_do_not_wait_for_rehearsals(monkeypatch):
