@@ -401,7 +401,16 @@ COMPONENTS: dict[str, Schema] = {
         "required": ["results", "next"],
         "properties": {
             "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
-            "next": {"type": ["string", "null"]},
+            "next": {
+                "type": ["string", "null"],
+                "description": "`cursor` of the page after; null where the log ends so far. With "
+                "`last`, where later results begin.",
+            },
+            "complete": {
+                "type": "boolean",
+                "description": "Only with `last`: whether no older ones are left out for lying "
+                "farther back than is looked.",
+            },
         },
     },
     "Positions": {

@@ -80,9 +80,40 @@ def test_anomalies_only(client, filled):
     assert anomalies and all(result["grade"] > 0 for result in anomalies)
 
 
+def test_the_newest_are_the_end_of_the_whole(client, filled):
+    whole = get(client, filled).json()["results"]
+    for last in (1, 7, 89, 90, 1000):
+        answer = get(client, filled, last=last).json()
+        assert answer["results"] == whole[-last:]
+        assert answer["complete"] is True
+    of_one = [result for result in whole if result["key"] == "k1"]
+    assert get(client, filled, last=4, key="k1").json()["results"] == of_one[-4:]
+    anomalies = [result for result in whole if result["anomaly"]]
+    assert get(client, filled, last=2, anomalies=True).json()["results"] == anomalies[-2:]
+    before = get(client, filled, last=3, to=1_700_000_050_000).json()["results"]
+    assert [result["values"][0] for result in before] == [47, 48, 49]
+
+
+def test_what_comes_after_the_newest_begins_at_next(client, filled):
+    cursor = get(client, filled, last=5).json()["next"]
+    assert get(client, filled, cursor=cursor).json() == {"results": [], "next": None}
+    [later] = post(client, filled, {"values": [1]}).json()["results"]
+    assert get(client, filled, cursor=cursor).json()["results"] == [later]
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", "1000"), ("cursor", "0,0")])
+def test_nothing_of_pages_stands_beside_last(client, filled, name, value):
+    answer = get(client, filled, last=5, **{name: value})
+    body = problem(answer, 422, "invalid-parameter")
+    assert (body["field"], body["value"]) == (name, value)
+    assert body["allowed"] == "only without `last`"
+
+
 @pytest.mark.parametrize(
     ("parameters", "field"),
     [
+        ({"last": 0}, "last"),
+        ({"last": 100_001}, "last"),
         ({"limit": 0}, "limit"),
         ({"limit": 100_001}, "limit"),
         ({"limit": "all"}, "limit"),
