@@ -112,7 +112,7 @@ def test_unknown_addresses_and_methods(client):
 def test_the_page_and_its_files_are_self_contained(client):
     page = client.get("/")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
-    for path in ("style.css", "chart.js", "live.js", "vendor/uPlot.iife.min.js"):
+    for path in ("style.css", "asking.js", "chart.js", "live.js", "vendor/uPlot.iife.min.js"):
         answer = client.get(f"/page/{path}")
         assert answer.status_code == 200
     for text in (page.text, client.get("/page/live.js").text, client.get("/page/style.css").text):
