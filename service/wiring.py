@@ -81,9 +81,16 @@ class Service:
             partitions=settings.partitions,
             max_series=settings.max_series,
             names=names_on(settings.host, settings.other_hosts()),
+            token=settings.shown_token(),
             decoder_for=decoder_for,
             metrics_text=self._metrics.text,
         )
+
+    def warn(self) -> None:
+        """Say in the log what is open to all, if anything is."""
+        if self.context.names is None and self.context.token is None:
+            host = self._settings.host
+            log.warning("whoever reaches %s may read and write: RCF_TOKEN is not set", host)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -194,6 +201,7 @@ def serve(
         Exception: Whatever made the start fail.
     """
     service = Service(settings, on_phase=on_phase, on_ready=on_ready)
+    service.warn()
     config = uvicorn.Config(
         create_app(service.context, service.lifespan),
         log_config=None,

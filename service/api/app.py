@@ -27,7 +27,8 @@ from service.api import (
 from service.api.context import Context
 from service.api.foreign import ForeignPages
 from service.api.parameters import only_known
-from service.api.schemas import COMPONENTS
+from service.api.schemas import COMPONENTS, SECURITY, SECURITY_SCHEMES
+from service.api.token import TokenNeeded
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -54,6 +55,8 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    if context.token is not None:
+        app.add_middleware(TokenNeeded, token=context.token)
     app.add_middleware(ForeignPages, context=context)
     look = [Depends(only_known), Depends(context.look_for_stream)]
     for resource in (
@@ -76,12 +79,15 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the schemas that the operations refer to: no pydantic model declares them."""
+    """Add the schemas that the operations refer to, which no pydantic model declares; the token."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(COMPONENTS)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(COMPONENTS)
+        components["securitySchemes"] = SECURITY_SCHEMES
+        document["security"] = SECURITY
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the extension point FastAPI documents

@@ -641,6 +641,15 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
+SECURITY_SCHEMES: Schema = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Where RCF_TOKEN or RCF_TOKEN_FILE is set.",
+    }
+}
+SECURITY: list[Schema] = [{}, {"token": []}]
+
 _BATCH_EXAMPLE = {"records": [{"values": [21.5]}, {"values": [21.7]}]}
 _STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
 
@@ -655,7 +664,7 @@ def _json(name: str, description: str, example: Any = None) -> Schema:
 def _problems(*slugs: str) -> dict[int | str, Schema]:
     """Responses of these problems, those of one status together."""
     responses: dict[int | str, Schema] = {}
-    for slug in (*slugs, "method-not-allowed", "unknown-host", "internal-error"):
+    for slug in slugs:
         kind = KINDS[slug]
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         response = responses.setdefault(kind.status, {"description": "", "content": content})
@@ -665,12 +674,20 @@ def _problems(*slugs: str) -> dict[int | str, Schema]:
         response["description"] = joined
         if slug in ("backpressure", "not-ready", "partition-halted", "too-many-subscribers"):
             response["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
+        if slug == "token-needed":
+            response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     return responses
 
 
+_EVERYWHERE = ("method-not-allowed", "unknown-host", "internal-error")
+_OPEN: list[Schema] = []
+"""As the `security` of an operation: it needs no token."""
+
+
 def _operation(responses: dict[int | str, Schema], *problems: str, **extra: Any) -> Schema:
+    needed = () if extra.get("security") is _OPEN else ("token-needed",)
     return {
-        "responses": responses | _problems(*problems),
+        "responses": responses | _problems(*problems, *needed, *_EVERYWHERE),
         "response_class": Response,
         "status_code": next(iter(responses)),
         **({"openapi_extra": extra} if extra else {}),
@@ -963,8 +980,8 @@ _READY: Schema = {
         }
     },
 }
-HEALTH = _operation({200: _STATUS})
-READY = _operation({200: _READY}, "not-ready")
+HEALTH = _operation({200: _STATUS}, security=_OPEN)
+READY = _operation({200: _READY}, "not-ready", security=_OPEN)
 METRICS = _operation(
     {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 )

@@ -29,12 +29,19 @@ class Node {
     this.parent.children = this.parent.children.filter((each) => each !== this);
   }
   addEventListener() {}
+  showModal() {
+    Object.assign(this, { open: true, asked: (this.asked ?? 0) + 1 });
+  }
+  checkValidity() {
+    return /^[!-~]+$/.test(this.value);
+  }
   get text() {
     return this.children.map((each) => each.text ?? each).join("") || this.textContent;
   }
 }
 
 const elements = new Map();
+const kept = new Map();
 const plots = [];
 
 class Plot {
@@ -58,6 +65,10 @@ Object.assign(globalThis, {
     },
     createElement: (tag) => new Node(tag),
   },
+  sessionStorage: {
+    getItem: (name) => kept.get(name) ?? null,
+    setItem: (name, value) => kept.set(name, value),
+  },
   location: { origin: process.argv[2], hash: process.argv[3] ?? "" },
   uPlot: Plot,
   ResizeObserver: class {
@@ -65,8 +76,8 @@ Object.assign(globalThis, {
   },
   matchMedia: () => ({ addEventListener() {} }),
   fetch: (path, options) => ask(process.argv[2] + path, options),
-  setTimeout: (work, ms) => later(work, ms / FASTER),
-  setInterval: (work, ms) => often(work, ms / FASTER),
+  setTimeout: (work, ms, ...its) => later(work, ms / FASTER, ...its),
+  setInterval: (work, ms, ...its) => often(work, ms / FASTER, ...its),
 });
 
 function shown() {
@@ -80,7 +91,14 @@ function shown() {
     values: plots.slice(-2 * cards.length).filter((_, index) => index % 2 === 0).map((plot) => plot.data),
   };
 }
-Object.assign(globalThis, { shown, plots });
+
+function enter(token) {
+  document.getElementById("token").value = token;
+  const door = document.getElementById("door");
+  door.open = false;
+  door.onclose();
+}
+Object.assign(globalThis, { shown, plots, enter });
 
 await import("./live.js");
 for await (const line of createInterface({ input: process.stdin })) {

@@ -14,6 +14,7 @@ import pytest
 from service.adapters.forest import ForestFactory
 from service.api import page as files
 from service.api.context import Context
+from service.wiring import load_kernels
 from tests.api.conftest import Running, memory_engine, running
 from tests.api.test_records import make, post
 from tests.engine.fakes import NoMetrics
@@ -126,8 +127,9 @@ def test_anomalies_of_series_that_are_not_drawn_are_told(server, client, stream,
     odd = min(left_out)
     results = post(client, stream, records(200, key=odd)).json()["results"]
     assert any(result["anomaly"] for result in results)
-    shown = page.until(lambda shown: any(odd in line for line in shown["feed"]))
-    assert shown["status"].startswith("last anomaly: ") and shown["status"].endswith(note)
+    last = page.until(lambda shown: shown["status"].startswith("last anomaly: "))["status"]
+    assert odd in last and last.endswith(note)
+    assert any(odd in line for line in page.ask()["feed"])
 
 
 def test_streams_that_are_made_and_deleted_later_are_noticed(empty, look):
@@ -147,7 +149,22 @@ def test_streams_that_are_made_and_deleted_later_are_noticed(empty, look):
     assert shown["tabs"] == shown["series"] == []
 
 
+def test_the_page_asks_for_the_token_once_and_shows_it(look):
+    with running(Context(auto_create=True, token="sesame")) as server:
+        server.client.headers["Authorization"] = "Bearer sesame"
+        post(server.client, "s", {"values": [1]})
+        page = look(server)
+        for typed in ("", "wrong", "sesame"):
+            page.until(lambda _: page.ask('document.getElementById("door").open'))
+            page.ask(f'enter("{typed}")')
+        page.until(lambda shown: shown["status"] == "live: s")
+        post(server.client, "s", {"values": [2]})
+        page.until(lambda shown: shown["values"][0][1] == [1, 2])
+        assert page.ask('document.getElementById("door").asked') == 3
+
+
 def test_one_feature_is_drawn_in_the_band_where_it_was_expected(look):
+    load_kernels()  # may take longer than an answer
     with running(Context(auto_create=True), memory_engine(NoMetrics(), ForestFactory())) as server:
         results = post(server.client, "s", records(9)).json()["results"]
         page = look(server)
