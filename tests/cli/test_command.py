@@ -131,9 +131,9 @@ class Life:
 
     running: ClassVar[list[subprocess.Popen]] = []
 
-    def __init__(self, data_dir, *arguments):
+    def __init__(self, data_dir, *arguments, **variables):
         command = [*RCF, "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -151,6 +151,13 @@ class Life:
                     return time.monotonic() - self.began
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within_s} s")
+
+    def wait_until_it_answers(self, within_s):
+        while time.monotonic() - self.began < within_s:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{self.url}/readyz").json()["detail"]
+            time.sleep(0.05)
+        raise AssertionError(f"no answer within {within_s} s")
 
     def stop(self, with_signal):
         began = time.monotonic()
@@ -193,6 +200,16 @@ def test_a_newcomer_sees_an_anomaly_within_a_minute_and_a_second_start_is_quick(
     assert len(steps) == len(set(steps)), "a restart sends no step twice"
     code, seconds, _ = again.stop(signal.SIGINT)
     assert code == 0 and seconds < 10
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_does_not_wait_for_the_compilation(tmp_path, how):
+    life = Life(tmp_path / "data", RCF_CACHE_DIR=str(tmp_path / "kernels"))
+    assert "compiling" in life.wait_until_it_answers(60)
+    time.sleep(1)  # so that it is in the middle of it
+    code, seconds, said = life.stop(how)
+    assert code == 0 and seconds < 5
+    assert said.splitlines()[-1] == "stopped before it was ready"
 
 
 def test_warm_leaves_kernels_in_the_cache():
