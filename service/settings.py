@@ -19,9 +19,9 @@ PREFIX = "RCF_"
 FLAGS = frozenset(
     ("host", "port", "data_dir", "log_level", "auto_create", "demo", "kafka_bootstrap", "snapshots")
 )
-_USER = re.compile(r"//[^/]*@")
-_TOKEN = re.compile(r"[!-~]+")
-_TOKEN_ALLOWED = "at least one letter, digit or sign of ASCII, and no blank"
+_CREDENTIALS = re.compile(r"://.*@|://[^/]*:.*", re.DOTALL)
+"""What of a URL may be credentials: secrets of object stores hold slashes, too."""
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 def _place(text: str) -> str:
@@ -30,9 +30,12 @@ def _place(text: str) -> str:
         if not text.strip():
             raise ValueError("a directory or s3://bucket/prefix")
         return text
+    if _CREDENTIALS.search(text):
+        raise ValueError(
+            "a URL without credentials (no @, and no : in the bucket's name): those belong into "
+            "the environment"
+        )
     parts = urlsplit(text)
-    if "@" in parts.netloc:
-        raise ValueError("a URL without credentials: those belong into the environment")
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
         raise ValueError("a directory or s3://bucket/prefix")
     return text
@@ -231,9 +234,10 @@ class Settings(BaseSettings):
             SettingsError: Its file cannot be read, or no header can hold it.
         """
         found = self._secret("token")
-        if found is not None and not _TOKEN.fullmatch(found):
+        if found is not None and not _VISIBLE.fullmatch(found):
             name = f"{PREFIX}TOKEN" if self.token_file is None else f"{PREFIX}TOKEN_FILE"
-            raise SettingsError(f"{name}: must be {_TOKEN_ALLOWED}")
+            allowed = "letters, digits and signs of ASCII, at least one, and no blank"
+            raise SettingsError(f"{name}: must be {allowed}")
         return found
 
     def _secret(self, name: str) -> str | None:
@@ -320,7 +324,7 @@ def _explain(error: ValidationError) -> str:
 
 def _shown(value: object) -> str:
     """A value as an error may show it: not with the credentials of a URL."""
-    return _USER.sub("//…@", repr(value))
+    return _CREDENTIALS.sub(lambda found: "://…@" if "@" in found[0] else "://…", repr(value))
 
 
 @dataclass(frozen=True, slots=True)

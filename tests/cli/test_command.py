@@ -250,10 +250,19 @@ def test_other_places_for_snapshots_are_refused(place):
         settings.load(snapshots=place)
 
 
-def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated():
+@pytest.mark.parametrize("user", ["AKID:hush", "AKID:wJal/hush", "AKID:@/hush", "wJal/hush"])
+def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated(user):
     with pytest.raises(SettingsError, match="without credentials") as caught:
-        settings.load(snapshots="s3://AKID:hush@bucket/x")
+        settings.load(snapshots=f"s3://{user}@bucket/x")
     assert "hush" not in str(caught.value) and "s3://…@bucket/x" in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["s3://AKID:wJal/hush@bucket/x", "s3://AKID:wJal/hush"])
+def test_credentials_are_in_neither_stream(place, tmp_path):
+    environment = os.environ | {"RCF_SNAPSHOTS": place}
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path), env=environment)
+    assert done.returncode == 2 and "RCF_SNAPSHOTS" in done.stderr
+    assert "hush" not in done.stdout + done.stderr and "AKID" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow
