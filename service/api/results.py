@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -14,7 +15,10 @@ from service.api.schemas import RESULTS
 from service.engine.newest import LOOKED_THROUGH
 
 MAX_LIMIT = 100_000
-_TIME = "ISO 8601, or seconds since 1970 (milliseconds from 1e11 on)"
+_TIME = (
+    "ISO 8601, in the stream's `zone` when no offset is given, or seconds since 1970 (milliseconds "
+    "from 1e11 on)"
+)
 
 
 def router(context: Context) -> APIRouter:
@@ -51,7 +55,8 @@ def router(context: Context) -> APIRouter:
     ) -> Response:
         """Results in order: a page, `next` leads to the one after; or with `last` the newest."""
         engine = context.engine()
-        from_ms, to_ms = time_ms("from", from_), time_ms("to", to)
+        zone = ZoneInfo(engine.stream(stream).zone)
+        from_ms, to_ms = time_ms("from", from_, zone), time_ms("to", to, zone)
         if last is None:
             page = await engine.results(
                 stream,

@@ -253,8 +253,8 @@ _SETTABLE: dict[str, Schema] = {
     },
     "told_from": {
         "type": ["string", "null"],
-        "description": "Anomalies of records before this time, RFC 3339, are not told of: they are "
-        "history. `POST …/backfill` sets it.",
+        "description": "Anomalies of records before this time, RFC 3339, or without an offset in "
+        "the `zone`, are not told of: they are history. `POST …/backfill` sets it.",
     },
     "incident_gap": _whole(
         1,

@@ -67,7 +67,7 @@ from service.engine.runner import (
 )
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
-from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
+from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -413,7 +413,8 @@ class Engine:
             raise InvalidParameter("timestamp", format_ms(newest_ms), "times that have passed")
 
         def told_later(present: StreamConfig) -> StreamConfig | None:
-            if present.told_from is not None and parse_time(present.told_from) > newest_ms:
+            former_ms = present.told_from_ms
+            if former_ms is not None and former_ms > newest_ms:
                 return None
             return replace(present, told_from=format_ms(newest_ms + 1))
 

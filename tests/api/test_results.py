@@ -64,6 +64,17 @@ def test_times_from_inclusive_to_exclusive(client, filled, first, last):
     assert sorted(result["values"][0] for result in results) == list(range(10, 20))
 
 
+def test_times_without_an_offset_are_of_the_streams_zone(client, stream):
+    make(client, stream, features=1, zone="Europe/Berlin")
+    times = ["2026-06-01T11:59:59", "2026-06-01T12:00:00", "2026-06-01T12:00:01"]
+    records = [{"values": [n], "timestamp": time} for n, time in enumerate(times)]
+    posted = post(client, stream, {"records": records}).json()["results"]
+    assert posted[1]["timestamp"] == "2026-06-01T10:00:00.000Z"
+    assert get(client, stream, **{"from": times[1]}).json()["results"] == posted[1:]
+    assert get(client, stream, to=times[1], last=9).json()["results"] == posted[:1]
+    assert get(client, stream, to="2026-06-01T10:00:00Z").json()["results"] == posted[:1]
+
+
 def test_a_plus_that_arrived_as_a_space(client, filled):
     path = f"/v1/streams/{filled}/results"
     escaped = client.get(f"{path}?from=2023-11-15T00:13:30%2B02:00").json()["results"]
