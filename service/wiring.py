@@ -86,6 +86,7 @@ class Service:
             token=settings.shown_token(),
             decoder_for=decoder_for,
             metrics_text=self._metrics.text,
+            count_request=self._metrics.requested,
         )
 
     def warn(self) -> None:

@@ -25,6 +25,7 @@ from service.api import (
     streams,
 )
 from service.api.context import Context
+from service.api.counting import Counting
 from service.api.foreign import ForeignPages
 from service.api.heads import Heads
 from service.api.parameters import only_known
@@ -59,6 +60,7 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
     if context.token is not None:
         app.add_middleware(TokenNeeded, token=context.token)
     app.add_middleware(ForeignPages, context=context)
+    app.add_middleware(Counting, context=context)
     app.add_middleware(Heads)
     look = [Depends(only_known), Depends(context.look_for_stream)]
     for resource in (

@@ -45,6 +45,7 @@ class Context:
         decoder_for: what reads the records of a configuration, also of one that no stream has.
         closing: set when the process was told to stop; event streams end then.
         metrics_text: everything for /metrics: from the header Accept to content and content type.
+        count_request: told of every answer: route, method, status.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -57,6 +58,7 @@ class Context:
     decoder_for: DecoderFactory = _no_decoder
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     metrics_text: Callable[[str], tuple[bytes, str]] = lambda _accept: (b"", "text/plain")
+    count_request: Callable[[str, str, int], None] = lambda _route, _method, _status: None
     subscribers: int = 0
     _engine: Engine | None = None
 
