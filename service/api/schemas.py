@@ -717,8 +717,9 @@ _APPEND_BODY: Schema = {
             "schema": {
                 "type": "string",
                 "description": "A header with feature names, optionally `key` and a column of "
-                f"times, called {', '.join(f'`{name}`' for name in TIME_NAMES)}, where no feature "
-                "is called so; without a header, values in the order of the features.",
+                f"times, called {', '.join(f'`{name}`' for name in TIME_NAMES)}, in any case of "
+                "letters, where no feature is called so; without a header, values alone in the "
+                "order of the features.",
             },
             "example": "key,timestamp,v0\nroom-1,2026-01-31T12:00:00Z,21.5\n",
         },
