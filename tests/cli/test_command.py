@@ -94,6 +94,18 @@ def test_settings_are_frozen_and_unset_choices_fall_by_command():
     assert settings.load(demo=False).for_command(dev=True).demo is False
 
 
+def test_time_zones_need_no_files_of_the_system():
+    code = (
+        "from service.engine.config import StreamConfig; from zoneinfo import TZPATH; "
+        "print(TZPATH, *(StreamConfig(name='s', zone=zone).zone for zone in ('UTC', 'Asia/Tokyo')))"
+    )
+    environment = os.environ | {"PYTHONTZPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "() UTC Asia/Tokyo\n"
+
+
 def test_a_taken_port_says_what_to_do():
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
