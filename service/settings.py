@@ -19,7 +19,9 @@ PREFIX = "RCF_"
 FLAGS = frozenset(
     ("host", "port", "data_dir", "log_level", "auto_create", "demo", "kafka_bootstrap", "snapshots")
 )
-_USER = re.compile(r"//[^/]*@")
+_CREDENTIALS = re.compile(r"://.*@|://[^/]*:.*", re.DOTALL)
+"""What of a URL may be credentials: secrets of object stores hold slashes, too."""
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 def _place(text: str) -> str:
@@ -28,9 +30,12 @@ def _place(text: str) -> str:
         if not text.strip():
             raise ValueError("a directory or s3://bucket/prefix")
         return text
+    if _CREDENTIALS.search(text):
+        raise ValueError(
+            "a URL without credentials (no @, and no : in the bucket's name): those belong into "
+            "the environment"
+        )
     parts = urlsplit(text)
-    if "@" in parts.netloc:
-        raise ValueError("a URL without credentials: those belong into the environment")
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
         raise ValueError("a directory or s3://bucket/prefix")
     return text
@@ -45,7 +50,7 @@ class Settings(BaseSettings):
         "127.0.0.1",
         min_length=1,
         description="Address to listen on. 0.0.0.0 means every interface: anyone who reaches "
-        "the port may then read and write, for there is no authentication.",
+        "the port may then read and write, unless RCF_TOKEN is set.",
     )
     port: int = Field(
         8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one."
@@ -56,6 +61,15 @@ class Settings(BaseSettings):
         description="Names with commas between them, such as that of a proxy in front, by which "
         "requests may ask for a service that listens on loopback: there it answers to localhost, "
         "127.0.0.1, [::1] and these alone, lest a web page get in by a name of its own.",
+    )
+    token: SecretStr | None = Field(
+        None,
+        description="What requests must show, as `Authorization: Bearer …`: all but those for "
+        "/healthz, /readyz and what is the same everywhere, the files of the page and of /docs. "
+        "The commands that ask a service show it. Better kept in a file.",
+    )
+    token_file: Path | None = Field(
+        None, description="File whose first line is what requests must show."
     )
     data_dir: Path = Field(
         Path(".rcf"),
@@ -211,13 +225,31 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: Its file cannot be read.
         """
-        if self.kafka_password_file is None:
-            return None if self.kafka_password is None else self.kafka_password.get_secret_value()
+        return self._secret("kafka_password")
+
+    def shown_token(self) -> str | None:
+        """What requests must show, from where it is kept; None where they need not.
+
+        Raises:
+            SettingsError: Its file cannot be read, or no header can hold it.
+        """
+        found = self._secret("token")
+        if found is not None and not _VISIBLE.fullmatch(found):
+            name = f"{PREFIX}TOKEN" if self.token_file is None else f"{PREFIX}TOKEN_FILE"
+            allowed = "letters, digits and signs of ASCII, at least one, and no blank"
+            raise SettingsError(f"{name}: must be {allowed}")
+        return found
+
+    def _secret(self, name: str) -> str | None:
+        kept: SecretStr | None = getattr(self, name)
+        file: Path | None = getattr(self, f"{name}_file")
+        if file is None:
+            return None if kept is None else kept.get_secret_value()
         try:
-            return self.kafka_password_file.read_text("utf-8").partition("\n")[0].strip()
-        except OSError as error:
-            name = f"{PREFIX}KAFKA_PASSWORD_FILE = {self.kafka_password_file}"
-            raise SettingsError(f"{name}: {error.strerror}") from error
+            return file.read_text("utf-8").partition("\n")[0].strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SettingsError(f"{PREFIX}{name.upper()}_FILE = {file}: {reason}") from error
 
 
 class SettingsError(Exception):
@@ -260,10 +292,10 @@ def _check_security(chosen: Settings) -> None:
     if chosen.kafka_key_file is not None and chosen.kafka_cert_file is None:
         raise SettingsError(f"{PREFIX}KAFKA_KEY_FILE needs {PREFIX}KAFKA_CERT_FILE beside it")
     secrets = (chosen.kafka_password, chosen.kafka_password_file)
-    if secrets.count(None) == 0:
-        raise SettingsError(
-            f"{PREFIX}KAFKA_PASSWORD and {PREFIX}KAFKA_PASSWORD_FILE are both set; allowed: one"
-        )
+    for name in ("kafka_password", "token"):
+        if getattr(chosen, name) is not None and getattr(chosen, f"{name}_file") is not None:
+            shown = f"{PREFIX}{name.upper()}"
+            raise SettingsError(f"{shown} and {shown}_FILE are both set; allowed: one")
     if protocol.startswith("SASL") and (chosen.kafka_username is None or secrets.count(None) == 2):
         raise SettingsError(
             f"{PREFIX}KAFKA_SECURITY = {protocol} needs {PREFIX}KAFKA_USERNAME and "
@@ -292,7 +324,7 @@ def _explain(error: ValidationError) -> str:
 
 def _shown(value: object) -> str:
     """A value as an error may show it: not with the credentials of a URL."""
-    return _USER.sub("//…@", repr(value))
+    return _CREDENTIALS.sub(lambda found: "://…@" if "@" in found[0] else "://…", repr(value))
 
 
 @dataclass(frozen=True, slots=True)

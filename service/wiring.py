@@ -31,6 +31,7 @@ from service.adapters.sqlite import SqliteLog
 from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.api.foreign import names_on
+from service.beside import run_beside
 from service.engine.engine import Engine
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.runner import EngineOptions, Ports
@@ -69,6 +70,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._engine: Engine | None = None
         self.failure: BaseException | None = None
+        self.was_ready = False
         self.context = Context(
             limits=Limits(
                 body_bytes=settings.body_limit_bytes,
@@ -81,9 +83,17 @@ class Service:
             partitions=settings.partitions,
             max_series=settings.max_series,
             names=names_on(settings.host, settings.other_hosts()),
+            token=settings.shown_token(),
             decoder_for=decoder_for,
             metrics_text=self._metrics.text,
+            count_request=self._metrics.requested,
         )
+
+    def warn(self) -> None:
+        """Say in the log what is open to all, if anything is."""
+        if self.context.names is None and self.context.token is None:
+            host = self._settings.host
+            log.warning("whoever reaches %s may read and write: RCF_TOKEN is not set", host)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -109,6 +119,7 @@ class Service:
             self.context.closing.set()
             return
         self.context.open(self._engine)
+        self.was_ready = True
         seconds = time.monotonic() - self._began_s
         self._metrics.started(seconds)
         self._on_ready(seconds)
@@ -116,7 +127,7 @@ class Service:
     async def _load_kernels(self) -> None:
         self.context.starting = COMPILING
         began_s = time.monotonic()
-        loading = asyncio.create_task(asyncio.to_thread(load_kernels))
+        loading = run_beside(load_kernels, "kernels")
         done, _ = await asyncio.wait((loading,), timeout=SLOW_COMPILE_S)
         if not done:
             self._on_phase(f"{COMPILING} …")
@@ -181,8 +192,8 @@ def serve(
     *,
     on_phase: Callable[[str], None],
     on_ready: Callable[[float], None],
-) -> None:
-    """Serve on a listening socket until a signal comes.
+) -> bool:
+    """Serve on a listening socket until a signal comes; tell whether it was ever ready.
 
     Args:
         settings: Everything an operator chose.
@@ -194,6 +205,7 @@ def serve(
         Exception: Whatever made the start fail.
     """
     service = Service(settings, on_phase=on_phase, on_ready=on_ready)
+    service.warn()
     config = uvicorn.Config(
         create_app(service.context, service.lifespan),
         log_config=None,
@@ -207,6 +219,7 @@ def serve(
     Server(config, service.context).run(sockets=[listening])
     if service.failure is not None:
         raise service.failure
+    return service.was_ready
 
 
 def load_kernels(multi_mode: str = "none") -> None:

@@ -35,6 +35,14 @@ def need_curl() -> None:
         left_out.leave_out("the README's curl examples", "install curl")
 
 
+def need_node() -> str:
+    """Return the program; leave the test that asks out where there is none."""
+    found = shutil.which("node")
+    if found is None:
+        left_out.leave_out("the live page", "install Node.js: `apt-get install nodejs`")
+    return found
+
+
 def need_kcat() -> None:
     """Leave the test that asks out where there is no kcat."""
     if shutil.which("kcat") is None:

@@ -23,11 +23,13 @@ ARROWS = {
     "service.settings": set(),
     "service.interpreter": set(),
     "service.logs": set(),
+    "service.beside": set(),
     "service.opening": {"service.adapters", "service.engine", "service.settings"},
     "service.wiring": {
         "rcf",
         "service.adapters",
         "service.api",
+        "service.beside",
         "service.engine",
         "service.interpreter",
         "service.opening",

@@ -12,6 +12,7 @@ that sums over all workers count each partition once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Protocol
 
 from prometheus_client import (
@@ -81,6 +82,13 @@ class PrometheusMetrics:
             "rcf_answer_seconds",
             "Time that a request waits for the results of its records.",
             FAST_S,
+        )
+
+        self._requests = self._counter(
+            "rcf_http_requests",
+            "Requests over HTTP, by route, method and status; `other` for addresses that nobody "
+            "knows and what is refused before they are looked at.",
+            ("route", "method", "status"),
         )
 
     def _make_scoring_metrics(self) -> None:
@@ -157,6 +165,8 @@ class PrometheusMetrics:
     def _make_process_metrics(self) -> None:
         self._jit = self._gauge("rcf_jit_seconds", "Time to load or compile the kernels at start.")
         self._start = self._gauge("rcf_start_seconds", "Time from the command to readiness.")
+        build = self._gauge("rcf_build_info", "1; its label says which version runs.", ("version",))
+        build.labels(version("rcf-stream")).set(1)
 
     def appended(self, records: int, size: int, seconds: float) -> None:
         """See the port."""
@@ -171,6 +181,10 @@ class PrometheusMetrics:
     def answered(self, seconds: float) -> None:
         """See the port."""
         self._answer.observe(seconds)
+
+    def requested(self, route: str, method: str, status: int) -> None:
+        """A request was answered; the values of each are few."""
+        self._requests.labels(route, method, str(status)).inc()
 
     def rebalanced(self) -> None:
         """See the port."""

@@ -25,9 +25,12 @@ from service.api import (
     streams,
 )
 from service.api.context import Context
+from service.api.counting import Counting
 from service.api.foreign import ForeignPages
+from service.api.heads import Heads
 from service.api.parameters import only_known
-from service.api.schemas import COMPONENTS
+from service.api.schemas import COMPONENTS, SECURITY, SECURITY_SCHEMES
+from service.api.token import TokenNeeded
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -54,7 +57,11 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    if context.token is not None:
+        app.add_middleware(TokenNeeded, token=context.token)
     app.add_middleware(ForeignPages, context=context)
+    app.add_middleware(Counting, context=context)
+    app.add_middleware(Heads)
     look = [Depends(only_known), Depends(context.look_for_stream)]
     for resource in (
         streams,
@@ -76,12 +83,15 @@ def create_app(context: Context, lifespan: Lifespan | None = None) -> FastAPI:
 
 
 def _complete_openapi(app: FastAPI) -> None:
-    """Add the schemas that the operations refer to: no pydantic model declares them."""
+    """Add the schemas that the operations refer to, which no pydantic model declares; the token."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(COMPONENTS)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(COMPONENTS)
+        components["securitySchemes"] = SECURITY_SCHEMES
+        document["security"] = SECURITY
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the extension point FastAPI documents

@@ -40,10 +40,12 @@ class Context:
         auto_create: whether the first record of an unknown stream creates it.
         partitions, max_series: of a stream that does not say how many.
         names: by which the service is asked, without ports; None where any will do.
+        token: what requests must show; None where they need not.
         starting: why there is no engine yet; shown by /readyz.
         decoder_for: what reads the records of a configuration, also of one that no stream has.
         closing: set when the process was told to stop; event streams end then.
         metrics_text: everything for /metrics: from the header Accept to content and content type.
+        count_request: told of every answer: route, method, status.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -51,10 +53,12 @@ class Context:
     partitions: int = 4
     max_series: int = 1000
     names: frozenset[str] | None = None
+    token: str | None = field(default=None, repr=False)
     starting: str = "the service is starting"
     decoder_for: DecoderFactory = _no_decoder
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     metrics_text: Callable[[str], tuple[bytes, str]] = lambda _accept: (b"", "text/plain")
+    count_request: Callable[[str, str, int], None] = lambda _route, _method, _status: None
     subscribers: int = 0
     _engine: Engine | None = None
 

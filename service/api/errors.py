@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.api.heads import has_head
 from service.api.problems import Problem, shorten
 from service.engine.errors import (
     Backpressure,
@@ -133,10 +134,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request, otherwise: str) -> str:
     """Methods of every operation at this address: the framework names those of one route alone."""
+    methods = otherwise.split(", ")
     for path, operations in request.app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", path), request.url.path):
-            return ", ".join(method.upper() for method in operations)
-    return otherwise
+            methods = [method.upper() for method in operations]
+    if "GET" in methods and has_head(request.url.path):
+        methods.append("HEAD")
+    return ", ".join(methods)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

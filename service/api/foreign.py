@@ -1,9 +1,9 @@
 """Web pages from elsewhere: what a browser sends on their behalf is refused.
 
-There is no authentication, and a browser carries posts of any page to this machine without asking.
-Two laws. Only reading may come from a page of another origin: then browsers keep the answer from
-it. On loopback the service answers to names of this machine alone: else a page whose own name is
-made to lead here (DNS rebinding) would be of our origin, and might read too.
+Without a token nobody need show anything, and a browser carries posts of any page to this machine
+without asking. Two laws. Only reading may come from a page of another origin: then browsers keep
+the answer from it. On loopback the service answers to names of this machine alone: else a page
+whose own name is made to lead here (DNS rebinding) would be of our origin, and might read too.
 
 Programs say nothing of origins, and are not concerned.
 """

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from service.api.names import refuse_repeated_in
-from service.api.problems import Problem
-from service.engine.times import time_column
+from service.api.problems import Problem, shorten
+from service.engine.times import is_bare_date, time_column
 
 JSON = "application/json"
 NDJSON = (
@@ -70,7 +70,8 @@ def split(media_type: str, body: bytes, features: Collection[str] = ()) -> list[
 
     Raises:
         Problem: `malformed-body`, when the body as a whole cannot be read, holds no record, or says
-            a name twice where that can be told cheaply.
+            a name twice where that can be told cheaply; `invalid-records`, when a cell of times in
+            CSV may be a date as well as a number.
     """
     if media_type in CSV:
         rows = _split_csv(body, features)
@@ -134,33 +135,68 @@ def _split_csv(body: bytes, features: Collection[str]) -> list[Row]:
         raise Problem("malformed-body", f"line {line}: not UTF-8: {error.reason}") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
+    time: int | None = None
     to_value: Callable[[list[str]], bytes] | None = None
     try:
         for cells in reader:
             if not cells:
                 continue
             if to_value is None:
-                names = _header(cells)
-                to_value = _row_encoder(names, time_column(names, features))
+                names = _header(cells, features)
+                time = time_column(names, features)
+                to_value = _row_encoder(names, _key_column(names, features), time)
                 if names:
                     continue
+            if time is not None and time < len(cells) and is_bare_date(cells[time].strip()):
+                raise _ambiguous(len(rows) + 1, reader.line_num, cells[time].strip())
             rows.append(Row(len(rows) + 1, reader.line_num, to_value(cells)))
     except csv.Error as error:
         raise Problem("malformed-body", f"line {reader.line_num}: not CSV: {error}") from error
     return rows
 
 
-def _header(cells: list[str]) -> list[str]:
-    """Names, when the first line holds any text that is no number; otherwise it is data."""
+def _header(cells: list[str], features: Collection[str]) -> list[str]:
+    """Names; none when the first line holds numbers alone, which are data.
+
+    Data with a key or a time in front has numbers among texts: taken for names, they would be lost.
+    """
     names = [cell.strip() for cell in cells]
-    if all(_number(cell) is not None for cell in cells):
+    numbers = [name for name in names if _number(name) is not None]
+    if len(numbers) == len(names):
         return []
+    strange = [name for name in numbers if name not in features]
+    if strange:
+        raise Problem(
+            "malformed-body",
+            f"line 1 looks like data: {shorten(strange[0])} is a number; allowed: a header of "
+            "names, or values alone in the order of the features",
+        )
     if len(set(names)) < len(names):
         raise Problem("malformed-body", "line 1: a column name stands there twice")
     return names
 
 
-def _row_encoder(names: list[str], time: int | None) -> Callable[[list[str]], bytes]:
+def _key_column(names: list[str], features: Collection[str]) -> int | None:
+    """Which column holds the keys; as of times, in any case of letters, and no feature is one."""
+    for index, name in enumerate(names):
+        if name.lower() == KEY_COLUMN and name not in features:
+            return index
+    return None
+
+
+def _ambiguous(number: int, line: int, cell: str) -> Problem:
+    reason = (
+        f"a date, or seconds since 1970? allowed: {cell[:4]}-{cell[4:6]}-{cell[6:]} for the date, "
+        f"{cell}.0 for the seconds"
+    )
+    row = {"row": number, "line": line, "field": "timestamp", "value": cell, "reason": reason}
+    place = f"row {number} (line {line}), timestamp {cell}"
+    return Problem("invalid-records", f"{place}: {reason}", rows=[row])
+
+
+def _row_encoder(
+    names: list[str], key: int | None, time: int | None
+) -> Callable[[list[str]], bytes]:
     def bare(cells: list[str]) -> bytes:
         return _encode({"values": [_value(cell) for cell in cells]})
 
@@ -170,7 +206,7 @@ def _row_encoder(names: list[str], time: int | None) -> Callable[[list[str]], by
         values: dict[str, float | str | None] = {}
         record: dict[str, object] = {"values": values}
         for index, (name, cell) in enumerate(zip(names, cells, strict=True)):
-            if name == KEY_COLUMN:
+            if index == key:
                 record["key"] = cell
             elif index == time:
                 record["timestamp"] = _cell(cell)

@@ -35,7 +35,13 @@ def router(_context: Context) -> APIRouter:
 
     @routes.get("/schemas/{name}", **MESSAGE_SCHEMA)
     async def get_schema(
-        name: Annotated[str, Path(json_schema_extra={"enum": list(DOCUMENTS)})],
+        name: Annotated[
+            str,
+            Path(
+                description="Of a message, as GET /schemas lists them.",
+                json_schema_extra={"enum": list(DOCUMENTS)},
+            ),
+        ],
     ) -> Response:
         """The JSON Schema of a message."""
         if name not in DOCUMENTS:

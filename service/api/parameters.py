@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import datetime, tzinfo
 from typing import Annotated
 
 from fastapi import Path, Request
@@ -27,8 +27,8 @@ _MILLISECONDS_FROM = 1e11
 _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 _EARLIEST_MS = -62_135_596_800_000  # the start of the year 1
 _ALLOWED = (
-    "ISO 8601 such as 2026-01-31T12:00:00Z (UTC when no offset is given), or seconds since 1970 "
-    "(milliseconds from 1e11 on)"
+    "ISO 8601 such as 2026-01-31T12:00:00Z (of the stream's zone when no offset is given), or "
+    "seconds since 1970 (milliseconds from 1e11 on)"
 )
 
 
@@ -48,8 +48,10 @@ async def only_known(request: Request) -> None:
             raise invalid_parameter(name, value, allowed)
 
 
-def time_ms(field: str, text: str | None) -> int | None:
+def time_ms(field: str, text: str | None, zone: tzinfo) -> int | None:
     """A time parameter in milliseconds since 1970 UTC; None stays None.
+
+    Without an offset it is what clocks of the zone show, as the times of records are.
 
     Raises:
         Problem: `invalid-parameter`.
@@ -58,7 +60,7 @@ def time_ms(field: str, text: str | None) -> int | None:
         return None
     moment = _number_ms(text)
     if moment is None:
-        moment = _iso_ms(text)
+        moment = _iso_ms(text, zone)
     if moment is None or not _EARLIEST_MS <= moment <= _LATEST_MS:
         raise invalid_parameter(field, text, _ALLOWED)
     return round(moment)
@@ -74,11 +76,11 @@ def _number_ms(text: str) -> float | None:
     return number if abs(number) >= _MILLISECONDS_FROM else number * 1000
 
 
-def _iso_ms(text: str) -> float | None:
+def _iso_ms(text: str, zone: tzinfo) -> float | None:
     try:
         moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip()))
     except ValueError:
         return None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        moment = moment.replace(tzinfo=zone)
     return moment.timestamp() * 1000

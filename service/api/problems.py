@@ -34,6 +34,12 @@ KINDS = {
             "malformed-body", 400, "The body cannot be read", "Mend the body; `detail` says where."
         ),
         Kind(
+            "token-needed",
+            401,
+            "The service wants to see its token",
+            "Send `Authorization: Bearer …` with what RCF_TOKEN or RCF_TOKEN_FILE holds.",
+        ),
+        Kind(
             "foreign-page",
             403,
             "A web page from elsewhere sent this",

@@ -253,8 +253,8 @@ _SETTABLE: dict[str, Schema] = {
     },
     "told_from": {
         "type": ["string", "null"],
-        "description": "Anomalies of records before this time, RFC 3339, are not told of: they are "
-        "history. `POST …/backfill` sets it.",
+        "description": "Anomalies of records before this time, RFC 3339, or without an offset in "
+        "the `zone`, are not told of: they are history. `POST …/backfill` sets it.",
     },
     "incident_gap": _whole(
         1,
@@ -401,7 +401,16 @@ COMPONENTS: dict[str, Schema] = {
         "required": ["results", "next"],
         "properties": {
             "results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}},
-            "next": {"type": ["string", "null"]},
+            "next": {
+                "type": ["string", "null"],
+                "description": "`cursor` of the page after; null where the log ends so far. With "
+                "`last`, where later results begin.",
+            },
+            "complete": {
+                "type": "boolean",
+                "description": "Only with `last`: whether no older ones are left out for lying "
+                "farther back than is looked.",
+            },
         },
     },
     "Positions": {
@@ -632,6 +641,15 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
+SECURITY_SCHEMES: Schema = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Where RCF_TOKEN or RCF_TOKEN_FILE is set.",
+    }
+}
+SECURITY: list[Schema] = [{}, {"token": []}]
+
 _BATCH_EXAMPLE = {"records": [{"values": [21.5]}, {"values": [21.7]}]}
 _STREAM_EXAMPLE = {"features": ["cpu", "memory"], "shingle_size": 4}
 
@@ -646,7 +664,7 @@ def _json(name: str, description: str, example: Any = None) -> Schema:
 def _problems(*slugs: str) -> dict[int | str, Schema]:
     """Responses of these problems, those of one status together."""
     responses: dict[int | str, Schema] = {}
-    for slug in (*slugs, "method-not-allowed", "unknown-host", "internal-error"):
+    for slug in slugs:
         kind = KINDS[slug]
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         response = responses.setdefault(kind.status, {"description": "", "content": content})
@@ -656,12 +674,20 @@ def _problems(*slugs: str) -> dict[int | str, Schema]:
         response["description"] = joined
         if slug in ("backpressure", "not-ready", "partition-halted", "too-many-subscribers"):
             response["headers"] = {"Retry-After": {"schema": {"type": "string"}}}
+        if slug == "token-needed":
+            response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     return responses
 
 
+_EVERYWHERE = ("method-not-allowed", "unknown-host", "internal-error")
+_OPEN: list[Schema] = []
+"""As the `security` of an operation: it needs no token."""
+
+
 def _operation(responses: dict[int | str, Schema], *problems: str, **extra: Any) -> Schema:
+    needed = () if extra.get("security") is _OPEN else ("token-needed",)
     return {
-        "responses": responses | _problems(*problems),
+        "responses": responses | _problems(*problems, *needed, *_EVERYWHERE),
         "response_class": Response,
         "status_code": next(iter(responses)),
         **({"openapi_extra": extra} if extra else {}),
@@ -691,8 +717,9 @@ _APPEND_BODY: Schema = {
             "schema": {
                 "type": "string",
                 "description": "A header with feature names, optionally `key` and a column of "
-                f"times, called {', '.join(f'`{name}`' for name in TIME_NAMES)}, where no feature "
-                "is called so; without a header, values in the order of the features.",
+                f"times, called {', '.join(f'`{name}`' for name in TIME_NAMES)}, in any case of "
+                "letters, where no feature is called so; without a header, values alone in the "
+                "order of the features.",
             },
             "example": "key,timestamp,v0\nroom-1,2026-01-31T12:00:00Z,21.5\n",
         },
@@ -954,8 +981,8 @@ _READY: Schema = {
         }
     },
 }
-HEALTH = _operation({200: _STATUS})
-READY = _operation({200: _READY}, "not-ready")
+HEALTH = _operation({200: _STATUS}, security=_OPEN)
+READY = _operation({200: _READY}, "not-ready", security=_OPEN)
 METRICS = _operation(
     {200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 )

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
 from service.cli.errors import USAGE, CommandError
+from service.cli.looking import choose
+from service.settings import SettingsError
 
 TIMEOUT_S = 20.0
 SILENCE_S = 330.0
@@ -88,12 +90,12 @@ def _wait_for(url: str, stream: str) -> None:
 def _open(url: str, path: str, *, method: str = "GET", timeout_s: float) -> HTTPResponse:
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"--url = {url!r}: must begin with http:// or https://", USAGE)
-    request = Request(url.rstrip("/") + path, method=method)  # noqa: S310  (checked above)
+    request = Request(url.rstrip("/") + path, method=method, headers=_token())  # noqa: S310  (above)
     try:
         answer: HTTPResponse = urlopen(request, timeout=timeout_s)  # noqa: S310  (checked above)
     except HTTPError as error:
         with error:
-            raise CommandError(_problem(error), USAGE if error.code == 404 else 1) from error
+            raise CommandError(_problem(error), USAGE if error.code in (401, 404) else 1) from error
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise CommandError(
@@ -101,6 +103,15 @@ def _open(url: str, path: str, *, method: str = "GET", timeout_s: float) -> HTTP
             "with --url, or Kafka's brokers with --kafka-bootstrap"
         ) from error
     return answer
+
+
+def _token() -> dict[str, str]:
+    """The header that shows the token, where one is set."""
+    try:
+        token = choose().shown_token()
+    except SettingsError as error:
+        raise CommandError(str(error), USAGE) from error
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _problem(error: HTTPError) -> str:

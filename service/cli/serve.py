@@ -5,11 +5,12 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from service import logs, settings, wiring
-from service.cli.errors import USAGE, CommandError
+from service.cli.errors import OK, USAGE, CommandError
 from service.engine.errors import DataDirectoryInUse, EngineError, SnapshotsRefused
 from service.settings import Settings, SettingsError
 
@@ -63,7 +64,7 @@ def run(
     address = url(chosen.host, listening.getsockname()[1])
     typer.echo(f"rcf-stream starts on {address}, {_places(chosen)}")
     try:
-        wiring.serve(
+        was_ready = wiring.serve(
             chosen, listening, on_phase=_say, on_ready=lambda s: _welcome(address, s, chosen)
         )
     except DataDirectoryInUse as error:
@@ -72,6 +73,8 @@ def run(
         raise CommandError(f"{error} (--snapshots or RCF_SNAPSHOTS)") from error
     except (EngineError, SettingsError) as error:
         raise CommandError(f"the start failed: {error}") from error
+    if not was_ready:
+        _leave("stopped before it was ready")
     typer.echo("stopped; everything accepted is kept")
 
 
@@ -135,6 +138,12 @@ def _prepare(data_dir: Path) -> None:
 def _say(text: str) -> None:
     typer.echo(text)
     sys.stdout.flush()
+
+
+def _leave(text: str) -> NoReturn:
+    """End the process at once: kernels may still be compiled, which nothing interrupts."""
+    _say(text)
+    os._exit(OK)
 
 
 def _welcome(address: str, seconds: float, chosen: Settings) -> None:

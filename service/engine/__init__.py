@@ -25,6 +25,7 @@ Map, in the order a record meets them:
 - `rehearsal`   what a configuration would have made of records, without a log
 - `checks`      what can be checked of every log, and how it is said
 - `tail`        the last committed results, for readers that wait
+- `reading`     pages of results, single ones, a feed; `newest`, the last of them
 - `board`       the incidents of all partitions, as readers see them
 - `engine`      the facade that the rest of the service talks to
 - `errors`      who must act when something fails

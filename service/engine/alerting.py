@@ -15,7 +15,6 @@ from service.engine.incidents import Anomaly, Incident, IncidentEvent, Incidents
 from service.engine.outcome import HeldBack
 from service.engine.records import StreamPartition
 from service.engine.rules import Suspect, first_met
-from service.engine.times import parse_time
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
@@ -179,7 +178,8 @@ class Alerting:
 
 def _held_back(config: StreamConfig, suspect: Suspect) -> HeldBack | None:
     """Return why an anomaly is not told of; None when it is."""
-    if config.told_from is not None and suspect.time_ms < parse_time(config.told_from):
+    told_from_ms = config.told_from_ms
+    if told_from_ms is not None and suspect.time_ms < told_from_ms:
         return HeldBack("", f"history: before told_from = {config.told_from}")
     met = first_met(config.rules, config.features, suspect)
     return None if met is None else HeldBack(met[0].name, met[1])

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -39,6 +40,7 @@ MISSING = ("refuse", "previous", "zero", "fixed", "forest", "forecast")
 EXPLAIN = ("anomalies", "all", "none")
 MULTI_MODES = ("none", "precision", "recall")
 DECODERS = ("auto", "json", "array", "number", "csv")
+TOLD_FROM_ALLOWED = "a time as RFC 3339 text, or null"
 
 
 def _field(change: Change, default: Any, check: Any = None, allowed: str = "") -> Any:
@@ -92,14 +94,8 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
-def _is_time(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        parse_time(value)
-    except InvalidRecord:
-        return False
-    return True
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _are_names(value: object) -> bool:
@@ -196,8 +192,8 @@ class StreamConfig:
         threshold_factors: how series' thresholds are raised or lowered; the first that speaks of a
             series counts.
         feedback: verdicts on results, the newest 200.
-        told_from: anomalies of records before this time, RFC 3339, are not told of: they are
-            history; None tells of all.
+        told_from: anomalies of records before this time, RFC 3339 or without an offset in the
+            zone, are not told of: they are history; None tells of all.
         incident_gap: records of a series in a row without an anomaly after which its part in an
             incident is over, at least 1; until then its anomalies open no other incident.
         incident_window_s: seconds of the records' time within which an anomaly of another series
@@ -274,9 +270,7 @@ class StreamConfig:
         "live", (), _are(ThresholdFactor), "a list of keys with factors"
     )
     feedback: tuple[Feedback, ...] = _field("live", (), _are(Feedback), "a list of verdicts")
-    told_from: str | None = _field(
-        "live", None, _optional(_is_time), "a time as RFC 3339 text, or null"
-    )
+    told_from: str | None = _field("live", None, _optional(_is_text), TOLD_FROM_ALLOWED)
     incident_gap: int = _field("live", 40, _whole(1, 10**6), "a whole number from 1 to 1000000")
     incident_window_s: float = _field(
         "live", 300.0, _real(0, 1e9), "seconds from 0 to 1e9; 0 keeps series apart"
@@ -293,6 +287,7 @@ class StreamConfig:
         self._check_threshold()
         self._check_gaps()
         self._check_transform()
+        self._check_told_from()
         check_rules(self.rules, self.features)
         check_factors(self.threshold_factors)
         unknown = [name for name in self.counters if name not in self.features]
@@ -316,6 +311,17 @@ class StreamConfig:
     def coordinates(self) -> tuple[str, ...]:
         """What a point has of each record: the features, and the time where it has a weight."""
         return (*self.features, TIME) if self.time_weight > 0.0 else self.features
+
+    @property
+    def told_from_ms(self) -> int | None:
+        """`told_from` in milliseconds since 1970; without an offset a time of the zone."""
+        return None if self.told_from is None else parse_time(self.told_from, ZoneInfo(self.zone))
+
+    def _check_told_from(self) -> None:
+        try:
+            _ = self.told_from_ms
+        except InvalidRecord:
+            raise InvalidParameter("told_from", self.told_from, TOLD_FROM_ALLOWED) from None
 
     def _check_transform(self) -> None:
         if self.weights is not None:

@@ -40,6 +40,7 @@ from service.engine.feedback import (
     with_factor,
 )
 from service.engine.following import follow
+from service.engine.newest import Newest, newest
 from service.engine.pipeline import check_values
 from service.engine.ports import Change, Decoder
 from service.engine.reading import ResultReader
@@ -66,7 +67,7 @@ from service.engine.runner import (
 )
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail
-from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
+from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -80,7 +81,7 @@ PAST_AT_ONCE = 2000
 """Results read at once to judge them again."""
 
 MOST_RESULTS = 100_000
-"""Results of one page at most."""
+"""Results of one answer at most."""
 
 RELEASE_S = 5.0
 """Bound of finishing what is in flight when a partition is revoked."""
@@ -412,7 +413,8 @@ class Engine:
             raise InvalidParameter("timestamp", format_ms(newest_ms), "times that have passed")
 
         def told_later(present: StreamConfig) -> StreamConfig | None:
-            if present.told_from is not None and parse_time(present.told_from) > newest_ms:
+            former_ms = present.told_from_ms
+            if former_ms is not None and former_ms > newest_ms:
                 return None
             return replace(present, told_from=format_ms(newest_ms + 1))
 
@@ -462,13 +464,36 @@ class Engine:
             InvalidParameter: the cursor or the limit (1 to 100000) is wrong.
         """
         held = self._held(stream)
-        if not 1 <= limit <= MOST_RESULTS:
-            raise InvalidParameter("limit", limit, f"a whole number from 1 to {MOST_RESULTS}")
+        _check_most("limit", limit)
         count = len(held.tails)
         offsets = [0] * count if cursor is None else decode_cursor(cursor, count)
-        numbers = range(count) if key is None else [partition_of(key, count)]
         where = ResultFilter(key, from_ms, to_ms, anomalies)
-        return await held.reader.page(offsets, numbers, limit, where)
+        return await held.reader.page(offsets, _partitions_of(held, key), limit, where)
+
+    async def newest(
+        self,
+        stream: str,
+        last: int,
+        *,
+        key: str | None = None,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        anomalies: bool = False,
+    ) -> Newest:
+        """Read the `last` committed results, whichever partition holds them.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            InvalidParameter: `last` (1 to 100000) is wrong.
+            NotReady: it is not known where a partition stands.
+        """
+        held = self._held(stream)
+        _check_most("last", last)
+        for number, tail in enumerate(held.tails):
+            if not tail.live.is_set():
+                raise NotReady(f"{stream}/{number} is not served at the moment")
+        where = ResultFilter(key, from_ms, to_ms, anomalies)
+        return await newest(held.reader, _partitions_of(held, key), last, where)
 
     async def incidents(self, stream: str) -> list[Standing]:
         """Return the incidents that are open or were lately, the last to begin first.
@@ -826,6 +851,17 @@ def _count(placed: Sequence[tuple[int, NewRecord]], size: int) -> dict[int, tupl
         count, part_size = counts.get(number, (0, 0))
         counts[number] = (count + 1, part_size + len(record.value))
     return counts
+
+
+def _check_most(field: str, number: int) -> None:
+    if not 1 <= number <= MOST_RESULTS:
+        raise InvalidParameter(field, number, f"a whole number from 1 to {MOST_RESULTS}")
+
+
+def _partitions_of(held: _Stream, key: str | None) -> Sequence[int]:
+    """Return the partitions that may hold results of a key; all for None."""
+    count = len(held.tails)
+    return range(count) if key is None else [partition_of(key, count)]
 
 
 def _check_key(key: str | None) -> None:

@@ -73,10 +73,10 @@ class ResultReader:
         """
         slices = {n: await self.read(n, offsets[n], limit, where) for n in numbers}
         runs = [[(result, n) for result in part.results] for n, part in slices.items()]
-        merged = list(heapq.merge(*runs, key=_by_time))[:limit]
+        results = merged(runs)[:limit]
         places = list(offsets)
         taken = dict.fromkeys(numbers, 0)
-        for result, number in merged:
+        for result, number in results:
             places[number] = result.offset + 1
             taken[number] += 1
         for number, part in slices.items():
@@ -84,7 +84,7 @@ class ResultReader:
                 places[number] = part.next_offset
         more = any(places[n] < self._tails[n].committed for n in numbers)
         return ResultsPage(
-            [result.value for result, _ in merged], encode_cursor(places) if more else None
+            [result.value for result, _ in results], encode_cursor(places) if more else None
         )
 
     async def follow(self, offsets: list[int], where: ResultFilter) -> AsyncIterator[Event]:
@@ -139,6 +139,11 @@ class ResultReader:
             return near
         partition = StreamPartition(self._stream, number)
         return await self._log.read_results(partition, offset, limit, where)
+
+
+def merged(runs: Sequence[Sequence[tuple[Result, int]]]) -> list[tuple[Result, int]]:
+    """Return the results of several partitions by timestamp, each partition's in their order."""
+    return list(heapq.merge(*runs, key=_by_time))
 
 
 def _events_of(result: Result, cursor: str, where: ResultFilter) -> list[Event]:

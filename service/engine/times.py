@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -22,6 +23,9 @@ ALLOWED = (
 )
 TIME_NAMES = ("timestamp", "time", "datetime", "date", "ts", "t")
 """What a column of times is called, in any case of letters."""
+_BARE_DATE = re.compile(
+    r"(?:19[0-9]{2}|20[0-9]{2}|2100)(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])", re.ASCII
+)
 _MILLISECONDS = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 
 
@@ -38,6 +42,11 @@ def time_column(names: Sequence[str], features: Collection[str] = ()) -> int | N
             return index
         found = index if found is None else found
     return found
+
+
+def is_bare_date(text: str) -> bool:
+    """Tell whether digits alone read as a date, as 20260131 does; as seconds they mean 1970."""
+    return len(text) == 8 and _BARE_DATE.fullmatch(text) is not None
 
 
 def format_ms(timestamp_ms: int) -> str:

@@ -34,6 +34,7 @@ class Running:
         self.context = context
         self.metrics = PrometheusMetrics(CollectorRegistry(), time.time)
         context.metrics_text = self.metrics.text
+        context.count_request = self.metrics.requested
         context.decoder_for = decoder_for
         self._engine = engine
         self._socket = socket.create_server(("127.0.0.1", 0))

@@ -56,6 +56,20 @@ def test_told_from_only_moves_on(client, stream):
     assert client.get(f"/v1/streams/{stream}").json()["told_from"] == newest
 
 
+def test_told_from_without_an_offset_is_a_time_of_the_zone(client, stream):
+    """08:00 in Berlin is 07:00 UTC."""
+    told_from = {"told_from": "2026-01-01T08:00:00", "zone": "Europe/Berlin"}
+    make(client, stream, features=1, output_after=2, partitions=1, **told_from)
+    records = [{"values": [n], "timestamp": START_S + 60 * n} for n in range(600)]
+    results = post(client, stream, {"records": records}).json()["results"]
+    history = [each["timestamp"] for each in results if each["status"] == "suppressed"]
+    told = [each["timestamp"] for each in results if each["anomaly"]]
+    assert "2026-01-01T06:00" < max(history) < "2026-01-01T07:00" <= min(told) < "2026-01-01T08:00"
+    backfill(client, stream, {"records": [{"values": [1], "timestamp": "2026-01-01T07:30:00Z"}]})
+    after = client.get(f"/v1/streams/{stream}").json()["told_from"]
+    assert after == "2026-01-01T07:30:00.001Z"
+
+
 @pytest.mark.parametrize(
     ("record", "slug", "said"),
     [

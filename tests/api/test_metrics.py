@@ -1,6 +1,8 @@
 """Metrics: the rules of `promtool check metrics` restated, and what the engine's reports become."""
 
+import asyncio
 import re
+from importlib.metadata import version
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -8,13 +10,17 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.adapters.prometheus import EXEMPLAR_CHARACTERS, PrometheusMetrics
+from service.api.context import Context
+from service.api.counting import Counting
 from service.engine.records import DeadLetter, Result, StreamPartition
 from service.engine.series import MAX_KEY
 from tests.api.test_records import post
 
 BASE_UNITS = ("seconds", "bytes", "records", "ratio")
 FOREIGN_UNITS = ("_ms", "_milliseconds", "_minutes", "_kb", "_mb", "_percent", "_micros")
-ALLOWED_LABELS = {"partition", "error", "outcome", "le"}
+ALLOWED_LABELS = {"partition", "error", "outcome", "le", "route", "method", "status", "version"}
+INFORMATION = {"rcf_build_info"}
+"""What is told by a label, beside the constant 1, as Prometheus tells of itself."""
 
 
 def families(metrics):
@@ -48,7 +54,8 @@ def test_names_units_and_help(metrics):
         assert re.fullmatch(r"rcf_[a-z][a-z0-9_]*", name)
         assert family.documentation.endswith(".")
         assert not any(unit in name for unit in FOREIGN_UNITS)
-        assert not name.endswith(("_total_total", "_count", "_sum", "_bucket", "_created", "_info"))
+        assert not name.endswith(("_total_total", "_count", "_sum", "_bucket", "_created"))
+        assert name.endswith("_info") == (name in INFORMATION)
         if family.type == "histogram":
             assert name.endswith(BASE_UNITS)
         for sample in family.samples:
@@ -182,3 +189,46 @@ def test_the_endpoint_counts_what_was_posted(client, server, stream):
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     assert f"rcf_records_in_total {before + 7}" in answer.text
+
+
+def test_requests_are_counted_by_route_not_by_path(client, server, stream):
+    def count(route, method, status):
+        labels = {"route": route, "method": method, "status": str(status)}
+        return value(server.metrics, "rcf_http_requests_total", **labels) or 0
+
+    of_stream = "/v1/streams/{stream}"
+    answers = [
+        ("PUT", f"/v1/streams/{stream}", (of_stream, "PUT", 201)),
+        ("GET", f"/v1/streams/{stream}", (of_stream, "GET", 200)),
+        ("HEAD", f"/v1/streams/{stream}", (of_stream, "GET", 200)),
+        ("GET", "/v1/streams/nowhere", (of_stream, "GET", 404)),
+        ("PATCH", f"/v1/streams/{stream}", (of_stream, "PATCH", 405)),
+        ("PROPFIND", f"/v1/streams/{stream}", (of_stream, "other", 405)),
+        ("GET", "/v1/streams?page=2", ("/v1/streams", "GET", 422)),
+        ("GET", f"/nowhere/{stream}", ("other", "GET", 404)),
+        ("GET", "/page/live.js", ("/page/{path:path}", "GET", 200)),
+    ]
+    for method, path, labels in answers:
+        before = count(*labels)
+        assert client.request(method, path).status_code == labels[2]
+        assert count(*labels) == before + 1
+    refused = ("other", "DELETE", 403)
+    before = count(*refused)
+    client.delete(f"/v1/streams/{stream}", headers={"Origin": "https://evil.example"})
+    assert count(*refused) == before + 1
+
+
+def test_what_nobody_caught_counts_as_500():
+    async def broken(scope, receive, send):
+        raise ZeroDivisionError
+
+    counted = []
+    context = Context(count_request=lambda *answer: counted.append(answer))
+    scope = {"type": "http", "method": "GET"}
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(Counting(broken, context)(scope, None, None))
+    assert counted == [("other", "GET", 500)]
+
+
+def test_the_version_is_told(metrics):
+    assert value(metrics, "rcf_build_info", version=version("rcf-stream")) == 1

@@ -62,6 +62,7 @@ def operations():
 @pytest.mark.parametrize("operation", list(operations()))
 def test_every_operation_is_described(operation):
     assert operation["summary"] and operation["description"]
+    assert all(each["description"] for each in operation.get("parameters", []))
     assert any(status.startswith("2") for status in operation["responses"])
     for status, response in operation["responses"].items():
         assert response["description"]

@@ -109,10 +109,37 @@ def test_unknown_addresses_and_methods(client):
         assert "GET" in answer.headers["allow"] and "GET" in body["detail"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/page/live.js", "/docs", "/openapi.json", "/schemas"),
+        *("/healthz", "/readyz", "/metrics", "/nowhere", "/v1/streams", "/v1/streams/nowhere"),
+        *("/v1/streams/{}", "/v1/streams/{}/results", "/v1/streams/{}/partitions"),
+    ],
+)
+def test_head_answers_as_get_without_a_body(client, stream, path):
+    make(client, stream, features=1)
+    there = path.format(stream)
+    got, head = client.get(there), client.head(there)
+    assert head.status_code == got.status_code and head.content == b""
+    assert head.headers["content-type"] == got.headers["content-type"]
+    if path != "/metrics":  # what was counted meanwhile is longer
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+def test_head_is_not_known_where_get_is_not_or_has_no_end(client, stream):
+    make(client, stream, features=1)
+    for what, allowed in (("records", "POST"), ("events", "GET"), ("resume", "POST")):
+        answer = client.head(f"/v1/streams/{stream}/{what}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    allowed = client.patch(f"/v1/streams/{stream}").headers["allow"]
+    assert set(allowed.split(", ")) == {"PUT", "GET", "DELETE", "HEAD"}
+
+
 def test_the_page_and_its_files_are_self_contained(client):
     page = client.get("/")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
-    for path in ("style.css", "chart.js", "live.js", "vendor/uPlot.iife.min.js"):
+    for path in ("style.css", "asking.js", "chart.js", "live.js", "vendor/uPlot.iife.min.js"):
         answer = client.get(f"/page/{path}")
         assert answer.status_code == 200
     for text in (page.text, client.get("/page/live.js").text, client.get("/page/style.css").text):

@@ -115,6 +115,64 @@ def test_a_feature_may_be_called_as_times_are(client, stream):
     assert results[1]["timestamp"] == "2023-11-14T22:13:20.000Z"
 
 
+@pytest.mark.parametrize("name", ["key", "Key", "KEY"])
+def test_the_csv_column_of_keys_is_known_in_any_case(client, stream, name):
+    [result] = post(client, stream, f"{name},v\nroom-1,2\n", "text/csv").json()["results"]
+    assert (result["key"], result["values"]) == ("room-1", [2])
+
+
+def test_a_feature_may_be_called_as_keys_are(client, stream):
+    make(client, stream, features=["key", "p"])
+    body = "Key,key,p\nroom-1,1,2\n"
+    [result] = post(client, stream, body, "text/csv").json()["results"]
+    assert (result["key"], result["values"]) == ("room-1", [1, 2])
+
+
+@pytest.mark.parametrize(
+    "line", ["room-1,2026-01-31T12:00:00Z,21.5", "2026-01-31T12:00:00Z,21.5", "room-1,nan"]
+)
+def test_a_first_line_of_csv_that_looks_like_data_is_no_header(client, stream, line):
+    answer = post(client, stream, f"{line}\n{line}\n", "text/csv")
+    body = problem(answer, 400, "malformed-body")
+    number = line.rpartition(",")[2]
+    assert f"line 1 looks like data: {number} is a number" in body["detail"]
+    problem(client.get(f"/v1/streams/{stream}"), 404, "stream-not-found")
+
+
+def test_features_may_be_called_as_numbers_are(client, stream):
+    make(client, stream, features=["0", "1"])
+    [result] = post(client, stream, "key,0,1\na,5,6\n", "text/csv").json()["results"]
+    assert (result["key"], result["values"]) == ("a", [5, 6])
+
+
+@pytest.mark.parametrize("cell", ["20260131", "19000101", "21001231", " 20260131 "])
+@pytest.mark.parametrize("wish", ["reject", "dead_letter"])
+def test_a_date_of_digits_alone_may_be_seconds(client, stream, cell, wish):
+    make(client, stream, features=["v"])
+    body = f"date,v\n2026-01-30,1\n{cell},2\n"
+    answer = problem(post(client, stream, body, "text/csv", invalid=wish), 422, "invalid-records")
+    [row] = answer["rows"]
+    assert (row["row"], row["line"], row["field"]) == (2, 3, "timestamp")
+    assert row["value"] == cell.strip()
+    assert f"{cell.strip()[:4]}-" in row["reason"] and f"{cell.strip()}.0" in row["reason"]
+    assert stored(client, stream) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("20260131.0", "1970-08-23T11:48:51.000Z"),
+        ("2026-01-31", "2026-01-31T00:00:00.000Z"),
+        ("20261331", "1970-08-23T12:08:51.000Z"),
+        ("21010101", "1970-09-01T04:08:21.000Z"),
+        ("120260131", "1973-10-23T21:35:31.000Z"),
+    ],
+)
+def test_other_digits_are_seconds(client, stream, cell, expected):
+    [result] = post(client, stream, f"t,v\n{cell},1\n", "text/csv").json()["results"]
+    assert result["timestamp"] == expected
+
+
 def test_csv_without_header(client, stream):
     results = post(client, stream, "1,2\n3,4\n", "text/csv").json()["results"]
     assert [result["values"] for result in results] == [[1, 2], [3, 4]]

@@ -64,6 +64,17 @@ def test_times_from_inclusive_to_exclusive(client, filled, first, last):
     assert sorted(result["values"][0] for result in results) == list(range(10, 20))
 
 
+def test_times_without_an_offset_are_of_the_streams_zone(client, stream):
+    make(client, stream, features=1, zone="Europe/Berlin")
+    times = ["2026-06-01T11:59:59", "2026-06-01T12:00:00", "2026-06-01T12:00:01"]
+    records = [{"values": [n], "timestamp": time} for n, time in enumerate(times)]
+    posted = post(client, stream, {"records": records}).json()["results"]
+    assert posted[1]["timestamp"] == "2026-06-01T10:00:00.000Z"
+    assert get(client, stream, **{"from": times[1]}).json()["results"] == posted[1:]
+    assert get(client, stream, to=times[1], last=9).json()["results"] == posted[:1]
+    assert get(client, stream, to="2026-06-01T10:00:00Z").json()["results"] == posted[:1]
+
+
 def test_a_plus_that_arrived_as_a_space(client, filled):
     path = f"/v1/streams/{filled}/results"
     escaped = client.get(f"{path}?from=2023-11-15T00:13:30%2B02:00").json()["results"]
@@ -80,9 +91,40 @@ def test_anomalies_only(client, filled):
     assert anomalies and all(result["grade"] > 0 for result in anomalies)
 
 
+def test_the_newest_are_the_end_of_the_whole(client, filled):
+    whole = get(client, filled).json()["results"]
+    for last in (1, 7, 89, 90, 1000):
+        answer = get(client, filled, last=last).json()
+        assert answer["results"] == whole[-last:]
+        assert answer["complete"] is True
+    of_one = [result for result in whole if result["key"] == "k1"]
+    assert get(client, filled, last=4, key="k1").json()["results"] == of_one[-4:]
+    anomalies = [result for result in whole if result["anomaly"]]
+    assert get(client, filled, last=2, anomalies=True).json()["results"] == anomalies[-2:]
+    before = get(client, filled, last=3, to=1_700_000_050_000).json()["results"]
+    assert [result["values"][0] for result in before] == [47, 48, 49]
+
+
+def test_what_comes_after_the_newest_begins_at_next(client, filled):
+    cursor = get(client, filled, last=5).json()["next"]
+    assert get(client, filled, cursor=cursor).json() == {"results": [], "next": None}
+    [later] = post(client, filled, {"values": [1]}).json()["results"]
+    assert get(client, filled, cursor=cursor).json()["results"] == [later]
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", "1000"), ("cursor", "0,0")])
+def test_nothing_of_pages_stands_beside_last(client, filled, name, value):
+    answer = get(client, filled, last=5, **{name: value})
+    body = problem(answer, 422, "invalid-parameter")
+    assert (body["field"], body["value"]) == (name, value)
+    assert body["allowed"] == "only without `last`"
+
+
 @pytest.mark.parametrize(
     ("parameters", "field"),
     [
+        ({"last": 0}, "last"),
+        ({"last": 100_001}, "last"),
         ({"limit": 0}, "limit"),
         ({"limit": 100_001}, "limit"),
         ({"limit": "all"}, "limit"),

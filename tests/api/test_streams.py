@@ -167,6 +167,7 @@ def test_partitions_never_change(client, stream):
         ({"seed": -1}, "seed"),
         ({"incident_gap": 0}, "incident_gap"),
         ({"told_from": "soon"}, "told_from"),
+        ({"told_from": "0001-01-01T00:00:00", "zone": "Asia/Tokyo"}, "told_from"),
         ({"incident_window_s": -1}, "incident_window_s"),
         ({"rules": [{"name": "r"}]}, "rules[0]"),
         ({"rules": [{"name": "r", "within": "much"}]}, "rules[0].within"),

@@ -94,6 +94,18 @@ def test_settings_are_frozen_and_unset_choices_fall_by_command():
     assert settings.load(demo=False).for_command(dev=True).demo is False
 
 
+def test_time_zones_need_no_files_of_the_system():
+    code = (
+        "from service.engine.config import StreamConfig; from zoneinfo import TZPATH; "
+        "print(TZPATH, *(StreamConfig(name='s', zone=zone).zone for zone in ('UTC', 'Asia/Tokyo')))"
+    )
+    environment = os.environ | {"PYTHONTZPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "() UTC Asia/Tokyo\n"
+
+
 def test_a_taken_port_says_what_to_do():
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -131,9 +143,9 @@ class Life:
 
     running: ClassVar[list[subprocess.Popen]] = []
 
-    def __init__(self, data_dir, *arguments):
+    def __init__(self, data_dir, *arguments, **variables):
         command = [*RCF, "dev", "--port", "0", "--data-dir", str(data_dir), *arguments]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -151,6 +163,13 @@ class Life:
                     return time.monotonic() - self.began
             time.sleep(0.05)
         raise AssertionError(f"not ready within {within_s} s")
+
+    def wait_until_it_answers(self, within_s):
+        while time.monotonic() - self.began < within_s:
+            with contextlib.suppress(httpx.TransportError):
+                return httpx.get(f"{self.url}/readyz").json()["detail"]
+            time.sleep(0.05)
+        raise AssertionError(f"no answer within {within_s} s")
 
     def stop(self, with_signal):
         began = time.monotonic()
@@ -195,6 +214,16 @@ def test_a_newcomer_sees_an_anomaly_within_a_minute_and_a_second_start_is_quick(
     assert code == 0 and seconds < 10
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_does_not_wait_for_the_compilation(tmp_path, how):
+    life = Life(tmp_path / "data", RCF_CACHE_DIR=str(tmp_path / "kernels"))
+    assert "compiling" in life.wait_until_it_answers(60)
+    time.sleep(1)  # so that it is in the middle of it
+    code, seconds, said = life.stop(how)
+    assert code == 0 and seconds < 5
+    assert said.splitlines()[-1] == "stopped before it was ready"
+
+
 def test_warm_leaves_kernels_in_the_cache():
     done = run("warm")
     assert done.returncode == 0 and "kernels ready after" in done.stderr
@@ -233,10 +262,19 @@ def test_other_places_for_snapshots_are_refused(place):
         settings.load(snapshots=place)
 
 
-def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated():
+@pytest.mark.parametrize("user", ["AKID:hush", "AKID:wJal/hush", "AKID:@/hush", "wJal/hush"])
+def test_credentials_in_the_place_for_snapshots_are_refused_and_not_repeated(user):
     with pytest.raises(SettingsError, match="without credentials") as caught:
-        settings.load(snapshots="s3://AKID:hush@bucket/x")
+        settings.load(snapshots=f"s3://{user}@bucket/x")
     assert "hush" not in str(caught.value) and "s3://…@bucket/x" in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["s3://AKID:wJal/hush@bucket/x", "s3://AKID:wJal/hush"])
+def test_credentials_are_in_neither_stream(place, tmp_path):
+    environment = os.environ | {"RCF_SNAPSHOTS": place}
+    done = run("serve", "--port", "0", "--data-dir", str(tmp_path), env=environment)
+    assert done.returncode == 2 and "RCF_SNAPSHOTS" in done.stderr
+    assert "hush" not in done.stdout + done.stderr and "AKID" not in done.stdout + done.stderr
 
 
 @pytest.mark.slow

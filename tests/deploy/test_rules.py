@@ -33,6 +33,7 @@ def exposed():
     metrics = PrometheusMetrics(CollectorRegistry(), lambda: 0.0)
     partition = StreamPartition("s", 0)
     metrics.lag(partition, 1)
+    metrics.requested("/v1/streams", "GET", 200)
     metrics.processed(
         partition, records=1, scored=1, anomalous=0, dead=0, anomaly=None, dead_letter=None
     )

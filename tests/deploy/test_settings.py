@@ -33,6 +33,8 @@ SPARE_S = 10
 #: Settings that neither the image, nor the compose file, nor the manifests set, and why.
 LEFT_OUT = {
     "RCF_ALLOWED_HOSTS": "for a service on loopback; these listen on every interface",
+    "RCF_TOKEN": "a secret, which the manifest may have; the compose file's ports are on loopback",
+    "RCF_TOKEN_FILE": "a secret, as above",
     "RCF_KAFKA_SECURITY": ONE_BROKER,
     "RCF_KAFKA_SASL_MECHANISM": ONE_BROKER,
     "RCF_KAFKA_USERNAME": ONE_BROKER,

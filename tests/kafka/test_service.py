@@ -133,6 +133,9 @@ def test_two_workers_answer_as_one(kafka, tmp_path, s3_bucket):
         first.wait()
         after = post(two, stream, rows)  # waits until the other's partitions are taken over
         assert {each["status"] for each in after} <= {"scored", "warming"}
+        whole = all_results(two, stream, 604)  # the change has a result in each partition
+        newest = two.get(f"/v1/streams/{stream}/results?last=500").json()
+        assert newest["results"] == whole[-500:]
         second.terminate()
         assert second.wait(30) == 0
     for name in (f"{port}.log" for port in ports):

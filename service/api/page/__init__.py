@@ -11,6 +11,7 @@ from service.api.problems import Problem
 _FILES = {
     "index.html": "text/html",
     "style.css": "text/css",
+    "asking.js": "text/javascript",
     "chart.js": "text/javascript",
     "live.js": "text/javascript",
     "vendor/uPlot.iife.min.js": "text/javascript",

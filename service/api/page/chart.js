@@ -55,13 +55,16 @@ export function formatTime(seconds) {
   return text.replace("T", " ").replace(/(\.000)?Z$/, "");
 }
 
+// data: {x, values, score, threshold, grade}, and of one feature lower and upper, where it was expected.
 // options: {features, isTime, valueHeight, scoreHeight, legend, compact, where(index) -> text}
 export function judgementCharts(root, options) {
   const { features, isTime } = options;
   const several = features.length > 1;
+  const banded = !several; // bands of several features would hide each other
   const tip = document.createElement("div");
   tip.className = "tip";
   const sync = uPlot.sync(Math.random().toString(36));
+  const edge = { scale: "y", auto: false, width: 0, points: { show: false } }; // values alone set the scale
   let data = { x: [], values: features.map(() => []), score: [], threshold: [], grade: [] };
 
   const describe = (index) => {
@@ -132,10 +135,12 @@ export function judgementCharts(root, options) {
           points: { show: false },
           show: index < SHOWN_AT_FIRST,
         })),
+        ...(banded ? [edge, { ...edge }] : []),
       ],
+      bands: banded ? [{ series: [3, 2], fill: () => color("--band") }] : [],
       hooks,
     },
-    [[], ...features.map(() => [])],
+    [[], ...features.map(() => []), ...(banded ? [[], []] : [])],
     root,
   );
   scores = new uPlot(
@@ -166,7 +171,9 @@ export function judgementCharts(root, options) {
   return {
     setData(next, keepZoom = false) {
       data = next;
-      values.setData([data.x, ...data.values], !keepZoom);
+      const none = data.x.map(() => null);
+      const bands = banded ? [data.lower ?? none, data.upper ?? none] : [];
+      values.setData([data.x, ...data.values, ...bands], !keepZoom);
       scores.setData([data.x, data.score, data.threshold], !keepZoom);
       if (keepZoom) for (const plot of [values, scores]) plot.redraw();
     },
