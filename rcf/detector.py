@@ -743,7 +743,7 @@ def usual_decay(sample_size: int) -> float:
 def _other_seed(seed: int) -> int:
     """A seed for the second forest: a tree of it draws what the next one of the first forest does.
 
-    Each forest by itself follows the laws of `rcf.tree` and `rcf.reservoir`; they learn other values.
+    Each forest by itself follows the laws of `rcf.tree` and `rcf.reservoir`, over other values.
     """
     return (seed + 0x9E3779B97F4A7C15) % 2**64
 
