@@ -99,7 +99,11 @@ def _writable(folder: Path) -> bool:
 
 def _is_ours(folder: Path) -> bool:
     """Whether nobody else could put there what is run: anybody may make a temporary folder."""
-    if folder.parent != Path(tempfile.gettempdir()) or not hasattr(os, "getuid"):
+    try:
+        is_temporary = folder.parent == Path(tempfile.gettempdir())
+    except FileNotFoundError:  # a root that can only be read
+        return True
+    if not is_temporary or not hasattr(os, "getuid"):
         return True
     found = folder.lstat()
     is_alone = found.st_uid == os.getuid() and not found.st_mode & 0o022

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,20 @@ def test_a_user_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(jit.tempfile, "tempdir", str(tmp_path))
+    folder = jit.cache_directory()
+    assert folder is not None and folder.is_relative_to(tmp_path)
+
+
+def test_a_root_that_can_only_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an image: there is a folder to write to, and none for temporary files."""
+
+    def no_folder() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(jit.tempfile, "gettempdir", no_folder)
+    monkeypatch.setattr(jit.tempfile, "TemporaryFile", lambda dir: make(dir=dir))
+    monkeypatch.setenv("RCF_CACHE_DIR", str(tmp_path))
     folder = jit.cache_directory()
     assert folder is not None and folder.is_relative_to(tmp_path)
 
