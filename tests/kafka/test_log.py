@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.kafka import Connection, KafkaLog, names
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import (
@@ -29,7 +29,9 @@ from service.engine.records import (
     StreamPartition,
     Transaction,
 )
+from tests.kafka.fixtures import connection
 from tests.kafka.probe import committed_records, group_offsets, produce
+from tests.kafka.proxy import Api, Kind
 
 TIME_MS = 1_700_000_000_000
 
@@ -81,6 +83,32 @@ def test_another_process_fences_the_former_owner(kafka):
         assert (list(read.results), read.next_offset) == (results(0, 1), 2)
         await former.close()
         await newer.close()
+
+    run(body)
+
+
+def test_partitions_are_taken_over_side_by_side(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there, 2)
+    first, second = (StreamPartition(config.name, number) for number in range(2))
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        identity = names.transactional_id(there, first)
+
+        def of_first(request) -> bool:
+            return request.transactional_id == identity
+
+        with proxy.fault(Api.INIT_PRODUCER_ID, Kind.HOLD, fits=of_first) as held:
+            waiting = asyncio.create_task(log.assign(first))
+            await asyncio.to_thread(held.met.wait, 10)
+            assert (await asyncio.wait_for(log.assign(second), 5)).committed == 0
+            assert not waiting.done()
+            held.go.set()
+            assert (await waiting).committed == 0
+        await log.close()
 
     run(body)
 

@@ -348,12 +348,14 @@ def a_commit_that_is_never_sent(patch: Patch) -> None:
 
 
 def the_offset_is_read_before_the_fence(patch: Patch) -> None:
-    original, read = OwnedPartition.assign, partition_module.committed_offset
+    fence, read = OwnedPartition.fence, partition_module.committed_offset
 
-    async def early(self, cursor):
+    async def early(self):
         number = self.partition.partition
         committed = await read(self._topics, self._connection, self.stored, number)
+        cursor = reader.Cursor(self._connection)
         end = await self.results.end_in(cursor)
+        await cursor.close()
 
         async def stale(*_):
             return committed
@@ -363,9 +365,9 @@ def the_offset_is_read_before_the_fence(patch: Patch) -> None:
 
         self.results.end_in = stale_end
         patch.setattr(partition_module, "committed_offset", stale)
-        return await original(self, cursor)
+        await fence(self)
 
-    patch.setattr(OwnedPartition, "assign", early)
+    patch.setattr(OwnedPartition, "fence", early)
 
 
 def every_worker_has_an_id_of_its_own(patch: Patch) -> None:

@@ -235,8 +235,9 @@ class KafkaLog:
             await former.close()
         owned = OwnedPartition(partition, stored, self._connection, self._topics, self._discards)
         try:
+            await owned.fence()  # partitions side by side: it may wait for what others left open
             async with self._look() as cursor:
-                assignment = await owned.assign(cursor)
+                assignment = await owned.stand(cursor)
         except BaseException:
             await owned.close()
             raise

@@ -87,17 +87,22 @@ class OwnedPartition:
 
     # -- taking over ----------------------------------------------------------------------
 
-    async def assign(self, cursor: Cursor) -> Assignment:
-        """Fence the former owner, settle what it left open, and only then read where it is."""
-        # 1. Fence. The broker answers when an open transaction is ended and its markers written.
+    async def fence(self) -> None:
+        """Fence the former owner, and settle what it left open.
+
+        The broker answers when an open transaction is ended and its markers are written; from then
+        on everything is at rest.
+        """
         await self._producer.start()
+
+    async def stand(self, cursor: Cursor) -> Assignment:
+        """Read where the partition is; to be called once the former owner is fenced."""
         topic, number = self._names.input, self.partition.partition
-        # 2. Where everything stands; all of it is at rest from here on.
         ends = await cursor.ends(topic, number)
         results_end = await self.results.end_in(cursor)
         stored = await read_pointers(cursor, self.stored, number)
         committed = await committed_offset(self._topics, self._connection, self.stored, number)
-        # 3. A group that was idle for long loses its offsets; the results tell them all the same.
+        # A group that was idle for long loses its offsets; the results tell them all the same.
         origin = self.stored.origins[number]
         if committed is None:
             committed = origin if results_end is None else results_end
