@@ -87,6 +87,24 @@ def test_another_process_fences_the_former_owner(kafka):
     run(body)
 
 
+def test_a_takeover_that_meets_another_one_may_be_tried_again(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        fenced = proxy.fault(Api.INIT_PRODUCER_ID, Kind.REFUSE, 47)  # INVALID_PRODUCER_EPOCH
+        with fenced, pytest.raises(TransientError, match="another worker takes it over too"):
+            await log.assign(part)
+        assert (await log.assign(part)).committed == 0
+        await log.close()
+
+    run(body)
+
+
 def test_partitions_are_taken_over_side_by_side(kafka, proxy):
     there = connection(proxy.address)
     config = stream(there, 2)

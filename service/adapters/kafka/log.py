@@ -238,8 +238,10 @@ class KafkaLog:
             await owned.fence()  # partitions side by side: it may wait for what others left open
             async with self._look() as cursor:
                 assignment = await owned.stand(cursor)
-        except BaseException:
+        except BaseException as error:
             await owned.close()
+            if isinstance(error, Fenced):  # nothing is held yet; the group says whose it is
+                raise TransientError(f"{partition}: another worker takes it over too") from error
             raise
         self._owned[partition] = owned
         self._results[partition, stored.number] = owned.results
