@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from service.adapters.kafka import Connection, KafkaLog, names
+from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import (
@@ -26,6 +28,7 @@ from service.engine.records import (
     NewRecord,
     OwnershipChange,
     Result,
+    ResultFilter,
     StreamPartition,
     Transaction,
 )
@@ -190,6 +193,44 @@ def test_what_plain_readers_see(kafka):
     assert headers["__connect.errors.topic"] == config.name.encode()
     assert headers["__connect.errors.offset"] == b"1"
     assert headers["__connect.errors.exception.message"] == b"no number"
+
+
+def test_results_before_a_time_are_not_read(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    count, step = 3000, 1000
+    times = [10 * n + (-100 if n % 7 == 0 else 0) for n in range(count)]  # not in their order
+    begin_ms = int(1000 * time.time())  # the broker's own records bear the time of day
+    read: list[int] = []
+
+    def counted(record):
+        read.append(record.offset)
+        return decode_result(record)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(count)))
+        epoch = (await log.assign(part)).epoch
+        for start in range(0, count, step):
+            made = [
+                Result(n, begin_ms + times[n], "k", False, b"{}")
+                for n in range(start, start + step)
+            ]
+            await log.commit(Transaction(part, epoch, start, start + step, made))
+        monkeypatch.setattr("service.adapters.kafka.results.decode_result", counted)
+        for late_ms in (29_500, 29_895, 29_990, 99_999):
+            read.clear()
+            where = ResultFilter(from_ms=begin_ms + late_ms)
+            found = await log.read_results(part, 0, count, where)
+            wanted = [n for n in range(count) if times[n] >= late_ms]
+            assert [result.offset for result in found.results] == wanted
+            assert len(read) < 200
+            assert found.next_offset == count
+        await log.close()
+
+    run(body)
 
 
 def test_offsets_that_hold_no_record_are_stepped_over(kafka):

@@ -79,6 +79,19 @@ class Cursor:
             end = await bounded(consumer.end_offsets([place]), f"end of {topic}")
         return Ends(begin[place], end[place])
 
+    async def first_at(self, topic: str, partition: int, time_ms: int) -> int | None:
+        """Return the first offset of a record of this time or later; None when there is none.
+
+        Markers of transactions count as records here, of the time at which they were written.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
+        place = TopicPartition(topic, partition)
+        async with self._usable() as consumer:
+            found = await bounded(consumer.offsets_for_times({place: time_ms}), f"times of {topic}")
+        return None if found[place] is None else int(found[place].offset)
+
     async def read(
         self, topic: str, partition: int, offset: int, most: int, wait_s: float
     ) -> list[Any]:
