@@ -32,6 +32,7 @@ from service.engine.records import (
     StreamPartition,
     Transaction,
 )
+from service.messages.stream import Stored
 from tests.kafka.fixtures import connection
 from tests.kafka.probe import committed_records, group_offsets, produce
 from tests.kafka.proxy import Api, Kind
@@ -132,6 +133,23 @@ def test_partitions_are_taken_over_side_by_side(kafka, proxy):
         await log.close()
 
     run(body)
+
+
+def test_partitions_that_a_topic_has_beyond_its_stream_s_are_left_alone(caplog):
+    config = StreamConfig(name="s", partitions=2)
+    stored = Stored(config, config, 0, True, [0, 0], [0, 0], [0, 0])
+
+    async def body() -> None:
+        log = KafkaLog(Connection("127.0.0.1:1"))
+        log._catalogue.streams["s"] = stored
+        log._tell_assigned(frozenset(_place("s", number) for number in (1, 2, 3)))
+        change = await log.changes()
+        assert change.assigned == (StreamPartition("s", 1),)
+        assert change.foreign == (StreamPartition("s", 0),)
+
+    run(body)
+    (said,) = caplog.messages
+    assert "topic s has partitions 2, 3, but its stream has 2" in said and "`rcf doctor`" in said
 
 
 def test_a_refused_batch_commits_nothing(kafka):

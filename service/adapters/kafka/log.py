@@ -282,10 +282,22 @@ class KafkaLog:
         self._changes.put_nowait(OwnershipChange(assigned=mine, revoked=gone, foreign=foreign))
 
     def _known(self, places: Iterable[TopicPartition]) -> Iterable[StreamPartition]:
-        """Leave out the control topic."""
+        """Leave out the control topic, and partitions that a topic has beyond its stream's."""
+        beyond: dict[str, list[int]] = {}
         for topic, number in sorted(places):
-            if topic in self._catalogue.streams:
+            stored = self._catalogue.streams.get(topic)
+            if stored is not None and number < stored.config.partitions:
                 yield StreamPartition(topic, number)
+            elif stored is not None:
+                beyond.setdefault(topic, []).append(number)
+        for topic, numbers in beyond.items():
+            logger.error(
+                "topic %s has partitions %s, but its stream has %d: records there are not read; "
+                "see `rcf doctor`",
+                topic,
+                ", ".join(map(str, numbers)),
+                self._catalogue.streams[topic].config.partitions,
+            )
 
     def _offer_again(self, fenced: OwnedPartition) -> None:
         """Take a partition over once more if the group still says that it is ours.
