@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from service.adapters.kafka import Connection, KafkaLog, names
 from service.adapters.kafka.formats import decode_result
+from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import (
@@ -246,6 +247,39 @@ def test_results_before_a_time_are_not_read(kafka, monkeypatch):
             assert [result.offset for result in found.results] == wanted
             assert len(read) < 200
             assert found.next_offset == count
+        await log.close()
+
+    run(body)
+
+
+def test_a_long_read_keeps_no_commit_and_no_takeover_waiting(kafka, monkeypatch):
+    config = stream(kafka, 2)
+    first, second = (StreamPartition(config.name, number) for number in range(2))
+    reading, go = asyncio.Event(), asyncio.Event()
+    read = ResultsTopic.read
+
+    async def slow(*arguments):
+        reading.set()
+        await go.wait()
+        return await read(*arguments)
+
+    monkeypatch.setattr(ResultsTopic, "read", slow)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(4)))
+        epoch = (await log.assign(first)).epoch
+        await log.commit(Transaction(first, epoch, 0, 2, results(0, 1)))
+        waiting = asyncio.create_task(log.read_results(first, 0, 10, EVERYTHING))
+        await reading.wait()
+        trims = {"trim_input_to": 1, "trim_results_to": 1}
+        settled = Transaction(first, epoch, 2, 4, results(2, 3), **trims)
+        await asyncio.wait_for(asyncio.gather(log.commit(settled), log.assign(second)), 5)
+        assert not waiting.done()
+        go.set()
+        assert [result.offset for result in (await waiting).results][-1] == 3
         await log.close()
 
     run(body)

@@ -270,8 +270,9 @@ async def a_look_at_a_topic_does_not_make_it(world: World) -> None:
     """The broker of the tests makes topics that are asked for, as brokers do by default."""
     absent = f"{world.config.name}-absent"
     with impatience(), contextlib.suppress(EngineError):
-        await world.one._cursor.read(absent, 0, 0, 1, 0.1)
-        await world.one._cursor.ends(absent, 0)
+        async with world.one._work.turn() as cursor:
+            await cursor.read(absent, 0, 0, 1, 0.1)
+            await cursor.ends(absent, 0)
     assert await world.one._topics.counts([absent]) == {}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from aiokafka import TopicPartition
@@ -23,7 +22,7 @@ from service.adapters.kafka.greeting import greet
 from service.adapters.kafka.membership import Membership, Places
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
-from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.reader import SharedCursor
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
 from service.engine.config import StreamConfig
@@ -64,8 +63,8 @@ class KafkaLog:
         self._topics = Topics(connection)
         self._catalogue = Catalogue(connection, self._topics, self._discards, self._changed)
         self._appends = AppendProducer(connection, self._discards)
-        self._looking = asyncio.Lock()
-        self._cursor = Cursor(connection)
+        self._work = SharedCursor(connection)
+        self._reads = SharedCursor(connection)  # however long one takes, the work goes on
         self._followers = Followers(connection)
         self._owned: dict[StreamPartition, OwnedPartition] = {}
         self._results: dict[tuple[StreamPartition, int], ResultsTopic] = {}
@@ -94,7 +93,8 @@ class KafkaLog:
         self._owned.clear()
         self._appends.close()
         await self._followers.close()
-        await self._cursor.close()
+        await self._work.close()
+        await self._reads.close()
         await self._topics.close()
         await self._discards.done()
 
@@ -140,7 +140,7 @@ class KafkaLog:
             (topics.checkpoints, COMPACTED),
         ):
             await self._topics.make(topic, count, wanted)
-        async with self._look() as cursor:
+        async with self._work.turn() as cursor:
             ends = {
                 topic: [await cursor.ends(topic, number) for number in range(count)]
                 for topic in (topics.input, topics.scores, topics.dead_letters)
@@ -165,7 +165,7 @@ class KafkaLog:
             topic, control = names.topics_of(stream).input, encode_config(config)
             writes = []
             for number in range(former.config.partitions):
-                async with self._look() as cursor:
+                async with self._work.turn() as cursor:
                     last = await cursor.last(topic, number)
                 time_ms = last.timestamp if last is not None else 0
                 message = encode_control(control, former.number, time_ms)
@@ -236,7 +236,7 @@ class KafkaLog:
         owned = OwnedPartition(partition, stored, self._connection, self._topics, self._discards)
         try:
             await owned.fence()  # partitions side by side: it may wait for what others left open
-            async with self._look() as cursor:
+            async with self._work.turn() as cursor:
                 assignment = await owned.stand(cursor)
         except BaseException as error:
             await owned.close()
@@ -262,7 +262,7 @@ class KafkaLog:
             self._offer_again(owned)
             raise
         if transaction.trim_results_to or transaction.trim_input_to:
-            async with self._look() as cursor:
+            async with self._work.turn() as cursor:
                 await owned.trim(cursor, transaction)
 
     def _held(self, partition: StreamPartition) -> OwnedPartition:
@@ -335,7 +335,7 @@ class KafkaLog:
         results = self._results_of(partition)
         owned = self._owned.get(partition)
         settled = owned.settled if owned is not None else 0
-        async with self._look() as cursor:
+        async with self._reads.turn() as cursor:
             return await results.read(cursor, offset, limit, where, settled)
 
     async def await_results(
@@ -344,12 +344,12 @@ class KafkaLog:
         """Wait for results that another worker commits; see `ForeignResults`."""
         results = self._results_of(partition)
         if offset is None:
-            async with self._look() as cursor:
+            async with self._reads.turn() as cursor:
                 end = await results.end_in(cursor)
             origin = self._stored(partition.stream).origins[partition.partition]
             return ResultSlice([], origin if end is None else end)
         if not self._followers.stands_at(partition, offset):
-            async with self._look() as cursor:
+            async with self._reads.turn() as cursor:
                 place = await results.place_of(cursor, offset)
             self._followers.place(partition, offset, place)
         return await self._followers.read(partition, results, limit)
@@ -361,7 +361,7 @@ class KafkaLog:
         stored, number = self._stored(partition.stream), partition.partition
         topic = names.topics_of(partition.stream).dead_letters
         found: list[DeadLetter] = []
-        async with self._look() as cursor:
+        async with self._reads.turn() as cursor:
             ends = await cursor.ends(topic, number)
             begin = max(ends.begin, stored.dead_from[number])
             async for record in cursor.scan(topic, number, begin, ends.end):
@@ -371,15 +371,6 @@ class KafkaLog:
                     if len(found) == limit:
                         break
         return found
-
-    @contextlib.asynccontextmanager
-    async def _look(self) -> AsyncIterator[Cursor]:
-        """Give out the cursor that all who look here and there share."""
-        async with self._looking:
-            try:
-                yield self._cursor
-            finally:
-                self._cursor.rest()
 
     def _results_of(self, partition: StreamPartition) -> ResultsTopic:
         stored = self._stored(partition.stream)

@@ -6,6 +6,7 @@ its `seek_to_beginning` races with the reset that `assign` begins, and may end a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -210,3 +211,24 @@ class Cursor:
         except BaseException:
             await self.close()
             raise
+
+
+class SharedCursor:
+    """A cursor that several take in turns, to look here and there."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor = Cursor(connection)
+        self._looking = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[Cursor]:
+        """Give the cursor out, to one at a time."""
+        async with self._looking:
+            try:
+                yield self._cursor
+            finally:
+                self._cursor.rest()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._cursor.close()
