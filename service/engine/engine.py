@@ -714,12 +714,17 @@ class Engine:
 
         Nothing else: others may keep whatever they like in the same place. The files are listed
         before the streams, so that those of a stream that another process makes meanwhile are not
-        among them.
+        among them. Nothing at all when there are no streams: if the log lost them, their snapshots
+        are what is left.
         """
         log, store = self._ports.log, self._ports.snapshots
         names = await self._in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
-        known = tuple(snapshot_folder(log, entry) for entry in await log.streams())
-        unwanted = [name for name in names if not name.startswith(known)]
+        known = [snapshot_folder(log, entry) for entry in await log.streams()]
+        if names and not known:
+            logger.warning("the log has no streams, but there are snapshots of it: they stay")
+            return
+        kept = (*known, *(f"{log.identity}/{name}." for name in log.unreadable))
+        unwanted = [name for name in names if not name.startswith(kept)]
         await self._delete_files(lambda: unwanted)
 
     async def _delete_files(self, unwanted: Callable[[], list[str]]) -> None:

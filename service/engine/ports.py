@@ -6,7 +6,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -46,6 +46,14 @@ class LogBackend(Protocol):
 
     identity: str
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Names of streams in the catalogue of which this process cannot read what they are.
+
+        They are another one's, of another version perhaps: `streams` leaves them out, and nobody
+        may change them, or take what belongs to them for nobody's.
+        """
+
     async def open(self) -> None:
         """Get ready to serve.
 
@@ -64,6 +72,8 @@ class LogBackend(Protocol):
 
         Raises:
             StreamExists: the name is taken.
+            InvalidParameter: the name is not for this stream to have; another process may have
+                made one of this name that cannot be read here.
         """
 
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:

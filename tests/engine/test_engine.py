@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from service.adapters.clock import SystemClock
+from service.adapters.memory import MemoryLog
 from service.engine.config import StreamConfig
 from service.engine.errors import (
     Backpressure,
@@ -555,14 +556,57 @@ def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
     run(body)
 
 
+class Misread(MemoryLog):
+    """What is left of a log for who cannot read one of its streams."""
+
+    def __init__(self, log: MemoryLog, name: str) -> None:
+        super().__init__()
+        self._entries = {known: log._entries[known] for known in log._entries if known != name}
+        self._parts = {part: log._parts[part] for part in log._parts if part.stream != name}
+        self.unreadable = (name,)
+
+
 def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
     async def body() -> None:
         world = World()
-        orphan = f"{world.log.identity}/gone.7/0/00000001-5.pack"
-        world.store.write(orphan, [b"x"])
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
+        orphan = f"{world.log.identity}/gone.7/0/00000001-5.pack"
+        world.store.write(orphan, [b"x"])
+        async with world.engine():
             assert world.store.names(orphan) == []
+
+    run(body)
+
+
+def test_snapshots_of_a_log_that_lost_its_streams_stay():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 1)))
+        before = world.store.names("")
+        assert before != []
+        world.log = MemoryLog()
+        async with world.engine():
+            assert world.store.names("") == before
+
+    run(body)
+
+
+def test_snapshots_of_a_stream_that_cannot_be_read_stay():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            for name in ("s", "other"):
+                await engine.create_stream(replace(CONFIG, name=name))
+            await ask(engine, rows((1, 1)))
+        before = world.store.names(f"{world.log.identity}/s.")
+        assert before != []
+        world.log = Misread(world.log, "s")
+        async with world.engine() as engine:
+            assert [config.name for config in engine.streams()] == ["other"]
+            assert world.store.names(f"{world.log.identity}/s.") == before
 
     run(body)
 

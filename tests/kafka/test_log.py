@@ -442,6 +442,36 @@ def test_streams_cannot_write_into_topics_of_others(kafka):
     run(body)
 
 
+def test_a_stream_that_this_worker_cannot_read_is_left_as_it_is(kafka):
+    config = stream(kafka)
+    topic = f"{kafka.application}.streams"
+    odd = b'{"config": {"score": "of another version"}}'
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        rows = [(0, config.name.encode(), odd, TIME_MS)]
+        await asyncio.to_thread(produce, kafka.bootstrap, topic, rows)
+        for change in (
+            log.create_stream(config),
+            log.update_stream(config.name, lambda now: now),
+            log.delete_stream(config.name),
+        ):
+            with pytest.raises(InvalidParameter, match="a stream that this worker can read"):
+                await change
+        assert await log.streams() == []
+        assert list(log.unreadable) == [config.name]
+        with pytest.raises(InvalidParameter, match=f"one of stream '{config.name}'"):
+            await log.create_stream(replace(config, name=f"{config.name}.scores"))
+        assert [each.value() for each in committed_records(kafka.bootstrap, topic, 0)] == [odd]
+        await asyncio.to_thread(produce, kafka.bootstrap, topic, [(0, rows[0][1], None, TIME_MS)])
+        await log.create_stream(config)
+        assert list(log.unreadable) == []
+        await log.close()
+
+    run(body)
+
+
 def test_workers_agree_on_streams_and_share_partitions(kafka):
     config = stream(kafka, 8)
     every = {StreamPartition(config.name, number) for number in range(8)}

@@ -55,7 +55,13 @@ class Change:
 
 
 class Catalogue:
-    """Follows the control topic, and changes it."""
+    """Follows the control topic, and changes it.
+
+    Attributes:
+        streams: by name, as the topic says.
+        unreadable: why this worker cannot read what the topic says of a stream, by name; a worker
+            of another version may have written it. Nobody here may act as if it were not there.
+    """
 
     def __init__(
         self, connection: Connection, topics: Topics, discards: Discards, changed: Changed
@@ -73,6 +79,7 @@ class Catalogue:
         self._changing = asyncio.Lock()
         self._asking = asyncio.Lock()
         self.streams: dict[str, Stored] = {}
+        self.unreadable: dict[str, str] = {}
 
     async def open(self) -> None:
         """Read all of it, then follow.
@@ -175,6 +182,7 @@ class Catalogue:
     def _apply(self, record: Any) -> None:
         name = record.key.decode()
         value = record.value
+        self.unreadable.pop(name, None)
         if value is None:
             former = self.streams.pop(name, None)
             if former is not None:
@@ -184,6 +192,7 @@ class Catalogue:
             stored = _decoder.decode(value)
         except (msgspec.MsgspecError, InvalidParameter) as error:
             logger.error("stream %s of the catalogue cannot be read: %s", name, error)
+            self.unreadable[name] = str(error)
             return
         if stored.incarnation is None:
             number = record.offset

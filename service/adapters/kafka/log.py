@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
 from aiokafka import TopicPartition
@@ -73,6 +73,11 @@ class KafkaLog:
         self._changes: asyncio.Queue[OwnershipChange] = asyncio.Queue()
         self._again: set[asyncio.Task[None]] = set()
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Streams that this worker cannot read; see `LogBackend`."""
+        return self._catalogue.unreadable
+
     async def open(self) -> None:
         """Read the catalogue and join the group; see `LogBackend`."""
         await greet(self._connection)
@@ -109,6 +114,7 @@ class KafkaLog:
     async def create_stream(self, config: StreamConfig) -> StreamEntry:
         """Make a stream's topics where they are absent, and announce it; see `LogBackend`."""
         async with self._catalogue.change() as change:
+            self._check_readable(config.name)
             there = self._catalogue.streams.get(config.name)
             if there is not None:
                 raise StreamExists(config.name, there.config.changed(config))
@@ -117,10 +123,17 @@ class KafkaLog:
             await change.write(config.name, stored)
         return self._stored(config.name).entry
 
+    def _check_readable(self, name: str) -> None:
+        """Refuse to change what we cannot read: it would be lost."""
+        reason = self._catalogue.unreadable.get(name)
+        if reason is not None:
+            allowed = f"a stream that this worker can read; of this one it cannot: {reason}"
+            raise InvalidParameter("name", name, allowed)
+
     def _check_free(self, name: str) -> None:
         """Refuse a stream that would write into topics of another one, or into the catalogue."""
         taken = {names.control_topic(self._connection): "the catalogue"}
-        for other in self._catalogue.streams:
+        for other in (*self._catalogue.streams, *self._catalogue.unreadable):
             topics = names.topics_of(other)
             taken |= dict.fromkeys((topics.input, *topics.outputs), f"stream {other!r}")
         wanted = names.topics_of(name)
@@ -158,6 +171,7 @@ class KafkaLog:
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:
         """Write the configuration and a record in every partition, at once; see `LogBackend`."""
         async with self._catalogue.change() as catalogue:
+            self._check_readable(stream)
             former = self._stored(stream)
             config = change(former.config)
             if config is None:
@@ -179,6 +193,7 @@ class KafkaLog:
         The input stays when it was there before the stream.
         """
         async with self._catalogue.change() as change:
+            self._check_readable(stream)
             stored = self._stored(stream)
             await change.write(stream, None)
         topics = names.topics_of(stream)
