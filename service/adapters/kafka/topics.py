@@ -60,6 +60,10 @@ class Topics:
         Raises:
             TransientError: the brokers do not answer.
         """
+        return {topic: len(found) for topic, found in (await self._leaders(topics)).items()}
+
+    async def _leaders(self, topics: Iterable[str]) -> dict[str, list[int]]:
+        """Return the broker that leads each partition of those topics that are there; or -1."""
         wanted = list(topics)
         there = set(await self._call(lambda client: client.list_topics(), "listing topics"))
         known = [topic for topic in wanted if topic in there]  # asking for one may make it
@@ -69,13 +73,15 @@ class Topics:
             lambda client: client.describe_topics(known), "describing topics"
         )
         return {
-            each["topic"]: sum(part["leader"] >= 0 for part in each["partitions"])
+            each["topic"]: [part["leader"] for part in each["partitions"]]
             for each in described
             if each["error_code"] == 0
         }
 
     async def make(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
-        """Make a topic unless it is there; tell whether it was made here.
+        """Make a topic unless it is there, and wait until brokers serve all of it.
+
+        Returns whether it was made here.
 
         Raises:
             InvalidParameter: it is there with another number of partitions.
@@ -84,16 +90,17 @@ class Topics:
         limit_s = time.monotonic() + SETTLE_S
         made = False
         while True:
-            count = (await self.counts([topic])).get(topic)
-            if count == partitions:
+            leaders = (await self._leaders([topic])).get(topic)
+            if leaders is not None and len(leaders) == partitions and min(leaders) >= 0:
                 return made
-            if count is not None and not made:
-                allowed = f"{count}, as the topic {topic!r} has; or delete that topic"
+            if leaders is not None and len(leaders) != partitions and not made:
+                allowed = f"{len(leaders)}, as the topic {topic!r} has; or delete that topic"
                 raise InvalidParameter("partitions", partitions, allowed)
-            if not made:
+            if leaders is None and not made:
                 made = await self._create(topic, partitions, configuration)
             if time.monotonic() > limit_s:
-                raise TransientError(f"Kafka: topic {topic} was not there after {SETTLE_S:g} s")
+                said = f"is not served by a broker after {SETTLE_S:g} s"
+                raise TransientError(f"Kafka: topic {topic} {said}")
             await asyncio.sleep(0.05)
 
     async def delete(self, topics: Iterable[str]) -> None:
