@@ -285,6 +285,23 @@ def test_a_long_read_keeps_no_commit_and_no_takeover_waiting(kafka, monkeypatch)
     run(body)
 
 
+def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(kafka):
+    config = stream(kafka)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1))
+        await log.delete_stream(config.name)
+        await log.create_stream(replace(config, partitions=3))
+        places = await log.append(config.name, [*new(1), *new(2, partition=2)])
+        assert places == [(0, 0), (2, 0)]
+        await log.close()
+
+    run(body)
+
+
 def test_offsets_that_hold_no_record_are_stepped_over(kafka):
     """Transactions of other producers leave markers in the input."""
     config = stream(kafka)

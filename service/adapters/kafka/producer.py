@@ -343,6 +343,7 @@ class AppendProducer:
 async def _append(
     producer: AIOKafkaProducer, topic: str, parts: Mapping[int, Sequence[Message]]
 ) -> dict[int, list[int]]:
+    await _find(producer, topic, parts)
     sent: dict[int, list[Sent]] = {}
     for number, messages in parts.items():
         send = _send if len(messages) > FEW else _join
@@ -354,6 +355,21 @@ async def _append(
         number: [future.result().offset + i for future, count in futures for i in range(count)]
         for number, futures in sent.items()
     }
+
+
+async def _find(producer: AIOKafkaProducer, topic: str, numbers: Iterable[int]) -> None:
+    """See to it that all partitions are known before records are handed over to any.
+
+    The library asks for them every few minutes, and meanwhile a stream may have been made again
+    with more.
+    """
+    wanted = set(numbers)
+    if not wanted <= await producer.partitions_for(topic):
+        await producer.client.force_metadata_update()
+        missing = wanted - await producer.partitions_for(topic)
+        if missing:
+            listed = ", ".join(map(str, sorted(missing)))
+            raise TransientError(f"Kafka: no broker knows of partitions {listed} of {topic} yet")
 
 
 async def _join(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
