@@ -287,8 +287,10 @@ class Engine:
             UnknownStream: there is none of this name.
         """
         async with self._catalogue:
-            held = self._held(name)
+            held = self._streams.get(name)
             await self._ports.log.delete_stream(name)
+            if held is None:  # the log only had something left of it
+                return
             await self._drop(held)
         await self._delete_snapshots(held.entry)  # however long it takes: others go on
 

@@ -94,7 +94,8 @@ class LogBackend(Protocol):
         """Remove a stream with its input, results and pointers; announce it through `changes`.
 
         Raises:
-            UnknownStream: there is none of this name.
+            UnknownStream: there is none of this name, and nothing left of one.
+            TransientError: it may be that something is left of it; call it again.
         """
 
     async def append(self, stream: str, records: Sequence[tuple[int, NewRecord]]) -> list[Position]:

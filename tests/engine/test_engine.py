@@ -556,6 +556,32 @@ def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
     run(body)
 
 
+class Unfinished(MemoryLog):
+    """A log in which the deletion of a stream was cut short."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.left = [name]
+
+    async def delete_stream(self, stream: str) -> None:
+        if stream in self.left:
+            self.left.remove(stream)
+        else:
+            await super().delete_stream(stream)
+
+
+def test_a_deletion_that_was_cut_short_can_be_repeated():
+    async def body() -> None:
+        world = World(Unfinished("s"))
+        async with world.engine() as engine:
+            await engine.delete_stream("s")
+            assert world.log.left == []
+            with pytest.raises(UnknownStream):
+                await engine.delete_stream("s")
+
+    run(body)
+
+
 class Misread(MemoryLog):
     """What is left of a log for who cannot read one of its streams."""
 

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from service.adapters.kafka import Connection, KafkaLog, names
+from service.adapters.kafka.catalogue import Change
 from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import KEPT, Topics
@@ -22,6 +23,7 @@ from service.engine.errors import (
     StateLost,
     StreamExists,
     TransientError,
+    UnknownStream,
 )
 from service.engine.records import (
     EVERYTHING,
@@ -434,6 +436,73 @@ def test_a_group_that_was_deleted_goes_on_where_results_end(kafka):
     admin.delete_consumer_groups([kafka.application])[kafka.application].result(10)
     assert group_offsets(kafka.bootstrap, kafka.application, config.name, 1) == [-1001]
     run(lambda: body(1))
+
+
+def test_a_creation_that_is_repeated_knows_that_the_input_is_its_own(kafka, monkeypatch):
+    config = stream(kafka, 2)
+    write, refused = Change.write, []
+
+    async def at_last(self, name, stored, others=()):
+        if stored is not None and stored.state == "there" and not refused:
+            refused.append(name)
+            raise Fenced("another worker")
+        await write(self, name, stored, others)
+
+    monkeypatch.setattr(Change, "write", at_last)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        with pytest.raises(TransientError, match="another worker changes the streams"):
+            await log.create_stream(config)
+        assert await log.streams() == []
+        await log.create_stream(config)
+        assert log._stored(config.name).made_input
+        await log.delete_stream(config.name)
+        refused.clear()
+        with pytest.raises(TransientError):
+            await log.create_stream(config)
+        await log.delete_stream(config.name)
+        assert await log._topics.counts([config.name, f"{config.name}.scores"]) == {}
+        with pytest.raises(UnknownStream):
+            await log.delete_stream(config.name)
+        await log.close()
+
+    run(body)
+
+
+@pytest.mark.parametrize("repeated", ["deletion", "creation"])
+def test_a_deletion_that_was_cut_short_is_finished(kafka, monkeypatch, repeated):
+    config = stream(kafka, 2)
+    delete, refused = Topics.delete, []
+
+    async def at_last(self, topics):
+        if not refused:
+            refused.append(topics)
+            raise TransientError("no broker answers")
+        await delete(self, topics)
+
+    monkeypatch.setattr(Topics, "delete", at_last)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2))
+        with pytest.raises(TransientError):
+            await log.delete_stream(config.name)
+        assert await log.streams() == []
+        with pytest.raises(UnknownStream):
+            await log.append(config.name, new(3))
+        if repeated == "deletion":
+            await log.delete_stream(config.name)
+            assert await log._topics.counts([config.name, f"{config.name}.scores"]) == {}
+        await log.create_stream(config)
+        assert (await log.append(config.name, new(4)))[0].offset == 0
+        assert log._stored(config.name).made_input
+        await log.close()
+
+    run(body)
 
 
 def test_streams_cannot_write_into_topics_of_others(kafka):

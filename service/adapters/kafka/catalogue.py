@@ -59,6 +59,7 @@ class Catalogue:
 
     Attributes:
         streams: by name, as the topic says.
+        unfinished: the same of those whose topics somebody began to make or to delete.
         unreadable: why this worker cannot read what the topic says of a stream, by name; a worker
             of another version may have written it. Nobody here may act as if it were not there.
     """
@@ -79,7 +80,13 @@ class Catalogue:
         self._changing = asyncio.Lock()
         self._asking = asyncio.Lock()
         self.streams: dict[str, Stored] = {}
+        self.unfinished: dict[str, Stored] = {}
         self.unreadable: dict[str, str] = {}
+
+    @property
+    def names(self) -> set[str]:
+        """Every stream's, whatever is known of it."""
+        return {*self.streams, *self.unfinished, *self.unreadable}
 
     async def open(self) -> None:
         """Read all of it, then follow.
@@ -184,9 +191,8 @@ class Catalogue:
         value = record.value
         self.unreadable.pop(name, None)
         if value is None:
-            former = self.streams.pop(name, None)
-            if former is not None:
-                self._changed(former, None)
+            self.unfinished.pop(name, None)
+            self._end(name)
             return
         try:
             stored = _decoder.decode(value)
@@ -197,5 +203,15 @@ class Catalogue:
         if stored.incarnation is None:
             number = record.offset
             stored = msgspec.structs.replace(stored, incarnation=number)
+        if stored.state != "there":
+            self.unfinished[name] = stored
+            self._end(name)
+            return
+        self.unfinished.pop(name, None)
         former, self.streams[name] = self.streams.get(name), stored
         self._changed(former, stored)
+
+    def _end(self, name: str) -> None:
+        former = self.streams.pop(name, None)
+        if former is not None:
+            self._changed(former, None)

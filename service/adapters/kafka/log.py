@@ -9,7 +9,7 @@ from itertools import chain
 
 from aiokafka import TopicPartition
 
-from service.adapters.kafka import names
+from service.adapters.kafka import names, stream_topics
 from service.adapters.kafka.catalogue import Catalogue
 from service.adapters.kafka.connection import CLOSE_S, Connection
 from service.adapters.kafka.followers import Followers
@@ -24,7 +24,7 @@ from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
 from service.adapters.kafka.reader import SharedCursor
 from service.adapters.kafka.results import ResultsTopic
-from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
+from service.adapters.kafka.topics import Topics
 from service.engine.config import StreamConfig
 from service.engine.control import encode_config
 from service.engine.errors import (
@@ -118,10 +118,27 @@ class KafkaLog:
             there = self._catalogue.streams.get(config.name)
             if there is not None:
                 raise StreamExists(config.name, there.config.changed(config))
-            self._check_free(config.name)
-            stored = await self._prepare(config)
+            control = names.control_topic(self._connection)
+            stream_topics.check_free(config.name, control, self._catalogue.names - {config.name})
+            ours = await self._ours(config)
+            topic = names.topics_of(config.name).input
+            absent = await self._topics.absent(topic, config.partitions)
+            # 1. Whoever goes on after our death knows whether the input is the stream's.
+            made_input = absent or ours
+            intended = stream_topics.intended(config, made_input=made_input)
+            await change.write(config.name, intended)
+            # 2. The topics; then there is a stream.
+            stored = await stream_topics.make(self._topics, self._work, config, ours=ours)
             await change.write(config.name, stored)
         return self._stored(config.name).entry
+
+    async def _ours(self, config: StreamConfig) -> bool:
+        """Finish a deletion that was begun; tell whether a creation that was made the input."""
+        left = self._catalogue.unfinished.get(config.name)
+        if left is not None and left.state == "going":
+            await stream_topics.delete(self._topics, left)
+            return False
+        return left is not None and left.made_input
 
     def _check_readable(self, name: str) -> None:
         """Refuse to change what we cannot read: it would be lost."""
@@ -129,44 +146,6 @@ class KafkaLog:
         if reason is not None:
             allowed = f"a stream that this worker can read; of this one it cannot: {reason}"
             raise InvalidParameter("name", name, allowed)
-
-    def _check_free(self, name: str) -> None:
-        """Refuse a stream that would write into topics of another one, or into the catalogue."""
-        taken = {names.control_topic(self._connection): "the catalogue"}
-        for other in (*self._catalogue.streams, *self._catalogue.unreadable):
-            topics = names.topics_of(other)
-            taken |= dict.fromkeys((topics.input, *topics.outputs), f"stream {other!r}")
-        wanted = names.topics_of(name)
-        for topic in (wanted.input, *wanted.outputs):
-            if topic in taken:
-                allowed = f"another name: the topic {topic!r} is one of {taken[topic]}"
-                raise InvalidParameter("name", name, allowed)
-
-    async def _prepare(self, config: StreamConfig) -> Stored:
-        """Make what is absent of a stream's topics, and note where each begins."""
-        topics, count = names.topics_of(config.name), config.partitions
-        made = await self._topics.make(topics.input, count, KEPT)
-        for topic, wanted in (
-            (topics.scores, KEPT),
-            (topics.anomalies, KEPT),
-            (topics.dead_letters, KEPT),
-            (topics.checkpoints, COMPACTED),
-        ):
-            await self._topics.make(topic, count, wanted)
-        async with self._work.turn() as cursor:
-            ends = {
-                topic: [await cursor.ends(topic, number) for number in range(count)]
-                for topic in (topics.input, topics.scores, topics.dead_letters)
-            }
-        return Stored(
-            config,
-            config,
-            None,
-            made,
-            [each.begin for each in ends[topics.input]],
-            [each.end for each in ends[topics.scores]],
-            [each.end for each in ends[topics.dead_letters]],
-        )
 
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:
         """Write the configuration and a record in every partition, at once; see `LogBackend`."""
@@ -190,15 +169,18 @@ class KafkaLog:
     async def delete_stream(self, stream: str) -> None:
         """Take a stream from the catalogue, then delete its topics; see `LogBackend`.
 
-        The input stays when it was there before the stream.
+        The input stays when it was there before the stream. What was begun and not finished can be
+        repeated, and so can what was begun to make the stream be undone.
         """
         async with self._catalogue.change() as change:
             self._check_readable(stream)
-            stored = self._stored(stream)
-            await change.write(stream, None)
-        topics = names.topics_of(stream)
-        gone = [*topics.outputs, topics.input] if stored.made_input else topics.outputs
-        await self._topics.delete(gone)
+            stored = self._catalogue.unfinished.get(stream) or self._stored(stream)
+            await change.write(stream, stored.with_state("going"))
+        await stream_topics.delete(self._topics, stored)
+        async with self._catalogue.change() as change:
+            left = self._catalogue.unfinished.get(stream)
+            if left is not None and (left.state, left.number) == ("going", stored.number):
+                await change.write(stream, None)
 
     def _changed(self, former: Stored | None, stored: Stored | None) -> None:
         """Announce what the catalogue says; called by it, in its order."""

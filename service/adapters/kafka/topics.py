@@ -78,6 +78,17 @@ class Topics:
             if each["error_code"] == 0
         }
 
+    async def absent(self, topic: str, partitions: int) -> bool:
+        """Tell whether a topic is not there.
+
+        Raises:
+            InvalidParameter: it is there with another number of partitions.
+            TransientError: the brokers do not answer.
+        """
+        count = (await self.counts([topic])).get(topic)
+        _check_count(topic, partitions, count)
+        return count is None
+
     async def make(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
         """Make a topic unless it is there, and wait until brokers serve all of it.
 
@@ -93,9 +104,8 @@ class Topics:
             leaders = (await self._leaders([topic])).get(topic)
             if leaders is not None and len(leaders) == partitions and min(leaders) >= 0:
                 return made
-            if leaders is not None and len(leaders) != partitions and not made:
-                allowed = f"{len(leaders)}, as the topic {topic!r} has; or delete that topic"
-                raise InvalidParameter("partitions", partitions, allowed)
+            if not made:
+                _check_count(topic, partitions, None if leaders is None else len(leaders))
             if leaders is None and not made:
                 made = await self._create(topic, partitions, configuration)
             if time.monotonic() > limit_s:
@@ -110,12 +120,11 @@ class Topics:
             TransientError: the brokers do not answer.
         """
         limit_s = time.monotonic() + SETTLE_S
-        left = list(topics)
-        while left := [topic for topic in left if topic in await self.counts(left)]:
-            await self._call(
-                lambda client: client.delete_topics(left),
-                "deleting topics",
-            )
+        left = list(await self.counts(topics))
+        if left:  # asked for once: a deletion that comes late must not meet topics made since
+            answer = await self._call(lambda client: client.delete_topics(left), "deleting topics")
+            _check_deleted(answer.topic_error_codes)
+        while left := list(await self.counts(left)):
             if time.monotonic() > limit_s:
                 raise TransientError(f"Kafka: {', '.join(left)} could not be deleted")
             await asyncio.sleep(0.1)
@@ -189,3 +198,18 @@ class Topics:
         except BaseException:
             await self.close()
             raise
+
+
+def _check_count(topic: str, partitions: int, count: int | None) -> None:
+    """Refuse a topic that is there with another number of partitions."""
+    if count not in (None, partitions):
+        allowed = f"{count}, as the topic {topic!r} has; or delete that topic"
+        raise InvalidParameter("partitions", partitions, allowed)
+
+
+def _check_deleted(answers: Iterable[tuple[str, int]]) -> None:
+    """Raise what a broker refused; it may take longer than it was given, or have begun before."""
+    for topic, code in answers:
+        error = errors.for_code(code)
+        if code and error not in (errors.RequestTimedOutError, errors.UnknownTopicOrPartitionError):
+            raise translated(error(), f"deleting topic {topic}")
