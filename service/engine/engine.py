@@ -696,7 +696,9 @@ class Engine:
         """Show readers what another process commits."""
         self._warm.pop(partition, None)
         held, foreign = self._streams.get(partition.stream), self._ports.foreign
-        if held is None or foreign is None or partition in self._followed:
+        if held is None or foreign is None:
+            return
+        if partition in self._followed and not self._followed[partition].done():
             return
         tail = held.tails[partition.partition]
         following = follow(foreign, partition, tail, self._options.retry_s)

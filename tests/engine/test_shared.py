@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.errors import NotReady, UnknownStream
+from service.engine.errors import EngineError, NotReady, UnknownStream
 from service.engine.records import (
     OwnershipChange,
     Position,
@@ -28,12 +28,14 @@ class Others:
 
     def __init__(self, end: int) -> None:
         self.end = end
-        self.slices: asyncio.Queue[ResultSlice] = asyncio.Queue()
+        self.slices: asyncio.Queue[ResultSlice | EngineError] = asyncio.Queue()
 
     async def await_results(self, partition, offset, limit):
         if offset is None:
             return ResultSlice([], self.end)
         part = await self.slices.get()
+        if isinstance(part, EngineError):
+            raise part
         assert part.results[0].offset == offset
         return part
 
@@ -115,6 +117,26 @@ def test_results_of_another_process_reach_the_readers_of_this_one():
             assert not waiting.done()
             others.slices.put_nowait(ResultSlice([Result(2, 0, "", False, b'"two"')], 3))
             assert await waiting == [b'"two"']
+
+    run(body)
+
+
+@pytest.mark.parametrize("error", [EngineError("the broker does not allow it"), UnknownStream("s")])
+def test_results_are_followed_again_after_they_could_not_be(error):
+    async def body() -> None:
+        others = Others(0)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await until(lambda: engine.ready)
+            waiting = asyncio.create_task(engine.results_at("s", [Position(0, 0)], 5))
+            tell(world, revoked=(HERE,), foreign=(HERE,))
+            others.slices.put_nowait(error)
+            await until(others.slices.empty)
+            if isinstance(error, UnknownStream):  # it is there again
+                tell(world, foreign=(HERE,))
+            others.slices.put_nowait(ResultSlice([Result(0, 0, "", False, b'"one"')], 1))
+            assert await waiting == [b'"one"']
 
     run(body)
 
