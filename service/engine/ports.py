@@ -106,6 +106,8 @@ class LogBackend(Protocol):
 
         Raises:
             UnknownStream: there is none of this name.
+            InvalidRecord: one is larger than the log takes; of the others a part may have been
+                appended.
             Fenced: another process took the log over.
             TransientError: the log could not be written. Nothing was appended; only where the
                 log is shared, a part may have been.

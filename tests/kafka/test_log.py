@@ -20,6 +20,7 @@ from service.engine.config import StreamConfig
 from service.engine.errors import (
     Fenced,
     InvalidParameter,
+    InvalidRecord,
     StateLost,
     StreamExists,
     TransientError,
@@ -300,6 +301,28 @@ def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(k
         places = await log.append(config.name, [*new(1), *new(2, partition=2)])
         assert places == [(0, 0), (2, 0)]
         await log.close()
+
+    run(body)
+
+
+def test_a_record_is_as_large_as_its_topic_takes(kafka):
+    config = stream(kafka)
+
+    async def body() -> None:
+        topics, log = Topics(kafka), KafkaLog(kafka)
+        limit = 2 * 2**20
+        await topics.make(config.name, 1, KEPT | {"max.message.bytes": str(limit)})
+        await log.open()
+        await log.create_stream(config)
+        large, larger = (
+            (0, NewRecord(bytes(size), "k", TIME_MS)) for size in (3 * limit // 4, limit)
+        )
+        assert await log.append(config.name, [large]) == [(0, 0)]
+        with pytest.raises(InvalidRecord, match=f"its {limit} bytes are more than the topic"):
+            await log.append(config.name, [larger])
+        assert await log.append(config.name, new(1)) == [(0, 1)]
+        await log.close()
+        await topics.close()
 
     run(body)
 

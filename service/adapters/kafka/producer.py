@@ -38,7 +38,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition, errors
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.connection import (
@@ -49,7 +49,8 @@ from service.adapters.kafka.connection import (
     bounded,
     look_at,
 )
-from service.engine.errors import Fenced, TransientError
+from service.adapters.kafka.topics import LARGEST_BYTES
+from service.engine.errors import Fenced, InvalidRecord, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -305,14 +306,17 @@ class AppendProducer:
         """Append records to partitions of a topic; return their offsets.
 
         Raises:
+            InvalidRecord: one is larger than the topic takes; others may have been appended.
             TransientError: it is unknown which of them were appended.
         """
         producer = await self._started()
         try:
             return await bounded(_append(producer, topic, parts), f"appending to {topic}")
-        except (TransientError, Fenced):
+        except (TransientError, Fenced) as error:
             if self._producer is producer:
                 self.close()
+            if isinstance(error.__cause__, errors.MessageSizeTooLargeError):
+                _check_sizes(topic, chain(*parts.values()))
             raise
 
     def close(self) -> None:
@@ -328,6 +332,7 @@ class AppendProducer:
                     **self._connection.options(),
                     enable_idempotence=True,
                     max_batch_size=BATCH_BYTES,
+                    max_request_size=LARGEST_BYTES,
                     linger_ms=0,
                     retry_backoff_ms=BACKOFF_MS,
                 )
@@ -338,6 +343,20 @@ class AppendProducer:
                     raise
                 self._producer = producer
             return self._producer
+
+
+def _check_sizes(topic: str, messages: Iterable[Message]) -> None:
+    """Say whose fault it is that something was too large: a record's that filled a batch alone.
+
+    A batch of several is smaller than what brokers take by default.
+
+    Raises:
+        InvalidRecord: there is such a record.
+    """
+    largest = max(len(message.value or b"") for message in messages)
+    if largest > BATCH_BYTES:
+        reason = f"its {largest} bytes are more than the topic {topic!r} takes"
+        raise InvalidRecord("", None, reason)
 
 
 async def _append(
