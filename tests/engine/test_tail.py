@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from service.engine.records import EVERYTHING, Result, ResultFilter
+from service.engine.reading import ResultReader
+from service.engine.records import EVERYTHING, Result, ResultFilter, ResultSlice
 from service.engine.tail import FEW_WAITING, PartitionTail
 from tests.engine.world import run
 
@@ -89,5 +90,22 @@ def test_readers_that_gave_up_are_forgotten():
         assert len(tail._waiting) <= 2 * FEW_WAITING
         tail.publish(1, results(0, 1))
         await asyncio.wait_for(kept, 1)
+
+    run(body)
+
+
+class Bare:
+    """A log whose partition has a committed offset and no results."""
+
+    async def read_results(self, partition, offset, limit, where):
+        return ResultSlice([], offset)
+
+
+def test_pages_end_where_a_partition_has_no_results():
+    async def body() -> None:
+        tail = PartitionTail()
+        tail.start(5)
+        page = await ResultReader("s", Bare(), [tail]).page([0], [0], 10, EVERYTHING)
+        assert page.next is None
 
     run(body)
