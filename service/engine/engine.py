@@ -65,7 +65,7 @@ from service.engine.runner import (
     snapshot_folder,
 )
 from service.engine.series import MAX_KEY, partition_of
-from service.engine.tail import PartitionTail
+from service.engine.tail import PartitionTail, kept_bytes_of_each
 from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms, parse_time
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,8 @@ class _Stream:
 
     def __init__(self, entry: StreamEntry, ports: Ports) -> None:
         self.ports = ports
-        self.tails = [PartitionTail() for _ in range(entry.config.partitions)]
+        count = entry.config.partitions
+        self.tails = [PartitionTail(kept_bytes_of_each(count)) for _ in range(count)]
         self.reader = ResultReader(entry.config.name, ports.log, self.tails)
         self.board = IncidentBoard(self.reader)
         self.configure(entry)
