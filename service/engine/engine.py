@@ -627,7 +627,10 @@ class Engine:
         """Take note of a stream that a process made or changed."""
         async with self._catalogue:
             held = self._streams.get(entry.config.name)
-            if held is None or held.entry.incarnation < entry.incarnation:
+            if held is not None and held.entry.incarnation < entry.incarnation:
+                await self._drop(held)  # with all that runs for it, and shows its results
+                held = None
+            if held is None:
                 self._streams[entry.config.name] = _Stream(entry, self._ports)
             elif held.entry.incarnation == entry.incarnation:
                 held.configure(entry)

@@ -202,6 +202,28 @@ def test_streams_of_other_processes_are_learnt_changed_and_forgotten():
     run(body)
 
 
+def test_a_stream_that_was_made_again_elsewhere_shows_its_own_results():
+    """It may be learnt of before the earlier one's end is."""
+
+    async def body() -> None:
+        others = Others(0)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            entry = StreamEntry(CONFIG, CONFIG, 7)
+            tell(world, streams=(entry,), foreign=(HERE,))
+            await until(lambda: HERE in engine._followed)
+            former, again = engine._streams["s"], replace(entry, incarnation=8)
+            tell(world, streams=(again,))
+            tell(world, deleted=(entry,), revoked=(HERE,))
+            tell(world, foreign=(HERE,))
+            await until(lambda: engine._streams.get("s") not in (None, former) and engine.ready)
+            assert engine._streams["s"].entry == again
+            others.slices.put_nowait(ResultSlice([Result(0, 0, "", False, b'"one"')], 1))
+            assert await engine.results_at("s", [Position(0, 0)], 1) == [b'"one"']
+
+    run(body)
+
+
 def test_a_release_waits_for_the_transaction_in_flight():
     async def body() -> None:
         world = World(foreign=Others(0), metrics=Restores())
