@@ -327,6 +327,29 @@ def test_a_record_is_as_large_as_its_topic_takes(kafka):
     run(body)
 
 
+def test_a_look_does_not_ask_for_all_topics_of_the_cluster(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there)
+    part = StreamPartition(config.name, 0)
+
+    def of_all(request) -> bool:
+        return request.topics is None
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1))
+        epoch = (await log.assign(part)).epoch
+        await log.commit(Transaction(part, epoch, 0, 1, results(0)))
+        with proxy.fault(Api.METADATA, Kind.HOLD, fits=of_all) as asked:
+            assert len((await log.read_results(part, 0, 10, EVERYTHING)).results) == 1
+            assert not await asyncio.to_thread(asked.met.wait, 0.5)
+        await log.close()
+
+    run(body)
+
+
 def test_offsets_that_hold_no_record_are_stepped_over(kafka):
     """Transactions of other producers leave markers in the input."""
     config = stream(kafka)

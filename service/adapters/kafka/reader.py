@@ -178,7 +178,8 @@ class Cursor:
     def rest(self) -> None:
         """Fetch nothing until the next read."""
         if self._consumer is not None and self._place is not None:
-            self._consumer.unsubscribe()
+            # The consumer's own `unsubscribe` also asks for the metadata of all topics there are.
+            self._consumer._subscription.unsubscribe()
             self._place = None
 
     async def close(self) -> None:
