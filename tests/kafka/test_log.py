@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from service.adapters.kafka import Connection, KafkaLog, names
+from service.adapters.kafka import Connection, KafkaLog, names, partition
 from service.adapters.kafka.catalogue import Change
 from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.results import ResultsTopic
@@ -457,6 +457,30 @@ def test_input_that_is_gone_is_said_so(kafka):
             await log.poll(part, 0, 10, 10**6)
         await log.close()
         await topics.close()
+
+    run(body)
+
+
+def test_a_committed_offset_of_a_moment_ago_is_asked_for_again(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    read, early = partition.committed_offset, [0, 0]
+
+    async def late(*arguments) -> int | None:
+        return early.pop() if early else await read(*arguments)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2, 3))
+        epoch = (await log.assign(part)).epoch
+        await log.commit(Transaction(part, epoch, 0, 2, results(0, 1)))
+        monkeypatch.setattr(partition, "committed_offset", late)
+        assert (await log.assign(part)).committed == 2
+        early[:] = [0] * 9
+        assert (await log.assign(part)).committed == 0, "it is the runner's to judge"
+        await log.close()
 
     run(body)
 

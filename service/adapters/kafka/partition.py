@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
+ASK_AGAIN_S = (0.05, 0.2, 1.0)
 
 FRESH_S = 0.005
 """How long what came since the last answer of a broker is waited for."""
@@ -101,7 +103,7 @@ class OwnedPartition:
         ends = await cursor.ends(topic, number)
         results_end = await self.results.end_in(cursor)
         stored = await read_pointers(cursor, self.stored, number)
-        committed = await committed_offset(self._topics, self._connection, self.stored, number)
+        committed = await self._committed(results_end)
         # A group that was idle for long loses its offsets; the results tell them all the same.
         origin = self.stored.origins[number]
         if committed is None:
@@ -119,6 +121,22 @@ class OwnedPartition:
             tuple(each.pointer for each in stored),
             origin,
         )
+
+    async def _committed(self, results_end: int | None) -> int | None:
+        """Return the group's offset; ask again while it is of before the newest results.
+
+        Brokers before 4.0 may answer what was so before the transaction that was just settled.
+        """
+        pauses_s = iter(ASK_AGAIN_S)
+        while True:
+            number = self.partition.partition
+            found = await committed_offset(self._topics, self._connection, self.stored, number)
+            if found is None or results_end is None or found >= results_end:
+                return found
+            pause_s = next(pauses_s, None)
+            if pause_s is None:
+                return found
+            await asyncio.sleep(pause_s)
 
     # -- input ----------------------------------------------------------------------------
 
