@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from service.adapters.kafka import Connection, KafkaLog, names, partition
 from service.adapters.kafka.catalogue import Change
 from service.adapters.kafka.formats import decode_result
+from service.adapters.kafka.producer import AppendProducer, Discards, Message
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
@@ -305,6 +306,25 @@ def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(k
     run(body)
 
 
+def test_a_record_of_nothing_is_appended_as_any_other(kafka):
+    """Others write such records, and dead letters of them are appended once more."""
+    topic = f"s-{kafka.application}"
+    nothing = Message(None, None, TIME_MS)
+
+    async def body() -> None:
+        topics, discards = Topics(kafka), Discards()
+        await topics.make(topic, 1, KEPT)
+        appends = AppendProducer(kafka, discards)
+        for turn in range(2):
+            found = await appends.append(topic, {0: [nothing, Message(b"k", b"1", TIME_MS)]})
+            assert found == {0: [2 * turn, 2 * turn + 1]}
+        appends.close()
+        await discards.done()
+        await topics.close()
+
+    run(body)
+
+
 def test_a_record_is_as_large_as_its_topic_takes(kafka):
     config = stream(kafka)
 
@@ -434,7 +454,9 @@ def test_a_topic_that_is_there_is_scored_from_its_beginning_and_outlives_the_str
         await log.create_stream(config)
         assignment = await log.assign(StreamPartition(config.name, 0))
         assert (assignment.origin, assignment.begin, assignment.committed) == (4, 4, 4)
+        await log.read_results(StreamPartition(config.name, 0), 0, 1, EVERYTHING)
         await log.delete_stream(config.name)
+        assert log._results == {}
         assert await topics.counts([config.name, f"{config.name}.scores"]) == {config.name: 2}
         await log.close()
         await topics.close()

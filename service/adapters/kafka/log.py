@@ -190,6 +190,7 @@ class KafkaLog:
             gone = _partitions(former)
             for partition in gone:
                 self._forget(partition)
+                self._results.pop((partition, former.number), None)
             self._changes.put_nowait(OwnershipChange(deleted=(former.entry,), revoked=gone))
         if stored is not None:
             self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))

@@ -181,7 +181,8 @@ class TransactionalProducer:
             self._discards.add(producer)
             raise
         self._producer = producer
-        # Ids are given in rising order and each counts its epochs up to 2**15.
+        # An id counts its epochs up to 2**15, then another one follows. Ids that one broker gives
+        # rise; those of several brokers need not, but none is given twice.
         manager = producer._txn_manager
         self.epoch = (manager.producer_id << 16) + manager.producer_epoch
 
@@ -365,7 +366,8 @@ async def _append(
     await _find(producer, topic, parts)
     sent: dict[int, list[Sent]] = {}
     for number, messages in parts.items():
-        send = _send if len(messages) > FEW else _join
+        joins = len(messages) <= FEW and all(_may_join(message) for message in messages)
+        send = _join if joins else _send
         sent[number] = await send(producer, Writes(topic, number, messages))
     await _all(future for futures in sent.values() for future, _ in futures)
     if any(future.result().offset < 0 for futures in sent.values() for future, _ in futures):
@@ -389,6 +391,11 @@ async def _find(producer: AIOKafkaProducer, topic: str, numbers: Iterable[int]) 
         if missing:
             listed = ", ".join(map(str, sorted(missing)))
             raise TransientError(f"Kafka: no broker knows of partitions {listed} of {topic} yet")
+
+
+def _may_join(message: Message) -> bool:
+    """Tell whether the library takes a record that is no batch: not one of no key and no value."""
+    return message.key is not None or message.value is not None
 
 
 async def _join(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:
