@@ -289,6 +289,35 @@ def test_a_long_read_keeps_no_commit_and_no_takeover_waiting(kafka, monkeypatch)
     run(body)
 
 
+def test_results_that_go_while_they_are_read_are_left_out(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    locate = ResultsTopic._locate
+
+    async def body() -> None:
+        topics, log = Topics(kafka), KafkaLog(kafka)
+
+        async def late(self, *arguments) -> int:
+            place = await locate(self, *arguments)
+            await topics.trim({_place(self.topic, 0): 3})
+            return place
+
+        monkeypatch.setattr(ResultsTopic, "_locate", late)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(4)))
+        epoch = (await log.assign(part)).epoch
+        for start in (0, 2):  # at the places 0 and 1, then, after a marker, 3 and 4
+            done = results(start, start + 1)
+            await log.commit(Transaction(part, epoch, start, start + 2, done))
+        read = await log.read_results(part, 0, 10, EVERYTHING)
+        assert ([result.offset for result in read.results], read.next_offset) == ([2, 3], 4)
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
 def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(kafka):
     config = stream(kafka)
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from service.adapters.kafka.connection import CALL_S
 from service.adapters.kafka.formats import decode_result
-from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.reader import Cursor, OutOfRangeError
 from service.engine.errors import TransientError
 from service.engine.records import Result, ResultFilter, ResultSlice
 
@@ -156,13 +156,18 @@ class ResultsTopic:
             place = ends.end if timely is None else max(place, timely)
         following = offset
         while True:
-            async for record in cursor.scan(self.topic, self.partition, place, ends.end):
-                result = decode_result(record)
-                if result.offset >= following:
-                    if following == offset:
-                        self.places.learn(result.offset, record.offset)
-                    following = result.offset + 1
-                    yield result
+            try:
+                async for record in cursor.scan(self.topic, self.partition, place, ends.end):
+                    result = decode_result(record)
+                    if result.offset >= following:
+                        if following == offset:
+                            self.places.learn(result.offset, record.offset)
+                        following = result.offset + 1
+                        yield result
+            except OutOfRangeError:  # old results went meanwhile; on with those that stay
+                ends = await cursor.ends(self.topic, self.partition)
+                place = ends.begin
+                continue
             if following >= settled:
                 return
             await self._wait_for(settled, limit_s)
