@@ -14,8 +14,10 @@ from confluent_kafka.admin import AdminClient
 from service.adapters.kafka import Connection, KafkaLog, names, partition
 from service.adapters.kafka.catalogue import Change
 from service.adapters.kafka.formats import decode_result
+from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message
 from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import Committed, committed_offset
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import (
@@ -515,9 +517,9 @@ def test_input_that_is_gone_is_said_so(kafka):
 def test_a_committed_offset_of_a_moment_ago_is_asked_for_again(kafka, monkeypatch):
     config = stream(kafka)
     part = StreamPartition(config.name, 0)
-    read, early = partition.committed_offset, [0, 0]
+    read, early = partition.committed_offset, [Committed(0, 0)] * 2
 
-    async def late(*arguments) -> int | None:
+    async def late(*arguments) -> Committed | None:
         return early.pop() if early else await read(*arguments)
 
     async def body() -> None:
@@ -529,8 +531,87 @@ def test_a_committed_offset_of_a_moment_ago_is_asked_for_again(kafka, monkeypatc
         await log.commit(Transaction(part, epoch, 0, 2, results(0, 1)))
         monkeypatch.setattr(partition, "committed_offset", late)
         assert (await log.assign(part)).committed == 2
-        early[:] = [0] * 9
+        early[:] = [Committed(0, 0)] * 9
         assert (await log.assign(part)).committed == 0, "it is the runner's to judge"
+        await log.close()
+
+    run(body)
+
+
+def test_markers_that_went_by_age_are_no_lost_records(kafka):
+    """A topic of somebody else's deletes what is old, with the marker behind the last record."""
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def settle(log: KafkaLog) -> int:
+        await log.open()
+        assignment = await log.assign(part)
+        batch = await log.poll(part, assignment.committed, 100, 10**6)
+        done = results(*(record.offset for record in batch.records))
+        start, end = assignment.committed, batch.next_offset
+        await log.commit(Transaction(part, assignment.epoch, start, end, done))
+        await log.close()
+        return end
+
+    async def body() -> None:
+        topics = Topics(kafka)
+        await topics.make(config.name, 1, KEPT)
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
+        options = {"transactional.id": f"p-{config.name}"}
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        await log.close()
+        assert await settle(KafkaLog(kafka)) == 3
+        await topics.trim({_place(config.name, 0): 4})
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        assert await settle(KafkaLog(kafka)) == 7
+        log = KafkaLog(kafka)
+        await log.open()
+        after = await log.assign(part)
+        assert (after.committed, after.results_end) == (7, 7)
+        await topics.trim({_place(config.name, 0): 7})
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        await topics.trim({_place(config.name, 0): 8})
+        with pytest.raises(StateLost):
+            await log.poll(part, 7, 10, 10**6)
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_what_is_being_polled_is_not_taken_for_markers(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    fresh, read, go = OwnedPartition._fresh, asyncio.Event(), asyncio.Event()
+
+    async def slow(self, offset: int, most: int):
+        if offset > 4:
+            read.set()
+            await go.wait()
+        return await fresh(self, offset, most)
+
+    monkeypatch.setattr(OwnedPartition, "_fresh", slow)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
+        options = {"transactional.id": f"p-{config.name}"}
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        epoch = (await log.assign(part)).epoch
+        assert (await log.poll(part, 0, 100, 10**6)).next_offset == 3
+        polling = asyncio.create_task(log.poll(part, 3, 100, 10**6))
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        await read.wait()
+        await log.commit(Transaction(part, epoch, 0, 3, results(0, 1, 2)))
+        stored = log._stored(config.name)
+        assert await committed_offset(log._topics, kafka, stored, 0) == (3, 4)
+        go.set()
+        assert [record.offset for record in (await polling).records] == [4, 5, 6]
         await log.close()
 
     run(body)

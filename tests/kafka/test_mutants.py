@@ -34,6 +34,7 @@ from service.adapters.kafka import partition as partition_module
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import GroupOffsets, TransactionalProducer
 from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import Committed
 from service.adapters.kafka.topics import KEPT
 from service.engine.config import StreamConfig
 from service.engine.errors import EngineError, Fenced, TransientError
@@ -403,7 +404,7 @@ def the_pointer_goes_ahead(patch: Patch) -> None:
 def an_earlier_stream_of_this_name_counts(patch: Patch) -> None:
     async def careless(topics, there, stored, number):
         found = await topics.committed(there.application, stored.config.name, number)
-        return None if found is None else found[0]
+        return None if found is None else Committed(found[0], found[0])
 
     patch.setattr(partition_module, "committed_offset", careless)
 
