@@ -6,7 +6,7 @@ Also the plainest statement of what a log must do; the contract suite runs over 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from service.engine.config import StreamConfig
@@ -56,6 +56,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.identity = "memory"
+        self.unreadable: Collection[str] = ()
         self._entries: dict[str, StreamEntry] = {}
         self._parts: dict[StreamPartition, _Part] = {}
         self._incarnation = 0

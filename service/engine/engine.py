@@ -66,7 +66,7 @@ from service.engine.runner import (
     snapshot_folder,
 )
 from service.engine.series import MAX_KEY, partition_of
-from service.engine.tail import PartitionTail
+from service.engine.tail import PartitionTail, kept_bytes_of_each
 from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ class _Stream:
 
     def __init__(self, entry: StreamEntry, ports: Ports) -> None:
         self.ports = ports
-        self.tails = [PartitionTail() for _ in range(entry.config.partitions)]
+        count = entry.config.partitions
+        self.tails = [PartitionTail(kept_bytes_of_each(count)) for _ in range(count)]
         self.reader = ResultReader(entry.config.name, ports.log, self.tails)
         self.board = IncidentBoard(self.reader)
         self.configure(entry)
@@ -115,6 +116,7 @@ class Engine:
         self._followed: dict[StreamPartition, asyncio.Task[None]] = {}
         self._ownership: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._phase = "not started"
         self._catalogue = asyncio.Lock()
@@ -131,9 +133,9 @@ class Engine:
         await self._ports.log.open()
         for entry in await self._ports.log.streams():
             self._streams[entry.config.name] = _Stream(entry, self._ports)
-        await self._sweep_snapshots()
         self._phase = "running"
         self._ownership = asyncio.create_task(self._follow_ownership())
+        self._sweeping = asyncio.create_task(self._sweep_snapshots())  # nothing waits for it
 
     async def stop(self) -> None:
         """Drain, commit, write snapshots and let go, within a bound."""
@@ -143,8 +145,7 @@ class Engine:
         tasks = [*self._tasks.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=self._options.stop_s)
-        if self._ownership is not None:
-            tasks.append(self._ownership)
+        tasks += [task for task in (self._ownership, self._sweeping) if task is not None]
         await _cancel([*tasks, *self._followed.values()])
         for held in self._streams.values():
             _end_readers(held, NotReady("the service stopped"))
@@ -288,8 +289,10 @@ class Engine:
             UnknownStream: there is none of this name.
         """
         async with self._catalogue:
-            held = self._held(name)
+            held = self._streams.get(name)
             await self._ports.log.delete_stream(name)
+            if held is None:  # the log only had something left of it
+                return
             await self._drop(held)
         await self._delete_snapshots(held.entry)  # however long it takes: others go on
 
@@ -651,7 +654,10 @@ class Engine:
         """Take note of a stream that a process made or changed."""
         async with self._catalogue:
             held = self._streams.get(entry.config.name)
-            if held is None or held.entry.incarnation < entry.incarnation:
+            if held is not None and held.entry.incarnation < entry.incarnation:
+                await self._drop(held)  # with all that runs for it, and shows its results
+                held = None
+            if held is None:
                 self._streams[entry.config.name] = _Stream(entry, self._ports)
             elif held.entry.incarnation == entry.incarnation:
                 held.configure(entry)
@@ -721,7 +727,9 @@ class Engine:
         """Show readers what another process commits."""
         self._warm.pop(partition, None)
         held, foreign = self._streams.get(partition.stream), self._ports.foreign
-        if held is None or foreign is None or partition in self._followed:
+        if held is None or foreign is None:
+            return
+        if partition in self._followed and not self._followed[partition].done():
             return
         tail = held.tails[partition.partition]
         following = follow(foreign, partition, tail, self._options.retry_s)
@@ -741,12 +749,22 @@ class Engine:
 
         Nothing else: others may keep whatever they like in the same place. The files are listed
         before the streams, so that those of a stream that another process makes meanwhile are not
-        among them.
+        among them. Nothing at all when there are no streams: if the log lost them, their snapshots
+        are what is left.
         """
         log, store = self._ports.log, self._ports.snapshots
-        names = await self._in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
-        known = tuple(snapshot_folder(log, entry) for entry in await log.streams())
-        unwanted = [name for name in names if not name.startswith(known)]
+        prefix = f"{log.identity}/"
+        try:
+            names = await self._in_thread(self._workers.saver, lambda: store.names(prefix))
+            known = [snapshot_folder(log, entry) for entry in await log.streams()]
+        except (OSError, EngineError) as error:
+            logger.warning("old snapshots were not looked for: %s", error)
+            return
+        if names and not known:
+            logger.warning("the log has no streams, but there are snapshots of it: they stay")
+            return
+        kept = (*known, *(f"{log.identity}/{name}." for name in log.unreadable))
+        unwanted = [name for name in names if not name.startswith(kept)]
         await self._delete_files(lambda: unwanted)
 
     async def _delete_files(self, unwanted: Callable[[], list[str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from service.engine.errors import TransientError, UnknownStream
+from service.engine.errors import EngineError, UnknownStream
 from service.engine.ports import ForeignResults
 from service.engine.records import StreamPartition
 from service.engine.tail import PartitionTail
@@ -31,7 +31,7 @@ async def follow(
             part = await foreign.await_results(partition, offset, AT_ONCE)
         except UnknownStream:
             return
-        except TransientError as error:
+        except EngineError as error:  # what is refused may be allowed, what is torn mended
             logger.warning("%s: results are not followed for the moment: %s", partition, error)
             await asyncio.sleep(retry_s)
             continue

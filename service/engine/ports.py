@@ -6,7 +6,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -46,6 +46,14 @@ class LogBackend(Protocol):
 
     identity: str
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Names of streams in the catalogue of which this process cannot read what they are.
+
+        They are another one's, of another version perhaps: `streams` leaves them out, and nobody
+        may change them, or take what belongs to them for nobody's.
+        """
+
     async def open(self) -> None:
         """Get ready to serve.
 
@@ -64,6 +72,8 @@ class LogBackend(Protocol):
 
         Raises:
             StreamExists: the name is taken.
+            InvalidParameter: the name is not for this stream to have; another process may have
+                made one of this name that cannot be read here.
         """
 
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:
@@ -84,7 +94,8 @@ class LogBackend(Protocol):
         """Remove a stream with its input, results and pointers; announce it through `changes`.
 
         Raises:
-            UnknownStream: there is none of this name.
+            UnknownStream: there is none of this name, and nothing left of one.
+            TransientError: it may be that something is left of it; call it again.
         """
 
     async def append(self, stream: str, records: Sequence[tuple[int, NewRecord]]) -> list[Position]:
@@ -95,6 +106,8 @@ class LogBackend(Protocol):
 
         Raises:
             UnknownStream: there is none of this name.
+            InvalidRecord: one is larger than the log takes; of the others a part may have been
+                appended.
             Fenced: another process took the log over.
             TransientError: the log could not be written. Nothing was appended; only where the
                 log is shared, a part may have been.

@@ -137,8 +137,12 @@ class ResultReader:
         near = self._tails[number].read(offset, limit, where)
         if near is not None:
             return near
+        committed = self._tails[number].committed
         partition = StreamPartition(self._stream, number)
-        return await self._log.read_results(partition, offset, limit, where)
+        part = await self._log.read_results(partition, offset, limit, where)
+        if len(part.results) < limit and part.next_offset < committed:  # there is nothing up to it
+            return ResultSlice(part.results, committed)
+        return part
 
 
 def merged(runs: Sequence[Sequence[tuple[Result, int]]]) -> list[tuple[Result, int]]:

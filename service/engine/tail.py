@@ -17,8 +17,14 @@ from typing import NamedTuple
 from service.engine.carried import size_of_header
 from service.engine.records import Result, ResultFilter, ResultSlice, size_of
 
-KEPT_BYTES = 16 * 2**20
-"""Bytes of results kept for each partition."""
+KEPT_BYTES = 64 * 2**20
+"""Bytes of results kept for the partitions of one stream."""
+
+MOST_KEPT_BYTES = 16 * 2**20
+"""The same for one partition at most, however few there are."""
+
+LEAST_KEPT_BYTES = 2**20
+"""The same at least, however many: a reader near the end does without the log."""
 
 FEW_WAITING = 64
 """Waiting readers that need no tidying."""
@@ -32,10 +38,15 @@ class _Chunk(NamedTuple):
     results: Sequence[Result]
 
 
+def kept_bytes_of_each(partitions: int) -> int:
+    """Return how many bytes of results are kept for each of a stream's partitions."""
+    return min(max(KEPT_BYTES // partitions, LEAST_KEPT_BYTES), MOST_KEPT_BYTES)
+
+
 class PartitionTail:
     """One partition's committed offset and newest results."""
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, kept_bytes: int = MOST_KEPT_BYTES) -> None:
         self.committed = 0
         self.error: Exception | None = None
         self.live = asyncio.Event()

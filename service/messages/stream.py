@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,14 @@ class Stored(msgspec.Struct, frozen=True):
         list[int], Meta(description="Where its dead letters begin in their topic.")
     ]
 
+    state: Annotated[
+        Literal["there", "making", "going"],
+        Meta(
+            description="Whether its topics are there, or being made or deleted: until that is "
+            "done there is no stream, and whoever makes or deletes it goes on with that."
+        ),
+    ] = "there"
+
     @property
     def entry(self) -> StreamEntry:
         """The engine's view."""
@@ -42,6 +50,10 @@ class Stored(msgspec.Struct, frozen=True):
     def number(self) -> int:
         """The incarnation, known to be there."""
         return -1 if self.incarnation is None else self.incarnation
+
+    def with_state(self, state: Literal["there", "making", "going"]) -> Stored:
+        """Return the same stream, further on its way."""
+        return msgspec.structs.replace(self, state=state)
 
     def with_config(self, config: StreamConfig) -> Stored:
         """Return the same stream, configured otherwise."""

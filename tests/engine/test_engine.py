@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from dataclasses import replace
 
 import pytest
 
 from service.adapters.clock import SystemClock
+from service.adapters.memory import MemoryLog
 from service.engine.config import StreamConfig
 from service.engine.errors import (
     Backpressure,
@@ -555,14 +557,110 @@ def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
     run(body)
 
 
+class Unfinished(MemoryLog):
+    """A log in which the deletion of a stream was cut short."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.left = [name]
+
+    async def delete_stream(self, stream: str) -> None:
+        if stream in self.left:
+            self.left.remove(stream)
+        else:
+            await super().delete_stream(stream)
+
+
+def test_a_deletion_that_was_cut_short_can_be_repeated():
+    async def body() -> None:
+        world = World(Unfinished("s"))
+        async with world.engine() as engine:
+            await engine.delete_stream("s")
+            assert world.log.left == []
+            with pytest.raises(UnknownStream):
+                await engine.delete_stream("s")
+
+    run(body)
+
+
+class Misread(MemoryLog):
+    """What is left of a log for who cannot read one of its streams."""
+
+    def __init__(self, log: MemoryLog, name: str) -> None:
+        super().__init__()
+        self._entries = {known: log._entries[known] for known in log._entries if known != name}
+        self._parts = {part: log._parts[part] for part in log._parts if part.stream != name}
+        self.unreadable = (name,)
+
+
 def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
     async def body() -> None:
         world = World()
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
         orphan = f"{world.log.identity}/gone.7/0/00000001-5.pack"
         world.store.write(orphan, [b"x"])
         async with world.engine() as engine:
-            await engine.create_stream(CONFIG)
+            await engine._sweeping
             assert world.store.names(orphan) == []
+
+    run(body)
+
+
+@pytest.mark.parametrize("error", [None, OSError("the bucket is gone")], ids=["hangs", "fails"])
+def test_a_start_waits_for_no_store(error, caplog):
+    go = threading.Event()
+
+    def names(prefix: str) -> list[str]:
+        if error is not None:
+            raise error
+        assert go.wait(10)
+        return []
+
+    async def body() -> None:
+        world = World()
+        world.store.names = names
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            assert len(await ask(engine, rows((1, 2)))) == 1
+            go.set()
+            await engine._sweeping
+
+    run(body)
+    said = [] if error is None else ["old snapshots were not looked for: the bucket is gone"]
+    assert [each for each in caplog.messages if "looked for" in each] == said
+
+
+def test_snapshots_of_a_log_that_lost_its_streams_stay():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await ask(engine, rows((1, 1)))
+        before = world.store.names("")
+        assert before != []
+        world.log = MemoryLog()
+        async with world.engine() as engine:
+            await engine._sweeping
+            assert world.store.names("") == before
+
+    run(body)
+
+
+def test_snapshots_of_a_stream_that_cannot_be_read_stay():
+    async def body() -> None:
+        world = World()
+        async with world.engine() as engine:
+            for name in ("s", "other"):
+                await engine.create_stream(replace(CONFIG, name=name))
+            await ask(engine, rows((1, 1)))
+        before = world.store.names(f"{world.log.identity}/s.")
+        assert before != []
+        world.log = Misread(world.log, "s")
+        async with world.engine() as engine:
+            await engine._sweeping
+            assert [config.name for config in engine.streams()] == ["other"]
+            assert world.store.names(f"{world.log.identity}/s.") == before
 
     run(body)
 

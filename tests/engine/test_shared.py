@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.engine.errors import NotReady, UnknownStream
+from service.engine.errors import EngineError, NotReady, UnknownStream
 from service.engine.records import (
     OwnershipChange,
     Position,
@@ -28,12 +28,14 @@ class Others:
 
     def __init__(self, end: int) -> None:
         self.end = end
-        self.slices: asyncio.Queue[ResultSlice] = asyncio.Queue()
+        self.slices: asyncio.Queue[ResultSlice | EngineError] = asyncio.Queue()
 
     async def await_results(self, partition, offset, limit):
         if offset is None:
             return ResultSlice([], self.end)
         part = await self.slices.get()
+        if isinstance(part, EngineError):
+            raise part
         assert part.results[0].offset == offset
         return part
 
@@ -119,6 +121,26 @@ def test_results_of_another_process_reach_the_readers_of_this_one():
     run(body)
 
 
+@pytest.mark.parametrize("error", [EngineError("the broker does not allow it"), UnknownStream("s")])
+def test_results_are_followed_again_after_they_could_not_be(error):
+    async def body() -> None:
+        others = Others(0)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            await until(lambda: engine.ready)
+            waiting = asyncio.create_task(engine.results_at("s", [Position(0, 0)], 5))
+            tell(world, revoked=(HERE,), foreign=(HERE,))
+            others.slices.put_nowait(error)
+            await until(others.slices.empty)
+            if isinstance(error, UnknownStream):  # it is there again
+                tell(world, foreign=(HERE,))
+            others.slices.put_nowait(ResultSlice([Result(0, 0, "", False, b'"one"')], 1))
+            assert await waiting == [b'"one"']
+
+    run(body)
+
+
 def test_a_fenced_owner_says_nothing_to_readers_where_another_goes_on():
     async def body() -> None:
         others = Others(0)
@@ -180,6 +202,28 @@ def test_streams_of_other_processes_are_learnt_changed_and_forgotten():
     run(body)
 
 
+def test_a_stream_that_was_made_again_elsewhere_shows_its_own_results():
+    """It may be learnt of before the earlier one's end is."""
+
+    async def body() -> None:
+        others = Others(0)
+        world = World(foreign=others)
+        async with world.engine() as engine:
+            entry = StreamEntry(CONFIG, CONFIG, 7)
+            tell(world, streams=(entry,), foreign=(HERE,))
+            await until(lambda: HERE in engine._followed)
+            former, again = engine._streams["s"], replace(entry, incarnation=8)
+            tell(world, streams=(again,))
+            tell(world, deleted=(entry,), revoked=(HERE,))
+            tell(world, foreign=(HERE,))
+            await until(lambda: engine._streams.get("s") not in (None, former) and engine.ready)
+            assert engine._streams["s"].entry == again
+            others.slices.put_nowait(ResultSlice([Result(0, 0, "", False, b'"one"')], 1))
+            assert await engine.results_at("s", [Position(0, 0)], 1) == [b'"one"']
+
+    run(body)
+
+
 def test_a_release_waits_for_the_transaction_in_flight():
     async def body() -> None:
         world = World(foreign=Others(0), metrics=Restores())
@@ -210,6 +254,7 @@ def test_a_stream_that_another_process_made_this_moment_is_found_when_asked_for(
     async def body() -> None:
         world = World(foreign=Others(0))
         async with world.engine() as engine:
+            await engine._sweeping
             asked = 0
             streams = world.log.streams
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from service.engine.records import EVERYTHING, Result, ResultFilter
+from service.engine.reading import ResultReader
+from service.engine.records import EVERYTHING, Result, ResultFilter, ResultSlice
 from service.engine.tail import FEW_WAITING, PartitionTail
-from tests.engine.world import run
+from tests.engine.world import CONFIG, World, run
 
 
 def results(start: int, end: int) -> list[Result]:
@@ -89,5 +91,33 @@ def test_readers_that_gave_up_are_forgotten():
         assert len(tail._waiting) <= 2 * FEW_WAITING
         tail.publish(1, results(0, 1))
         await asyncio.wait_for(kept, 1)
+
+    run(body)
+
+
+@pytest.mark.parametrize(("partitions", "megabytes"), [(1, 16), (4, 16), (8, 8), (64, 1), (256, 1)])
+def test_a_stream_of_many_partitions_keeps_less_of_each(partitions, megabytes):
+    async def body() -> None:
+        async with World().engine() as engine:
+            await engine.create_stream(replace(CONFIG, partitions=partitions))
+            kept = {tail._kept_bytes for tail in engine._streams[CONFIG.name].tails}
+            assert kept == {megabytes * 2**20}
+
+    run(body)
+
+
+class Bare:
+    """A log whose partition has a committed offset and no results."""
+
+    async def read_results(self, partition, offset, limit, where):
+        return ResultSlice([], offset)
+
+
+def test_pages_end_where_a_partition_has_no_results():
+    async def body() -> None:
+        tail = PartitionTail()
+        tail.start(5)
+        page = await ResultReader("s", Bare(), [tail]).page([0], [0], 10, EVERYTHING)
+        assert page.next is None
 
     run(body)

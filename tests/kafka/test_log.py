@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.kafka import Connection, KafkaLog, names, partition
+from service.adapters.kafka.catalogue import Change
+from service.adapters.kafka.formats import decode_result
+from service.adapters.kafka.partition import OwnedPartition
+from service.adapters.kafka.producer import AppendProducer, Discards, Message
+from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import Committed, committed_offset
 from service.adapters.kafka.topics import KEPT, Topics
 from service.engine.config import StreamConfig
 from service.engine.errors import (
     Fenced,
     InvalidParameter,
+    InvalidRecord,
     StateLost,
     StreamExists,
     TransientError,
+    UnknownStream,
 )
 from service.engine.records import (
     EVERYTHING,
@@ -26,10 +35,14 @@ from service.engine.records import (
     NewRecord,
     OwnershipChange,
     Result,
+    ResultFilter,
     StreamPartition,
     Transaction,
 )
+from service.messages.stream import Stored
+from tests.kafka.fixtures import connection
 from tests.kafka.probe import committed_records, group_offsets, produce
+from tests.kafka.proxy import Api, Kind
 
 TIME_MS = 1_700_000_000_000
 
@@ -83,6 +96,67 @@ def test_another_process_fences_the_former_owner(kafka):
         await newer.close()
 
     run(body)
+
+
+def test_a_takeover_that_meets_another_one_may_be_tried_again(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there)
+    part = StreamPartition(config.name, 0)
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        fenced = proxy.fault(Api.INIT_PRODUCER_ID, Kind.REFUSE, 47)  # INVALID_PRODUCER_EPOCH
+        with fenced, pytest.raises(TransientError, match="another worker takes it over too"):
+            await log.assign(part)
+        assert (await log.assign(part)).committed == 0
+        await log.close()
+
+    run(body)
+
+
+def test_partitions_are_taken_over_side_by_side(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there, 2)
+    first, second = (StreamPartition(config.name, number) for number in range(2))
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        identity = names.transactional_id(there, first)
+
+        def of_first(request) -> bool:
+            return request.transactional_id == identity
+
+        with proxy.fault(Api.INIT_PRODUCER_ID, Kind.HOLD, fits=of_first) as held:
+            waiting = asyncio.create_task(log.assign(first))
+            await asyncio.to_thread(held.met.wait, 10)
+            assert (await asyncio.wait_for(log.assign(second), 5)).committed == 0
+            assert not waiting.done()
+            held.go.set()
+            assert (await waiting).committed == 0
+        await log.close()
+
+    run(body)
+
+
+def test_partitions_that_a_topic_has_beyond_its_stream_s_are_left_alone(caplog):
+    config = StreamConfig(name="s", partitions=2)
+    stored = Stored(config, config, 0, True, [0, 0], [0, 0], [0, 0])
+
+    async def body() -> None:
+        log = KafkaLog(Connection("127.0.0.1:1"))
+        log._catalogue.streams["s"] = stored
+        log._tell_assigned(frozenset(_place("s", number) for number in (1, 2, 3)))
+        change = await log.changes()
+        assert change.assigned == (StreamPartition("s", 1),)
+        assert change.foreign == (StreamPartition("s", 0),)
+
+    run(body)
+    (said,) = caplog.messages
+    assert "topic s has partitions 2, 3, but its stream has 2" in said and "`rcf doctor`" in said
 
 
 def test_a_refused_batch_commits_nothing(kafka):
@@ -144,6 +218,187 @@ def test_what_plain_readers_see(kafka):
     assert headers["__connect.errors.topic"] == config.name.encode()
     assert headers["__connect.errors.offset"] == b"1"
     assert headers["__connect.errors.exception.message"] == b"no number"
+
+
+def test_results_before_a_time_are_not_read(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    count, step = 3000, 1000
+    times = [10 * n + (-100 if n % 7 == 0 else 0) for n in range(count)]  # not in their order
+    begin_ms = int(1000 * time.time())  # the broker's own records bear the time of day
+    read: list[int] = []
+
+    def counted(record):
+        read.append(record.offset)
+        return decode_result(record)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(count)))
+        epoch = (await log.assign(part)).epoch
+        for start in range(0, count, step):
+            made = [
+                Result(n, begin_ms + times[n], "k", False, b"{}")
+                for n in range(start, start + step)
+            ]
+            await log.commit(Transaction(part, epoch, start, start + step, made))
+        monkeypatch.setattr("service.adapters.kafka.results.decode_result", counted)
+        for late_ms in (29_500, 29_895, 29_990, 99_999):
+            read.clear()
+            where = ResultFilter(from_ms=begin_ms + late_ms)
+            found = await log.read_results(part, 0, count, where)
+            wanted = [n for n in range(count) if times[n] >= late_ms]
+            assert [result.offset for result in found.results] == wanted
+            assert len(read) < 200
+            assert found.next_offset == count
+        await log.close()
+
+    run(body)
+
+
+def test_a_long_read_keeps_no_commit_and_no_takeover_waiting(kafka, monkeypatch):
+    config = stream(kafka, 2)
+    first, second = (StreamPartition(config.name, number) for number in range(2))
+    reading, go = asyncio.Event(), asyncio.Event()
+    read = ResultsTopic.read
+
+    async def slow(*arguments):
+        reading.set()
+        await go.wait()
+        return await read(*arguments)
+
+    monkeypatch.setattr(ResultsTopic, "read", slow)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(4)))
+        epoch = (await log.assign(first)).epoch
+        await log.commit(Transaction(first, epoch, 0, 2, results(0, 1)))
+        waiting = asyncio.create_task(log.read_results(first, 0, 10, EVERYTHING))
+        await reading.wait()
+        trims = {"trim_input_to": 1, "trim_results_to": 1}
+        settled = Transaction(first, epoch, 2, 4, results(2, 3), **trims)
+        await asyncio.wait_for(asyncio.gather(log.commit(settled), log.assign(second)), 5)
+        assert not waiting.done()
+        go.set()
+        assert [result.offset for result in (await waiting).results][-1] == 3
+        await log.close()
+
+    run(body)
+
+
+def test_results_that_go_while_they_are_read_are_left_out(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    locate = ResultsTopic._locate
+
+    async def body() -> None:
+        topics, log = Topics(kafka), KafkaLog(kafka)
+
+        async def late(self, *arguments) -> int:
+            place = await locate(self, *arguments)
+            await topics.trim({_place(self.topic, 0): 3})
+            return place
+
+        monkeypatch.setattr(ResultsTopic, "_locate", late)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(*range(4)))
+        epoch = (await log.assign(part)).epoch
+        for start in (0, 2):  # at the places 0 and 1, then, after a marker, 3 and 4
+            done = results(start, start + 1)
+            await log.commit(Transaction(part, epoch, start, start + 2, done))
+        read = await log.read_results(part, 0, 10, EVERYTHING)
+        assert ([result.offset for result in read.results], read.next_offset) == ([2, 3], 4)
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(kafka):
+    config = stream(kafka)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1))
+        await log.delete_stream(config.name)
+        await log.create_stream(replace(config, partitions=3))
+        places = await log.append(config.name, [*new(1), *new(2, partition=2)])
+        assert places == [(0, 0), (2, 0)]
+        await log.close()
+
+    run(body)
+
+
+def test_a_record_of_nothing_is_appended_as_any_other(kafka):
+    """Others write such records, and dead letters of them are appended once more."""
+    topic = f"s-{kafka.application}"
+    nothing = Message(None, None, TIME_MS)
+
+    async def body() -> None:
+        topics, discards = Topics(kafka), Discards()
+        await topics.make(topic, 1, KEPT)
+        appends = AppendProducer(kafka, discards)
+        for turn in range(2):
+            found = await appends.append(topic, {0: [nothing, Message(b"k", b"1", TIME_MS)]})
+            assert found == {0: [2 * turn, 2 * turn + 1]}
+        appends.close()
+        await discards.done()
+        await topics.close()
+
+    run(body)
+
+
+def test_a_record_is_as_large_as_its_topic_takes(kafka):
+    config = stream(kafka)
+
+    async def body() -> None:
+        topics, log = Topics(kafka), KafkaLog(kafka)
+        limit = 2 * 2**20
+        await topics.make(config.name, 1, KEPT | {"max.message.bytes": str(limit)})
+        await log.open()
+        await log.create_stream(config)
+        large, larger = (
+            (0, NewRecord(bytes(size), "k", TIME_MS)) for size in (3 * limit // 4, limit)
+        )
+        assert await log.append(config.name, [large]) == [(0, 0)]
+        with pytest.raises(InvalidRecord, match=f"its {limit} bytes are more than the topic"):
+            await log.append(config.name, [larger])
+        assert await log.append(config.name, new(1)) == [(0, 1)]
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_a_look_does_not_ask_for_all_topics_of_the_cluster(kafka, proxy):
+    there = connection(proxy.address)
+    config = stream(there)
+    part = StreamPartition(config.name, 0)
+
+    def of_all(request) -> bool:
+        return request.topics is None
+
+    async def body() -> None:
+        log = KafkaLog(there)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1))
+        epoch = (await log.assign(part)).epoch
+        await log.commit(Transaction(part, epoch, 0, 1, results(0)))
+        with proxy.fault(Api.METADATA, Kind.HOLD, fits=of_all) as asked:
+            assert len((await log.read_results(part, 0, 10, EVERYTHING)).results) == 1
+            assert not await asyncio.to_thread(asked.met.wait, 0.5)
+        await log.close()
+
+    run(body)
 
 
 def test_offsets_that_hold_no_record_are_stepped_over(kafka):
@@ -230,7 +485,9 @@ def test_a_topic_that_is_there_is_scored_from_its_beginning_and_outlives_the_str
         await log.create_stream(config)
         assignment = await log.assign(StreamPartition(config.name, 0))
         assert (assignment.origin, assignment.begin, assignment.committed) == (4, 4, 4)
+        await log.read_results(StreamPartition(config.name, 0), 0, 1, EVERYTHING)
         await log.delete_stream(config.name)
+        assert log._results == {}
         assert await topics.counts([config.name, f"{config.name}.scores"]) == {config.name: 2}
         await log.close()
         await topics.close()
@@ -253,6 +510,109 @@ def test_input_that_is_gone_is_said_so(kafka):
             await log.poll(part, 0, 10, 10**6)
         await log.close()
         await topics.close()
+
+    run(body)
+
+
+def test_a_committed_offset_of_a_moment_ago_is_asked_for_again(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    read, early = partition.committed_offset, [Committed(0, 0)] * 2
+
+    async def late(*arguments) -> Committed | None:
+        return early.pop() if early else await read(*arguments)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2, 3))
+        epoch = (await log.assign(part)).epoch
+        await log.commit(Transaction(part, epoch, 0, 2, results(0, 1)))
+        monkeypatch.setattr(partition, "committed_offset", late)
+        assert (await log.assign(part)).committed == 2
+        early[:] = [Committed(0, 0)] * 9
+        assert (await log.assign(part)).committed == 0, "it is the runner's to judge"
+        await log.close()
+
+    run(body)
+
+
+def test_markers_that_went_by_age_are_no_lost_records(kafka):
+    """A topic of somebody else's deletes what is old, with the marker behind the last record."""
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+
+    async def settle(log: KafkaLog) -> int:
+        await log.open()
+        assignment = await log.assign(part)
+        batch = await log.poll(part, assignment.committed, 100, 10**6)
+        done = results(*(record.offset for record in batch.records))
+        start, end = assignment.committed, batch.next_offset
+        await log.commit(Transaction(part, assignment.epoch, start, end, done))
+        await log.close()
+        return end
+
+    async def body() -> None:
+        topics = Topics(kafka)
+        await topics.make(config.name, 1, KEPT)
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
+        options = {"transactional.id": f"p-{config.name}"}
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        await log.close()
+        assert await settle(KafkaLog(kafka)) == 3
+        await topics.trim({_place(config.name, 0): 4})
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        assert await settle(KafkaLog(kafka)) == 7
+        log = KafkaLog(kafka)
+        await log.open()
+        after = await log.assign(part)
+        assert (after.committed, after.results_end) == (7, 7)
+        await topics.trim({_place(config.name, 0): 7})
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        await topics.trim({_place(config.name, 0): 8})
+        with pytest.raises(StateLost):
+            await log.poll(part, 7, 10, 10**6)
+        await log.close()
+        await topics.close()
+
+    run(body)
+
+
+def test_what_is_being_polled_is_not_taken_for_markers(kafka, monkeypatch):
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    fresh, read, go = OwnedPartition._fresh, asyncio.Event(), asyncio.Event()
+
+    async def slow(self, offset: int, most: int):
+        if offset > 4:
+            read.set()
+            await go.wait()
+        return await fresh(self, offset, most)
+
+    monkeypatch.setattr(OwnedPartition, "_fresh", slow)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
+        options = {"transactional.id": f"p-{config.name}"}
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        epoch = (await log.assign(part)).epoch
+        assert (await log.poll(part, 0, 100, 10**6)).next_offset == 3
+        polling = asyncio.create_task(log.poll(part, 3, 100, 10**6))
+        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
+        await read.wait()
+        await log.commit(Transaction(part, epoch, 0, 3, results(0, 1, 2)))
+        stored = log._stored(config.name)
+        assert await committed_offset(log._topics, kafka, stored, 0) == (3, 4)
+        go.set()
+        assert [record.offset for record in (await polling).records] == [4, 5, 6]
+        await log.close()
 
     run(body)
 
@@ -280,6 +640,73 @@ def test_a_group_that_was_deleted_goes_on_where_results_end(kafka):
     run(lambda: body(1))
 
 
+def test_a_creation_that_is_repeated_knows_that_the_input_is_its_own(kafka, monkeypatch):
+    config = stream(kafka, 2)
+    write, refused = Change.write, []
+
+    async def at_last(self, name, stored, others=()):
+        if stored is not None and stored.state == "there" and not refused:
+            refused.append(name)
+            raise Fenced("another worker")
+        await write(self, name, stored, others)
+
+    monkeypatch.setattr(Change, "write", at_last)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        with pytest.raises(TransientError, match="another worker changes the streams"):
+            await log.create_stream(config)
+        assert await log.streams() == []
+        await log.create_stream(config)
+        assert log._stored(config.name).made_input
+        await log.delete_stream(config.name)
+        refused.clear()
+        with pytest.raises(TransientError):
+            await log.create_stream(config)
+        await log.delete_stream(config.name)
+        assert await log._topics.counts([config.name, f"{config.name}.scores"]) == {}
+        with pytest.raises(UnknownStream):
+            await log.delete_stream(config.name)
+        await log.close()
+
+    run(body)
+
+
+@pytest.mark.parametrize("repeated", ["deletion", "creation"])
+def test_a_deletion_that_was_cut_short_is_finished(kafka, monkeypatch, repeated):
+    config = stream(kafka, 2)
+    delete, refused = Topics.delete, []
+
+    async def at_last(self, topics):
+        if not refused:
+            refused.append(topics)
+            raise TransientError("no broker answers")
+        await delete(self, topics)
+
+    monkeypatch.setattr(Topics, "delete", at_last)
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        await log.create_stream(config)
+        await log.append(config.name, new(1, 2))
+        with pytest.raises(TransientError):
+            await log.delete_stream(config.name)
+        assert await log.streams() == []
+        with pytest.raises(UnknownStream):
+            await log.append(config.name, new(3))
+        if repeated == "deletion":
+            await log.delete_stream(config.name)
+            assert await log._topics.counts([config.name, f"{config.name}.scores"]) == {}
+        await log.create_stream(config)
+        assert (await log.append(config.name, new(4)))[0].offset == 0
+        assert log._stored(config.name).made_input
+        await log.close()
+
+    run(body)
+
+
 def test_streams_cannot_write_into_topics_of_others(kafka):
     config = stream(kafka, 2)
     names = [f"{config.name}.{end}" for end in ("scores", "anomalies", "dlq", "checkpoints")]
@@ -298,6 +725,36 @@ def test_streams_cannot_write_into_topics_of_others(kafka):
         with pytest.raises(InvalidParameter, match="the catalogue"):
             await log.create_stream(replace(config, name=f"{kafka.application}.streams"))
         await log.delete_stream(config.name)
+        await log.close()
+
+    run(body)
+
+
+def test_a_stream_that_this_worker_cannot_read_is_left_as_it_is(kafka):
+    config = stream(kafka)
+    topic = f"{kafka.application}.streams"
+    odd = b'{"config": {"score": "of another version"}}'
+
+    async def body() -> None:
+        log = KafkaLog(kafka)
+        await log.open()
+        rows = [(0, config.name.encode(), odd, TIME_MS)]
+        await asyncio.to_thread(produce, kafka.bootstrap, topic, rows)
+        for change in (
+            log.create_stream(config),
+            log.update_stream(config.name, lambda now: now),
+            log.delete_stream(config.name),
+        ):
+            with pytest.raises(InvalidParameter, match="a stream that this worker can read"):
+                await change
+        assert await log.streams() == []
+        assert list(log.unreadable) == [config.name]
+        with pytest.raises(InvalidParameter, match=f"one of stream '{config.name}'"):
+            await log.create_stream(replace(config, name=f"{config.name}.scores"))
+        assert [each.value() for each in committed_records(kafka.bootstrap, topic, 0)] == [odd]
+        await asyncio.to_thread(produce, kafka.bootstrap, topic, [(0, rows[0][1], None, TIME_MS)])
+        await log.create_stream(config)
+        assert list(log.unreadable) == []
         await log.close()
 
     run(body)

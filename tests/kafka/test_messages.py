@@ -155,7 +155,7 @@ class Life:
         """Let records be written by somebody else, and wait until they are settled."""
         records = [(0, key, value, TIME_MS, headers) for key, value, headers in rows]
         await asyncio.to_thread(produce, self.kafka.bootstrap, self.config.name, records)
-        async with self.log._look() as cursor:
+        async with self.log._work.turn() as cursor:
             end = (await cursor.ends(self.config.name, 0)).end
         part = StreamPartition(self.config.name, 0)
         await until(lambda: part in self.log._owned)

@@ -34,6 +34,7 @@ from service.adapters.kafka import partition as partition_module
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import GroupOffsets, TransactionalProducer
 from service.adapters.kafka.results import ResultsTopic
+from service.adapters.kafka.standing import Committed
 from service.adapters.kafka.topics import KEPT
 from service.engine.config import StreamConfig
 from service.engine.errors import EngineError, Fenced, TransientError
@@ -270,8 +271,9 @@ async def a_look_at_a_topic_does_not_make_it(world: World) -> None:
     """The broker of the tests makes topics that are asked for, as brokers do by default."""
     absent = f"{world.config.name}-absent"
     with impatience(), contextlib.suppress(EngineError):
-        await world.one._cursor.read(absent, 0, 0, 1, 0.1)
-        await world.one._cursor.ends(absent, 0)
+        async with world.one._work.turn() as cursor:
+            await cursor.read(absent, 0, 0, 1, 0.1)
+            await cursor.ends(absent, 0)
     assert await world.one._topics.counts([absent]) == {}
 
 
@@ -348,12 +350,14 @@ def a_commit_that_is_never_sent(patch: Patch) -> None:
 
 
 def the_offset_is_read_before_the_fence(patch: Patch) -> None:
-    original, read = OwnedPartition.assign, partition_module.committed_offset
+    fence, read = OwnedPartition.fence, partition_module.committed_offset
 
-    async def early(self, cursor):
+    async def early(self):
         number = self.partition.partition
         committed = await read(self._topics, self._connection, self.stored, number)
+        cursor = reader.Cursor(self._connection)
         end = await self.results.end_in(cursor)
+        await cursor.close()
 
         async def stale(*_):
             return committed
@@ -363,9 +367,9 @@ def the_offset_is_read_before_the_fence(patch: Patch) -> None:
 
         self.results.end_in = stale_end
         patch.setattr(partition_module, "committed_offset", stale)
-        return await original(self, cursor)
+        await fence(self)
 
-    patch.setattr(OwnedPartition, "assign", early)
+    patch.setattr(OwnedPartition, "fence", early)
 
 
 def every_worker_has_an_id_of_its_own(patch: Patch) -> None:
@@ -400,7 +404,7 @@ def the_pointer_goes_ahead(patch: Patch) -> None:
 def an_earlier_stream_of_this_name_counts(patch: Patch) -> None:
     async def careless(topics, there, stored, number):
         found = await topics.committed(there.application, stored.config.name, number)
-        return None if found is None else found[0]
+        return None if found is None else Committed(found[0], found[0])
 
     patch.setattr(partition_module, "committed_offset", careless)
 

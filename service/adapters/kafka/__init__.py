@@ -7,6 +7,7 @@
 - `producer`    the guard: transactions, appends, and the rules that keep them safe
 - `reader`      cursors over partitions
 - `topics`      makes, checks, trims and deletes topics
+- `stream_topics`  makes and deletes those of one stream
 - `catalogue`   the streams, in a compacted control topic
 - `membership`  the consumer group: whose a partition is
 - `partition`   one owned partition: taking over, polling, committing

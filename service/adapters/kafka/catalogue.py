@@ -55,7 +55,14 @@ class Change:
 
 
 class Catalogue:
-    """Follows the control topic, and changes it."""
+    """Follows the control topic, and changes it.
+
+    Attributes:
+        streams: by name, as the topic says.
+        unfinished: the same of those whose topics somebody began to make or to delete.
+        unreadable: why this worker cannot read what the topic says of a stream, by name; a worker
+            of another version may have written it. Nobody here may act as if it were not there.
+    """
 
     def __init__(
         self, connection: Connection, topics: Topics, discards: Discards, changed: Changed
@@ -73,6 +80,13 @@ class Catalogue:
         self._changing = asyncio.Lock()
         self._asking = asyncio.Lock()
         self.streams: dict[str, Stored] = {}
+        self.unfinished: dict[str, Stored] = {}
+        self.unreadable: dict[str, str] = {}
+
+    @property
+    def names(self) -> set[str]:
+        """Every stream's, whatever is known of it."""
+        return {*self.streams, *self.unfinished, *self.unreadable}
 
     async def open(self) -> None:
         """Read all of it, then follow.
@@ -175,18 +189,29 @@ class Catalogue:
     def _apply(self, record: Any) -> None:
         name = record.key.decode()
         value = record.value
+        self.unreadable.pop(name, None)
         if value is None:
-            former = self.streams.pop(name, None)
-            if former is not None:
-                self._changed(former, None)
+            self.unfinished.pop(name, None)
+            self._end(name)
             return
         try:
             stored = _decoder.decode(value)
         except (msgspec.MsgspecError, InvalidParameter) as error:
             logger.error("stream %s of the catalogue cannot be read: %s", name, error)
+            self.unreadable[name] = str(error)
             return
         if stored.incarnation is None:
             number = record.offset
             stored = msgspec.structs.replace(stored, incarnation=number)
+        if stored.state != "there":
+            self.unfinished[name] = stored
+            self._end(name)
+            return
+        self.unfinished.pop(name, None)
         former, self.streams[name] = self.streams.get(name), stored
         self._changed(former, stored)
+
+    def _end(self, name: str) -> None:
+        former = self.streams.pop(name, None)
+        if former is not None:
+            self._changed(former, None)

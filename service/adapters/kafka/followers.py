@@ -59,8 +59,8 @@ class Followers:
             except OutOfRangeError as error:
                 follower.offset = -1
                 raise TransientError(f"Kafka: {error}") from error
-            follower.place = cursor.position
-            results_read = map(decode_result, records)
+            results_read = list(map(decode_result, records))
+            follower.place = cursor.position  # only past what could be read
             found = [result for result in results_read if result.offset >= follower.offset]
             if found:
                 follower.offset = found[-1].offset + 1

@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiokafka.admin.client
 import aiokafka.client
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
@@ -50,6 +51,7 @@ class PacedConnections:
 
 def mend() -> None:
     """Let all clients of this process ask and connect so."""
-    client = aiokafka.client
-    client.MetadataRequest = functools.partial(MetadataRequest, allow_auto_topic_creation=False)
+    client, admin = aiokafka.client, aiokafka.admin.client
+    asking = functools.partial(MetadataRequest, allow_auto_topic_creation=False)
+    client.MetadataRequest = admin.MetadataRequest = asking
     client.create_conn = PacedConnections(client.create_conn)

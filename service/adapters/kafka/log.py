@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
 from aiokafka import TopicPartition
 
-from service.adapters.kafka import names
+from service.adapters.kafka import names, stream_topics
 from service.adapters.kafka.catalogue import Catalogue
 from service.adapters.kafka.connection import CLOSE_S, Connection
 from service.adapters.kafka.followers import Followers
@@ -23,9 +22,9 @@ from service.adapters.kafka.greeting import greet
 from service.adapters.kafka.membership import Membership, Places
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message, Writes
-from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.reader import SharedCursor
 from service.adapters.kafka.results import ResultsTopic
-from service.adapters.kafka.topics import COMPACTED, KEPT, Topics
+from service.adapters.kafka.topics import Topics
 from service.engine.config import StreamConfig
 from service.engine.control import encode_config
 from service.engine.errors import (
@@ -64,8 +63,8 @@ class KafkaLog:
         self._topics = Topics(connection)
         self._catalogue = Catalogue(connection, self._topics, self._discards, self._changed)
         self._appends = AppendProducer(connection, self._discards)
-        self._looking = asyncio.Lock()
-        self._cursor = Cursor(connection)
+        self._work = SharedCursor(connection)
+        self._reads = SharedCursor(connection)  # however long one takes, the work goes on
         self._followers = Followers(connection)
         self._owned: dict[StreamPartition, OwnedPartition] = {}
         self._results: dict[tuple[StreamPartition, int], ResultsTopic] = {}
@@ -73,6 +72,11 @@ class KafkaLog:
         self._told: tuple[StreamPartition, ...] = ()
         self._changes: asyncio.Queue[OwnershipChange] = asyncio.Queue()
         self._again: set[asyncio.Task[None]] = set()
+
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Streams that this worker cannot read; see `LogBackend`."""
+        return self._catalogue.unreadable
 
     async def open(self) -> None:
         """Read the catalogue and join the group; see `LogBackend`."""
@@ -94,7 +98,8 @@ class KafkaLog:
         self._owned.clear()
         self._appends.close()
         await self._followers.close()
-        await self._cursor.close()
+        await self._work.close()
+        await self._reads.close()
         await self._topics.close()
         await self._discards.done()
 
@@ -109,55 +114,43 @@ class KafkaLog:
     async def create_stream(self, config: StreamConfig) -> StreamEntry:
         """Make a stream's topics where they are absent, and announce it; see `LogBackend`."""
         async with self._catalogue.change() as change:
+            self._check_readable(config.name)
             there = self._catalogue.streams.get(config.name)
             if there is not None:
                 raise StreamExists(config.name, there.config.changed(config))
-            self._check_free(config.name)
-            stored = await self._prepare(config)
+            control = names.control_topic(self._connection)
+            stream_topics.check_free(config.name, control, self._catalogue.names - {config.name})
+            ours = await self._ours(config)
+            topic = names.topics_of(config.name).input
+            absent = await self._topics.absent(topic, config.partitions)
+            # 1. Whoever goes on after our death knows whether the input is the stream's.
+            made_input = absent or ours
+            intended = stream_topics.intended(config, made_input=made_input)
+            await change.write(config.name, intended)
+            # 2. The topics; then there is a stream.
+            stored = await stream_topics.make(self._topics, self._work, config, ours=ours)
             await change.write(config.name, stored)
         return self._stored(config.name).entry
 
-    def _check_free(self, name: str) -> None:
-        """Refuse a stream that would write into topics of another one, or into the catalogue."""
-        taken = {names.control_topic(self._connection): "the catalogue"}
-        for other in self._catalogue.streams:
-            topics = names.topics_of(other)
-            taken |= dict.fromkeys((topics.input, *topics.outputs), f"stream {other!r}")
-        wanted = names.topics_of(name)
-        for topic in (wanted.input, *wanted.outputs):
-            if topic in taken:
-                allowed = f"another name: the topic {topic!r} is one of {taken[topic]}"
-                raise InvalidParameter("name", name, allowed)
+    async def _ours(self, config: StreamConfig) -> bool:
+        """Finish a deletion that was begun; tell whether a creation that was made the input."""
+        left = self._catalogue.unfinished.get(config.name)
+        if left is not None and left.state == "going":
+            await stream_topics.delete(self._topics, left)
+            return False
+        return left is not None and left.made_input
 
-    async def _prepare(self, config: StreamConfig) -> Stored:
-        """Make what is absent of a stream's topics, and note where each begins."""
-        topics, count = names.topics_of(config.name), config.partitions
-        made = await self._topics.make(topics.input, count, KEPT)
-        for topic, wanted in (
-            (topics.scores, KEPT),
-            (topics.anomalies, KEPT),
-            (topics.dead_letters, KEPT),
-            (topics.checkpoints, COMPACTED),
-        ):
-            await self._topics.make(topic, count, wanted)
-        async with self._look() as cursor:
-            ends = {
-                topic: [await cursor.ends(topic, number) for number in range(count)]
-                for topic in (topics.input, topics.scores, topics.dead_letters)
-            }
-        return Stored(
-            config,
-            config,
-            None,
-            made,
-            [each.begin for each in ends[topics.input]],
-            [each.end for each in ends[topics.scores]],
-            [each.end for each in ends[topics.dead_letters]],
-        )
+    def _check_readable(self, name: str) -> None:
+        """Refuse to change what we cannot read: it would be lost."""
+        reason = self._catalogue.unreadable.get(name)
+        if reason is not None:
+            allowed = f"a stream that this worker can read; of this one it cannot: {reason}"
+            raise InvalidParameter("name", name, allowed)
 
     async def update_stream(self, stream: str, change: Change) -> StreamEntry:
         """Write the configuration and a record in every partition, at once; see `LogBackend`."""
         async with self._catalogue.change() as catalogue:
+            self._check_readable(stream)
             former = self._stored(stream)
             config = change(former.config)
             if config is None:
@@ -165,7 +158,7 @@ class KafkaLog:
             topic, control = names.topics_of(stream).input, encode_config(config)
             writes = []
             for number in range(former.config.partitions):
-                async with self._look() as cursor:
+                async with self._work.turn() as cursor:
                     last = await cursor.last(topic, number)
                 time_ms = last.timestamp if last is not None else 0
                 message = encode_control(control, former.number, time_ms)
@@ -176,14 +169,18 @@ class KafkaLog:
     async def delete_stream(self, stream: str) -> None:
         """Take a stream from the catalogue, then delete its topics; see `LogBackend`.
 
-        The input stays when it was there before the stream.
+        The input stays when it was there before the stream. What was begun and not finished can be
+        repeated, and so can what was begun to make the stream be undone.
         """
         async with self._catalogue.change() as change:
-            stored = self._stored(stream)
-            await change.write(stream, None)
-        topics = names.topics_of(stream)
-        gone = [*topics.outputs, topics.input] if stored.made_input else topics.outputs
-        await self._topics.delete(gone)
+            self._check_readable(stream)
+            stored = self._catalogue.unfinished.get(stream) or self._stored(stream)
+            await change.write(stream, stored.with_state("going"))
+        await stream_topics.delete(self._topics, stored)
+        async with self._catalogue.change() as change:
+            left = self._catalogue.unfinished.get(stream)
+            if left is not None and (left.state, left.number) == ("going", stored.number):
+                await change.write(stream, None)
 
     def _changed(self, former: Stored | None, stored: Stored | None) -> None:
         """Announce what the catalogue says; called by it, in its order."""
@@ -193,6 +190,7 @@ class KafkaLog:
             gone = _partitions(former)
             for partition in gone:
                 self._forget(partition)
+                self._results.pop((partition, former.number), None)
             self._changes.put_nowait(OwnershipChange(deleted=(former.entry,), revoked=gone))
         if stored is not None:
             self._changes.put_nowait(OwnershipChange(streams=(stored.entry,)))
@@ -235,10 +233,13 @@ class KafkaLog:
             await former.close()
         owned = OwnedPartition(partition, stored, self._connection, self._topics, self._discards)
         try:
-            async with self._look() as cursor:
-                assignment = await owned.assign(cursor)
-        except BaseException:
+            await owned.fence()  # partitions side by side: it may wait for what others left open
+            async with self._work.turn() as cursor:
+                assignment = await owned.stand(cursor)
+        except BaseException as error:
             await owned.close()
+            if isinstance(error, Fenced):  # nothing is held yet; the group says whose it is
+                raise TransientError(f"{partition}: another worker takes it over too") from error
             raise
         self._owned[partition] = owned
         self._results[partition, stored.number] = owned.results
@@ -259,7 +260,7 @@ class KafkaLog:
             self._offer_again(owned)
             raise
         if transaction.trim_results_to or transaction.trim_input_to:
-            async with self._look() as cursor:
+            async with self._work.turn() as cursor:
                 await owned.trim(cursor, transaction)
 
     def _held(self, partition: StreamPartition) -> OwnedPartition:
@@ -279,10 +280,22 @@ class KafkaLog:
         self._changes.put_nowait(OwnershipChange(assigned=mine, revoked=gone, foreign=foreign))
 
     def _known(self, places: Iterable[TopicPartition]) -> Iterable[StreamPartition]:
-        """Leave out the control topic."""
+        """Leave out the control topic, and partitions that a topic has beyond its stream's."""
+        beyond: dict[str, list[int]] = {}
         for topic, number in sorted(places):
-            if topic in self._catalogue.streams:
+            stored = self._catalogue.streams.get(topic)
+            if stored is not None and number < stored.config.partitions:
                 yield StreamPartition(topic, number)
+            elif stored is not None:
+                beyond.setdefault(topic, []).append(number)
+        for topic, numbers in beyond.items():
+            logger.error(
+                "topic %s has partitions %s, but its stream has %d: records there are not read; "
+                "see `rcf doctor`",
+                topic,
+                ", ".join(map(str, numbers)),
+                self._catalogue.streams[topic].config.partitions,
+            )
 
     def _offer_again(self, fenced: OwnedPartition) -> None:
         """Take a partition over once more if the group still says that it is ours.
@@ -320,7 +333,7 @@ class KafkaLog:
         results = self._results_of(partition)
         owned = self._owned.get(partition)
         settled = owned.settled if owned is not None else 0
-        async with self._look() as cursor:
+        async with self._reads.turn() as cursor:
             return await results.read(cursor, offset, limit, where, settled)
 
     async def await_results(
@@ -329,12 +342,12 @@ class KafkaLog:
         """Wait for results that another worker commits; see `ForeignResults`."""
         results = self._results_of(partition)
         if offset is None:
-            async with self._look() as cursor:
+            async with self._reads.turn() as cursor:
                 end = await results.end_in(cursor)
             origin = self._stored(partition.stream).origins[partition.partition]
             return ResultSlice([], origin if end is None else end)
         if not self._followers.stands_at(partition, offset):
-            async with self._look() as cursor:
+            async with self._reads.turn() as cursor:
                 place = await results.place_of(cursor, offset)
             self._followers.place(partition, offset, place)
         return await self._followers.read(partition, results, limit)
@@ -346,7 +359,7 @@ class KafkaLog:
         stored, number = self._stored(partition.stream), partition.partition
         topic = names.topics_of(partition.stream).dead_letters
         found: list[DeadLetter] = []
-        async with self._look() as cursor:
+        async with self._reads.turn() as cursor:
             ends = await cursor.ends(topic, number)
             begin = max(ends.begin, stored.dead_from[number])
             async for record in cursor.scan(topic, number, begin, ends.end):
@@ -356,15 +369,6 @@ class KafkaLog:
                     if len(found) == limit:
                         break
         return found
-
-    @contextlib.asynccontextmanager
-    async def _look(self) -> AsyncIterator[Cursor]:
-        """Give out the cursor that all who look here and there share."""
-        async with self._looking:
-            try:
-                yield self._cursor
-            finally:
-                self._cursor.rest()
 
     def _results_of(self, partition: StreamPartition) -> ResultsTopic:
         stored = self._stored(partition.stream)

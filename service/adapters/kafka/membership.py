@@ -25,12 +25,16 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition, errors
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from service.adapters.kafka.connection import CLOSE_S, Connection, bounded
+from service.adapters.kafka.connection import CLOSE_S, REQUEST_S, Connection, bounded
 from service.engine.errors import EngineError
 
 logger = logging.getLogger(__name__)
 POLL_MS = 500
 RETRY_S = 1.0
+
+JOIN_MARGIN_S = 2.0
+"""How much later than the rebalance's own time a join may be answered."""
+
 Places = frozenset[TopicPartition]
 
 
@@ -118,8 +122,11 @@ class Membership:
 
     def _new_consumer(self) -> Any:
         connection = self._connection
+        # Whoever joins is answered when all have, or the time for that is over. Heartbeats have
+        # the same bound, and a coordinator that died is to be missed soon.
+        joining_s = max(REQUEST_S, connection.session_s + JOIN_MARGIN_S)
         return AIOKafkaConsumer(
-            **connection.options(),
+            **connection.options() | {"request_timeout_ms": int(1000 * joining_s)},
             group_id=connection.application,
             enable_auto_commit=False,
             auto_offset_reset="latest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from service.adapters.kafka.producer import (
 )
 from service.adapters.kafka.reader import Cursor, OutOfRangeError
 from service.adapters.kafka.results import ResultsTopic
-from service.adapters.kafka.standing import committed_offset, read_pointers
+from service.adapters.kafka.standing import Committed, committed_offset, metadata_of, read_pointers
 from service.adapters.kafka.topics import Topics
 from service.engine.errors import EngineError, StateLost
 from service.engine.records import (
@@ -43,6 +44,7 @@ from service.messages.stream import Stored
 
 logger = logging.getLogger(__name__)
 WAIT_S = 1.0
+ASK_AGAIN_S = (0.05, 0.2, 1.0)
 
 FRESH_S = 0.005
 """How long what came since the last answer of a broker is waited for."""
@@ -79,6 +81,8 @@ class OwnedPartition:
         self._input = Cursor(connection, follows=True)
         self._buffer: list[Record] = []
         self._gaps: dict[int, int] = {}
+        self._buffer_end = 0
+        self._bare = self._read = Committed(-1, -1)  # where we began, and what was polled ends
         self._pointers = 0
         self._input_begin = 0
         number = partition.partition
@@ -87,20 +91,27 @@ class OwnedPartition:
 
     # -- taking over ----------------------------------------------------------------------
 
-    async def assign(self, cursor: Cursor) -> Assignment:
-        """Fence the former owner, settle what it left open, and only then read where it is."""
-        # 1. Fence. The broker answers when an open transaction is ended and its markers written.
+    async def fence(self) -> None:
+        """Fence the former owner, and settle what it left open.
+
+        The broker answers when an open transaction is ended and its markers are written; from then
+        on everything is at rest.
+        """
         await self._producer.start()
+
+    async def stand(self, cursor: Cursor) -> Assignment:
+        """Read where the partition is; to be called once the former owner is fenced."""
         topic, number = self._names.input, self.partition.partition
-        # 2. Where everything stands; all of it is at rest from here on.
         ends = await cursor.ends(topic, number)
         results_end = await self.results.end_in(cursor)
         stored = await read_pointers(cursor, self.stored, number)
-        committed = await committed_offset(self._topics, self._connection, self.stored, number)
-        # 3. A group that was idle for long loses its offsets; the results tell them all the same.
+        found = await self._committed(results_end)
+        # A group that was idle for long loses its offsets; the results tell them all the same.
         origin = self.stored.origins[number]
-        if committed is None:
+        if found is None:
             committed = origin if results_end is None else results_end
+        else:
+            committed, self._bare, self._read = found.offset, found, found
         self.committed, self._input_begin = committed, ends.begin
         self._pointers = stored[0].number + 1 if stored else 0
         return Assignment(
@@ -115,6 +126,22 @@ class OwnedPartition:
             origin,
         )
 
+    async def _committed(self, results_end: int | None) -> Committed | None:
+        """Return the group's offset; ask again while it is of before the newest results.
+
+        Brokers before 4.0 may answer what was so before the transaction that was just settled.
+        """
+        pauses_s = iter(ASK_AGAIN_S)
+        while True:
+            number = self.partition.partition
+            found = await committed_offset(self._topics, self._connection, self.stored, number)
+            if found is None or results_end is None or found.offset >= results_end:
+                return found
+            pause_s = next(pauses_s, None)
+            if pause_s is None:
+                return found
+            await asyncio.sleep(pause_s)
+
     # -- input ----------------------------------------------------------------------------
 
     async def poll(self, offset: int, most: int, most_bytes: int) -> Batch:
@@ -122,15 +149,19 @@ class OwnedPartition:
         buffer = self._buffer
         if not buffer or buffer[0].offset != offset:
             buffer = self._buffer = await self._fetch(offset, most)
+            self._buffer_end = self._input.position  # of this fetch: others may be cut short
         records = within(buffer[:most], most_bytes)
         self._buffer = buffer[len(records) :]
         self._note_gaps(offset, records)
+        end = records[-1].offset + 1
+        self._read = Committed(end, end if self._buffer else max(end, self._buffer_end))
         behind = len(self._buffer) + self._input.behind
-        return Batch(self.partition, records, records[-1].offset + 1, behind)
+        return Batch(self.partition, records, end, behind)
 
     async def _fetch(self, offset: int, most: int) -> list[Record]:
         topic, number = self._names.input, self.partition.partition
-        place = offset
+        # Markers alone may have gone, by age, where nothing came after them.
+        place = self._bare.bare_to if offset == self._bare.offset else offset
         while True:
             try:
                 found = await self._input.read(topic, number, place, most, WAIT_S)
@@ -171,12 +202,14 @@ class OwnedPartition:
         # 1. Nothing is written for a former owner, or over what is settled already.
         check_transaction(transaction, self._producer.epoch, self.committed, self._gaps)
         # 2. Results, anomalies, dead letters, a pointer and the offset appear together.
+        end = transaction.end
+        bare_to = self._read.bare_to if end == self._read.offset else end
         offsets = GroupOffsets(
             self._connection.application,
             self._names.input,
             self.partition.partition,
-            transaction.end,
-            str(self.stored.number),
+            end,
+            metadata_of(self.stored, bare_to),
         )
         first = await self._producer.commit(self._batches(transaction), offsets)
         # 3. From here on it is so, whatever happens to us.

@@ -38,7 +38,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition, errors
 from aiokafka.structs import OffsetAndMetadata
 
 from service.adapters.kafka.connection import (
@@ -49,7 +49,8 @@ from service.adapters.kafka.connection import (
     bounded,
     look_at,
 )
-from service.engine.errors import Fenced, TransientError
+from service.adapters.kafka.topics import LARGEST_BYTES
+from service.engine.errors import Fenced, InvalidRecord, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +181,8 @@ class TransactionalProducer:
             self._discards.add(producer)
             raise
         self._producer = producer
-        # Ids are given in rising order and each counts its epochs up to 2**15.
+        # An id counts its epochs up to 2**15, then another one follows. Ids that one broker gives
+        # rise; those of several brokers need not, but none is given twice.
         manager = producer._txn_manager
         self.epoch = (manager.producer_id << 16) + manager.producer_epoch
 
@@ -305,14 +307,17 @@ class AppendProducer:
         """Append records to partitions of a topic; return their offsets.
 
         Raises:
+            InvalidRecord: one is larger than the topic takes; others may have been appended.
             TransientError: it is unknown which of them were appended.
         """
         producer = await self._started()
         try:
             return await bounded(_append(producer, topic, parts), f"appending to {topic}")
-        except (TransientError, Fenced):
+        except (TransientError, Fenced) as error:
             if self._producer is producer:
                 self.close()
+            if isinstance(error.__cause__, errors.MessageSizeTooLargeError):
+                _check_sizes(topic, chain(*parts.values()))
             raise
 
     def close(self) -> None:
@@ -328,6 +333,7 @@ class AppendProducer:
                     **self._connection.options(),
                     enable_idempotence=True,
                     max_batch_size=BATCH_BYTES,
+                    max_request_size=LARGEST_BYTES,
                     linger_ms=0,
                     retry_backoff_ms=BACKOFF_MS,
                 )
@@ -340,12 +346,28 @@ class AppendProducer:
             return self._producer
 
 
+def _check_sizes(topic: str, messages: Iterable[Message]) -> None:
+    """Say whose fault it is that something was too large: a record's that filled a batch alone.
+
+    A batch of several is smaller than what brokers take by default.
+
+    Raises:
+        InvalidRecord: there is such a record.
+    """
+    largest = max(len(message.value or b"") for message in messages)
+    if largest > BATCH_BYTES:
+        reason = f"its {largest} bytes are more than the topic {topic!r} takes"
+        raise InvalidRecord("", None, reason)
+
+
 async def _append(
     producer: AIOKafkaProducer, topic: str, parts: Mapping[int, Sequence[Message]]
 ) -> dict[int, list[int]]:
+    await _find(producer, topic, parts)
     sent: dict[int, list[Sent]] = {}
     for number, messages in parts.items():
-        send = _send if len(messages) > FEW else _join
+        joins = len(messages) <= FEW and all(_may_join(message) for message in messages)
+        send = _join if joins else _send
         sent[number] = await send(producer, Writes(topic, number, messages))
     await _all(future for futures in sent.values() for future, _ in futures)
     if any(future.result().offset < 0 for futures in sent.values() for future, _ in futures):
@@ -354,6 +376,26 @@ async def _append(
         number: [future.result().offset + i for future, count in futures for i in range(count)]
         for number, futures in sent.items()
     }
+
+
+async def _find(producer: AIOKafkaProducer, topic: str, numbers: Iterable[int]) -> None:
+    """See to it that all partitions are known before records are handed over to any.
+
+    The library asks for them every few minutes, and meanwhile a stream may have been made again
+    with more.
+    """
+    wanted = set(numbers)
+    if not wanted <= await producer.partitions_for(topic):
+        await producer.client.force_metadata_update()
+        missing = wanted - await producer.partitions_for(topic)
+        if missing:
+            listed = ", ".join(map(str, sorted(missing)))
+            raise TransientError(f"Kafka: no broker knows of partitions {listed} of {topic} yet")
+
+
+def _may_join(message: Message) -> bool:
+    """Tell whether the library takes a record that is no batch: not one of no key and no value."""
+    return message.key is not None or message.value is not None
 
 
 async def _join(producer: AIOKafkaProducer, batch: Writes) -> list[Sent]:

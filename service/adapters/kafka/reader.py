@@ -6,6 +6,7 @@ its `seek_to_beginning` races with the reset that `assign` begins, and may end a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -78,6 +79,19 @@ class Cursor:
             begin = await bounded(consumer.beginning_offsets([place]), f"begin of {topic}")
             end = await bounded(consumer.end_offsets([place]), f"end of {topic}")
         return Ends(begin[place], end[place])
+
+    async def first_at(self, topic: str, partition: int, time_ms: int) -> int | None:
+        """Return the first offset of a record of this time or later; None when there is none.
+
+        Markers of transactions count as records here, of the time at which they were written.
+
+        Raises:
+            TransientError: the brokers do not answer.
+        """
+        place = TopicPartition(topic, partition)
+        async with self._usable() as consumer:
+            found = await bounded(consumer.offsets_for_times({place: time_ms}), f"times of {topic}")
+        return None if found[place] is None else int(found[place].offset)
 
     async def read(
         self, topic: str, partition: int, offset: int, most: int, wait_s: float
@@ -164,7 +178,8 @@ class Cursor:
     def rest(self) -> None:
         """Fetch nothing until the next read."""
         if self._consumer is not None and self._place is not None:
-            self._consumer.unsubscribe()
+            # The consumer's own `unsubscribe` also asks for the metadata of all topics there are.
+            self._consumer._subscription.unsubscribe()
             self._place = None
 
     async def close(self) -> None:
@@ -197,3 +212,24 @@ class Cursor:
         except BaseException:
             await self.close()
             raise
+
+
+class SharedCursor:
+    """A cursor that several take in turns, to look here and there."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor = Cursor(connection)
+        self._looking = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[Cursor]:
+        """Give the cursor out, to one at a time."""
+        async with self._looking:
+            try:
+                yield self._cursor
+            finally:
+                self._cursor.rest()
+
+    async def close(self) -> None:
+        """Let go."""
+        await self._cursor.close()

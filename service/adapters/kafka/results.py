@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 
 from service.adapters.kafka.connection import CALL_S
 from service.adapters.kafka.formats import decode_result
-from service.adapters.kafka.reader import Cursor
+from service.adapters.kafka.reader import Cursor, OutOfRangeError
 from service.engine.errors import TransientError
 from service.engine.records import Result, ResultFilter, ResultSlice
 
@@ -86,7 +86,7 @@ class ResultsTopic:
         """
         found: list[Result] = []
         following = max(offset, settled)
-        async for result in self._from(cursor, offset, settled):
+        async for result in self._from(cursor, offset, settled, where.from_ms or 0):
             following = max(following, result.offset + 1)
             if where.accepts(result):
                 found.append(result)
@@ -139,25 +139,44 @@ class ResultsTopic:
         self.places.learn(result.offset, record.offset)
         return result.offset + 1
 
-    async def _from(self, cursor: Cursor, offset: int, settled: int) -> AsyncIterator[Result]:
+    async def _from(
+        self, cursor: Cursor, offset: int, settled: int, from_ms: int
+    ) -> AsyncIterator[Result]:
+        """Yield results from an input offset on; earlier ones than `from_ms` may be left out."""
         limit_s = time.monotonic() + CALL_S
+        if from_ms > 0:  # what is left out does not tell what is visible
+            while (await self.end_in(cursor) or 0) < settled:
+                await self._wait_for(settled, limit_s)
+            settled = 0
         ends = await cursor.ends(self.topic, self.partition)
         begin = max(self.places.begin, ends.begin)
         place = await self._locate(cursor, offset, begin, ends.end)
+        if from_ms > 0:
+            timely = await cursor.first_at(self.topic, self.partition, from_ms)
+            place = ends.end if timely is None else max(place, timely)
         following = offset
         while True:
-            async for record in cursor.scan(self.topic, self.partition, place, ends.end):
-                result = decode_result(record)
-                if result.offset >= following:
-                    if following == offset:
-                        self.places.learn(result.offset, record.offset)
-                    following = result.offset + 1
-                    yield result
+            try:
+                async for record in cursor.scan(self.topic, self.partition, place, ends.end):
+                    result = decode_result(record)
+                    if result.offset >= following:
+                        if following == offset:
+                            self.places.learn(result.offset, record.offset)
+                        following = result.offset + 1
+                        yield result
+            except OutOfRangeError:  # old results went meanwhile; on with those that stay
+                ends = await cursor.ends(self.topic, self.partition)
+                place = ends.begin
+                continue
             if following >= settled:
                 return
-            if time.monotonic() > limit_s:
-                reason = f"results up to {settled} are not visible"
-                raise TransientError(f"Kafka: {self.topic}/{self.partition}: {reason}")
-            await asyncio.sleep(0.002)
+            await self._wait_for(settled, limit_s)
             place = ends.end
             ends = await cursor.ends(self.topic, self.partition)
+
+    async def _wait_for(self, settled: int, limit_s: float) -> None:
+        """Wait a moment for results below an offset to become visible."""
+        if time.monotonic() > limit_s:
+            reason = f"results up to {settled} are not visible"
+            raise TransientError(f"Kafka: {self.topic}/{self.partition}: {reason}")
+        await asyncio.sleep(0.002)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,9 +18,27 @@ from service.messages.stream import Stored
 logger = logging.getLogger(__name__)
 
 
+class Committed(NamedTuple):
+    """The group's offset in a partition.
+
+    Attributes:
+        offset: the next one to settle.
+        bare_to: one past the last of the offsets from there on that are known to hold no record,
+            but markers of transactions; `offset` when none are.
+    """
+
+    offset: int
+    bare_to: int
+
+
+def metadata_of(stored: Stored, bare_to: int) -> str:
+    """Write what stands beside a committed offset."""
+    return f"{stored.number} {bare_to}"
+
+
 async def committed_offset(
     topics: Topics, connection: Connection, stored: Stored, number: int
-) -> int | None:
+) -> Committed | None:
     """Return the group's offset in a partition, unless it is of an earlier stream of this name.
 
     Raises:
@@ -27,9 +46,10 @@ async def committed_offset(
     """
     topic = names.topics_of(stored.config.name).input
     found = await topics.committed(connection.application, topic, number)
-    if found is None or found[1] != str(stored.number):
+    incarnation, _, bare_to = ("", "", "") if found is None else found[1].partition(" ")
+    if found is None or incarnation != str(stored.number):
         return None
-    return found[0]
+    return Committed(found[0], max(found[0], int(bare_to or 0)))
 
 
 async def read_pointers(cursor: Cursor, stored: Stored, number: int) -> list[StoredPointer]:

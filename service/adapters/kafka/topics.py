@@ -60,22 +60,37 @@ class Topics:
         Raises:
             TransientError: the brokers do not answer.
         """
+        return {topic: len(found) for topic, found in (await self._leaders(topics)).items()}
+
+    async def _leaders(self, topics: Iterable[str]) -> dict[str, list[int]]:
+        """Return the broker that leads each partition of those topics that are there; or -1."""
         wanted = list(topics)
-        there = set(await self._call(lambda client: client.list_topics(), "listing topics"))
-        known = [topic for topic in wanted if topic in there]  # asking for one may make it
-        if not known:
+        if not wanted:  # the library would ask for all there are
             return {}
         described = await self._call(
-            lambda client: client.describe_topics(known), "describing topics"
+            lambda client: client.describe_topics(wanted), "describing topics"
         )
         return {
-            each["topic"]: sum(part["leader"] >= 0 for part in each["partitions"])
+            each["topic"]: [part["leader"] for part in each["partitions"]]
             for each in described
             if each["error_code"] == 0
         }
 
+    async def absent(self, topic: str, partitions: int) -> bool:
+        """Tell whether a topic is not there.
+
+        Raises:
+            InvalidParameter: it is there with another number of partitions.
+            TransientError: the brokers do not answer.
+        """
+        count = (await self.counts([topic])).get(topic)
+        _check_count(topic, partitions, count)
+        return count is None
+
     async def make(self, topic: str, partitions: int, configuration: Mapping[str, str]) -> bool:
-        """Make a topic unless it is there; tell whether it was made here.
+        """Make a topic unless it is there, and wait until brokers serve all of it.
+
+        Returns whether it was made here.
 
         Raises:
             InvalidParameter: it is there with another number of partitions.
@@ -84,16 +99,16 @@ class Topics:
         limit_s = time.monotonic() + SETTLE_S
         made = False
         while True:
-            count = (await self.counts([topic])).get(topic)
-            if count == partitions:
+            leaders = (await self._leaders([topic])).get(topic)
+            if leaders is not None and len(leaders) == partitions and min(leaders) >= 0:
                 return made
-            if count is not None and not made:
-                allowed = f"{count}, as the topic {topic!r} has; or delete that topic"
-                raise InvalidParameter("partitions", partitions, allowed)
             if not made:
+                _check_count(topic, partitions, None if leaders is None else len(leaders))
+            if leaders is None and not made:
                 made = await self._create(topic, partitions, configuration)
             if time.monotonic() > limit_s:
-                raise TransientError(f"Kafka: topic {topic} was not there after {SETTLE_S:g} s")
+                said = f"is not served by a broker after {SETTLE_S:g} s"
+                raise TransientError(f"Kafka: topic {topic} {said}")
             await asyncio.sleep(0.05)
 
     async def delete(self, topics: Iterable[str]) -> None:
@@ -103,12 +118,11 @@ class Topics:
             TransientError: the brokers do not answer.
         """
         limit_s = time.monotonic() + SETTLE_S
-        left = list(topics)
-        while left := [topic for topic in left if topic in await self.counts(left)]:
-            await self._call(
-                lambda client: client.delete_topics(left),
-                "deleting topics",
-            )
+        left = list(await self.counts(topics))
+        if left:  # asked for once: a deletion that comes late must not meet topics made since
+            answer = await self._call(lambda client: client.delete_topics(left), "deleting topics")
+            _check_deleted(answer.topic_error_codes)
+        while left := list(await self.counts(left)):
             if time.monotonic() > limit_s:
                 raise TransientError(f"Kafka: {', '.join(left)} could not be deleted")
             await asyncio.sleep(0.1)
@@ -182,3 +196,18 @@ class Topics:
         except BaseException:
             await self.close()
             raise
+
+
+def _check_count(topic: str, partitions: int, count: int | None) -> None:
+    """Refuse a topic that is there with another number of partitions."""
+    if count not in (None, partitions):
+        allowed = f"{count}, as the topic {topic!r} has; or delete that topic"
+        raise InvalidParameter("partitions", partitions, allowed)
+
+
+def _check_deleted(answers: Iterable[tuple[str, int]]) -> None:
+    """Raise what a broker refused; it may take longer than it was given, or have begun before."""
+    for topic, code in answers:
+        error = errors.for_code(code)
+        if code and error not in (errors.RequestTimedOutError, errors.UnknownTopicOrPartitionError):
+            raise translated(error(), f"deleting topic {topic}")

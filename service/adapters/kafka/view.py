@@ -77,10 +77,11 @@ class KafkaView:
         stored, number = self._stored(partition.stream), partition.partition
         ends = await self._cursor.ends(names.topics_of(partition.stream).input, number)
         pointers = await read_pointers(self._cursor, stored, number)
+        committed = await committed_offset(self._topics, self._connection, stored, number)
         return Overview(
             partition,
             stored.entry,
-            await committed_offset(self._topics, self._connection, stored, number),
+            None if committed is None else committed.offset,
             ends.begin,
             ends.end,
             tuple(each.pointer for each in pointers),

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -115,6 +115,7 @@ class SqliteLog:
         failpoint: Failpoints = _ignore,
     ) -> None:
         self.identity = ""
+        self.unreadable: Collection[str] = ()
         self._directory = directory
         self._synchronous = synchronous
         self._exclusive = exclusive
