@@ -116,7 +116,6 @@ class Engine:
         self._followed: dict[StreamPartition, asyncio.Task[None]] = {}
         self._ownership: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._sweeping: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._phase = "not started"
         self._catalogue = asyncio.Lock()
@@ -133,9 +132,9 @@ class Engine:
         await self._ports.log.open()
         for entry in await self._ports.log.streams():
             self._streams[entry.config.name] = _Stream(entry, self._ports)
+        await self._sweep_snapshots()
         self._phase = "running"
         self._ownership = asyncio.create_task(self._follow_ownership())
-        self._sweeping = asyncio.create_task(self._sweep_snapshots())  # nothing waits for it
 
     async def stop(self) -> None:
         """Drain, commit, write snapshots and let go, within a bound."""
@@ -145,7 +144,8 @@ class Engine:
         tasks = [*self._tasks.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=self._options.stop_s)
-        tasks += [task for task in (self._ownership, self._sweeping) if task is not None]
+        if self._ownership is not None:
+            tasks.append(self._ownership)
         await _cancel([*tasks, *self._followed.values()])
         for held in self._streams.values():
             _end_readers(held, NotReady("the service stopped"))
@@ -753,13 +753,8 @@ class Engine:
         are what is left.
         """
         log, store = self._ports.log, self._ports.snapshots
-        prefix = f"{log.identity}/"
-        try:
-            names = await self._in_thread(self._workers.saver, lambda: store.names(prefix))
-            known = [snapshot_folder(log, entry) for entry in await log.streams()]
-        except (OSError, EngineError) as error:
-            logger.warning("old snapshots were not looked for: %s", error)
-            return
+        names = await self._in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
+        known = [snapshot_folder(log, entry) for entry in await log.streams()]
         if names and not known:
             logger.warning("the log has no streams, but there are snapshots of it: they stay")
             return

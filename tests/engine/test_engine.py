@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from dataclasses import replace
 
@@ -600,35 +599,10 @@ def test_orphans_of_deleted_streams_are_swept_at_the_next_start():
             await engine.create_stream(CONFIG)
         orphan = f"{world.log.identity}/gone.7/0/00000001-5.pack"
         world.store.write(orphan, [b"x"])
-        async with world.engine() as engine:
-            await engine._sweeping
+        async with world.engine():
             assert world.store.names(orphan) == []
 
     run(body)
-
-
-@pytest.mark.parametrize("error", [None, OSError("the bucket is gone")], ids=["hangs", "fails"])
-def test_a_start_waits_for_no_store(error, caplog):
-    go = threading.Event()
-
-    def names(prefix: str) -> list[str]:
-        if error is not None:
-            raise error
-        assert go.wait(10)
-        return []
-
-    async def body() -> None:
-        world = World()
-        world.store.names = names
-        async with world.engine() as engine:
-            await engine.create_stream(CONFIG)
-            assert len(await ask(engine, rows((1, 2)))) == 1
-            go.set()
-            await engine._sweeping
-
-    run(body)
-    said = [] if error is None else ["old snapshots were not looked for: the bucket is gone"]
-    assert [each for each in caplog.messages if "looked for" in each] == said
 
 
 def test_snapshots_of_a_log_that_lost_its_streams_stay():
@@ -640,8 +614,7 @@ def test_snapshots_of_a_log_that_lost_its_streams_stay():
         before = world.store.names("")
         assert before != []
         world.log = MemoryLog()
-        async with world.engine() as engine:
-            await engine._sweeping
+        async with world.engine():
             assert world.store.names("") == before
 
     run(body)
@@ -658,7 +631,6 @@ def test_snapshots_of_a_stream_that_cannot_be_read_stay():
         assert before != []
         world.log = Misread(world.log, "s")
         async with world.engine() as engine:
-            await engine._sweeping
             assert [config.name for config in engine.streams()] == ["other"]
             assert world.store.names(f"{world.log.identity}/s.") == before
 

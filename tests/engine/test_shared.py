@@ -254,7 +254,6 @@ def test_a_stream_that_another_process_made_this_moment_is_found_when_asked_for(
     async def body() -> None:
         world = World(foreign=Others(0))
         async with world.engine() as engine:
-            await engine._sweeping
             asked = 0
             streams = world.log.streams
 
