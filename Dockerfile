@@ -22,11 +22,14 @@ RUN /tools/bin/pip install --require-hashes -r .lock/build.txt \
 COPY . .
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /tools/bin/pip --python /opt/rcf/bin/python install --no-compile --no-deps --no-index /wheels/*.whl
-# Tests, what compilers of C and checkers of types read, numba's part for graphics cards, and symbols
-# for linkers are a sixth of the size; time zones that the system has are not kept twice. Whole
-# seconds as times of the sources: caches compare them, and not every builder keeps the fractions.
+# Tests, what compilers of C and checkers of types read, numba's part for graphics cards, what colours
+# other languages than Python, and symbols for linkers are a sixth of the size; time zones that the
+# system has are not kept twice. Whole seconds as times of the sources: caches compare them, and not
+# every builder keeps the fractions.
 RUN find /opt/rcf \( -type d \( -name tests -o -name f2py -o -path '*/numba/cuda' \) -o -name '*.a' \
-        -o -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) -prune -exec rm -r {} + \
+        -o -name '*.c' -o -name '*.h' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \
+        -o -path '*/pygments/lexers/*.py' ! -name __init__.py ! -name _mapping.py ! -name python.py \
+        \) -prune -exec rm -r {} + \
     && if [ -e /usr/share/zoneinfo/UTC ]; then rm -r /opt/rcf/lib/python3.*/site-packages/tzdata/zoneinfo; fi \
     && find /opt/rcf -name '*.so*' -type f -exec strip --strip-unneeded {} + \
     && find /opt/rcf -name '*.py' -exec touch --date=@1577836800 {} +
