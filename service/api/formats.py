@@ -15,7 +15,7 @@ import msgspec
 
 from service.api.names import refuse_repeated_in
 from service.api.problems import Problem, shorten
-from service.engine.times import is_bare_date, time_column
+from service.engine.times import is_bare_date, time_column, why_ambiguous
 
 JSON = "application/json"
 NDJSON = (
@@ -185,10 +185,7 @@ def _key_column(names: list[str], features: Collection[str]) -> int | None:
 
 
 def _ambiguous(number: int, line: int, cell: str) -> Problem:
-    reason = (
-        f"a date, or seconds since 1970? allowed: {cell[:4]}-{cell[4:6]}-{cell[6:]} for the date, "
-        f"{cell}.0 for the seconds"
-    )
+    reason = why_ambiguous(cell)
     row = {"row": number, "line": line, "field": "timestamp", "value": cell, "reason": reason}
     place = f"row {number} (line {line}), timestamp {cell}"
     return Problem("invalid-records", f"{place}: {reason}", rows=[row])

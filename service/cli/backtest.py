@@ -25,7 +25,7 @@ from service.engine.config import StreamConfig
 from service.engine.errors import InvalidParameter, InvalidRecord
 from service.engine.records import ResultFilter, StreamPartition
 from service.engine.rehearsal import PastRecord, Rehearsed, merged, past_records
-from service.engine.times import format_ms, parse_time
+from service.engine.times import format_ms, is_bare_date, parse_time, why_ambiguous
 from service.evaluation.backtest import Judged, Measures, flat, labels_of_windows, measures
 
 CHUNK = 2000
@@ -298,6 +298,8 @@ def _json_file(path: Path) -> Any:
 
 
 def _time_ms(text: str, row: int) -> int:
+    if is_bare_date(text.strip()):
+        raise CommandError(f"row {row + 1}: {text!r} is {why_ambiguous(text.strip())}")
     number = to_number(text)
     try:
         return parse_time(text.strip() if number is None else number)

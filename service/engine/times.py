@@ -49,6 +49,15 @@ def is_bare_date(text: str) -> bool:
     return len(text) == 8 and _BARE_DATE.fullmatch(text) is not None
 
 
+def why_ambiguous(bare_date: str) -> str:
+    """Say what a bare date may mean, and how each of it is said."""
+    year, month, day = bare_date[:4], bare_date[4:6], bare_date[6:]
+    return (
+        f"a date, or seconds since 1970? allowed: {year}-{month}-{day} for the date, "
+        f"{bare_date}.0 for the seconds"
+    )
+
+
 def format_ms(timestamp_ms: int) -> str:
     """Write milliseconds since 1970 as RFC 3339 in UTC with milliseconds.
 

@@ -146,6 +146,15 @@ def test_gaps_are_filled_where_asked_and_counted_where_not(waves, tmp_path):
         assert ("--set missing=previous" in done.stderr) == bool(errors)
 
 
+def test_a_bare_date_is_taken_for_no_seconds(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("date,value\n20260131,3\n20260201,4\n")
+    said = rcf(str(path), code=1)
+    assert "row 1: '20260131' is a date, or seconds since 1970?" in said
+    path.write_text("date,value\n20260131.0,3\n20260201.0,4\n")
+    rcf(str(path))
+
+
 @pytest.mark.parametrize(
     ("header", "columns"),
     [(",a", ("--columns", ",a")), ("b" * 201, ()), (",".join(f"c{n}" for n in range(1001)), ())],

@@ -42,13 +42,25 @@ def _until_visible(address: str, consumer: Consumer, place: TopicPartition) -> N
     """
     everything, limit_s = _reader(address, "read_uncommitted"), time.monotonic() + VISIBLE_S
     try:
-        _, end = everything.get_watermark_offsets(place, WAIT_S)
-        while consumer.get_watermark_offsets(place, WAIT_S)[1] < end:
+        end = _end(everything, place)
+        while _end(consumer, place) < end:
             if time.monotonic() > limit_s:
                 return
             time.sleep(0.01)
     finally:
         everything.close()
+
+
+def _end(consumer: Consumer, place: TopicPartition) -> int:
+    """Where a partition ends. A broker that came back may lead nothing for a moment."""
+    limit_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, WAIT_S)[1])
+        except KafkaException:
+            if time.monotonic() > limit_s:
+                raise
+            time.sleep(0.1)
 
 
 def _reader(address: str, isolation: str) -> Consumer:
