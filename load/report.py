@@ -127,7 +127,7 @@ def write_readme() -> None:
     before, rest = text.split(BEGIN)
     body, after = rest.split(END)
     tables = merged(body, _published)
-    body = "\n\n".join(["Made by `make bench`, `make drive` and `make soak`.", *tables])
+    body = "\n\n".join(["Made by `make bench`, `make drive`, `make soak` and `make chaos`.", *tables])
     README.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
 
 
