@@ -127,7 +127,8 @@ def write_readme() -> None:
     before, rest = text.split(BEGIN)
     body, after = rest.split(END)
     tables = merged(body, _published)
-    body = "\n\n".join(["Made by `make bench`, `make drive`, `make soak` and `make chaos`.", *tables])
+    made_by = "Made by `make bench`, `make drive`, `make soak` and `make chaos`."
+    body = "\n\n".join([made_by, *tables])
     README.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
 
 
