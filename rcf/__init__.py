@@ -21,7 +21,8 @@ One point's way through it; the file is where to change what it says:
 
     forest    checks the records and hands the block and them to one compiled entry
     run       opens the block of the forest that each segment of the records is for
-    step      takes a record into the ring, and scores and learns its shingle
+    step      scores and learns the shingles of some records
+    tile      takes these into the ring, as many as eight trees may learn before the next eight
     points    the ring of records, where a point is the place at which its shingle starts
     path      eight trees at a time, from the root to the leaf that the cuts lead to
     score     from the leaf up to the first box that holds the point: what its insertion would do

@@ -14,7 +14,7 @@ from rcf.jit import entry, kernel
 from rcf.layout import fixed_layout
 from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
 from rcf.pointer import keep_alive
-from rcf.points import newest_point
+from rcf.points import is_wide, newest_point
 from rcf.run import block_of
 from rcf.score import DEPTH, fold_trees, scale_of
 from rcf.state import F64, I64, OUTPUT_AFTER, OVERHANG, POINTS, RECORDS, U8, WIDE, Forest, Int
@@ -22,7 +22,6 @@ from rcf.step import (
     copy_recent,
     copy_values,
     first_invalid,
-    is_wide,
     make_window,
     open_forest,
     row_of,
@@ -224,11 +223,12 @@ def measure_rows(
     room = np.empty(room_bytes(first), np.uint8)
     query, walk = make_query(first, window, room), make_walk(first, room)
     parts, own = np.empty(PARTS * faces), np.empty(PARTS * faces)
+    flat = values.reshape(-1)
     for part in range(len(blocks)):
         forest = open_forest(block_of(blocks[part]), first.row, fixed_layout(False))
         start = starts[part]
         copy_recent(forest, window)
-        copy_values(window, before, values[start : stops[part]])
+        copy_values(window, before, flat, start * first.features, stops[part] * first.features)
         for row in range(start, stops[part]):
             number = row - start
             if known(forest, forest.header[RECORDS] + number + 1):

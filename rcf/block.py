@@ -76,7 +76,8 @@ def new_block(
         rows = 2 + max(trees, trees * sample_size // _POINTS_A_ROW)
         little = shape._replace(rows=rows, narrow=1)
         shape = little if state.fits_narrow(little) else shape
-    if shape.ring_floats + trees * sample_size * shape.dimensions >= 2**31:
+    most = trees * sample_size + shape.parked
+    if shape.ring_floats + most * shape.dimensions >= 2**31:
         raise InvalidParameter(
             "sample_size",
             sample_size,

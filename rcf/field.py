@@ -33,10 +33,11 @@ from rcf.layout import PairLayout, fixed_layout
 from rcf.pair import base_of, mass_of, row_of
 from rcf.path import Query, Walk, make_query, make_walk, room_bytes
 from rcf.pointer import keep_alive
+from rcf.points import is_wide
 from rcf.rng import hashed
 from rcf.row import RowShape
 from rcf.state import F32, F64, I64, OVERHANG, POINTS, RANGE, RECORDS, U8, WIDE, Forest, Int
-from rcf.step import copy_values, is_wide, make_window, open_forest
+from rcf.step import copy_values, make_window, open_forest
 from rcf.step import row_of as row_shape_of
 from rcf.vector import box_gap, box_union, point_row
 
@@ -301,7 +302,7 @@ def complete_points(block: U8, points: F64, centrality: float, out: F64) -> None
     forest = open_forest(block, row_shape_of(block), fixed_layout(False))
     dimensions = forest.dimensions
     window = np.zeros(points.size + OVERHANG, np.float32)
-    copy_values(window, 0, points)
+    copy_values(window, 0, points.reshape(-1), 0, points.size)
     room = np.empty(room_bytes(forest), np.uint8)
     query, walk = make_query(forest, window, room), make_walk(forest, room)
     branches = make_branches(forest)

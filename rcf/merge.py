@@ -20,7 +20,7 @@ from rcf.jit import entry, kernel
 from rcf.layout import fixed_layout
 from rcf.path import Query, Walk, make_query, make_walk, room_bytes, set_query, walk_trees
 from rcf.pointer import keep_alive
-from rcf.points import keep_copy
+from rcf.points import keep_copy, release
 from rcf.reservoir import largest_slot, move_epoch, schedule
 from rcf.score import DEPTH, fold_trees
 from rcf.state import F32, F64, I64, OVERHANG, POINTS, ROWS_FREE, U8, WIDE, Forest, Int
@@ -147,6 +147,8 @@ def merge_point(forest: Forest, query: Query, walk: Walk, sample: Sample, point:
         slot = tree * forest.slots + forest.free_slots[tree]
         forest.origins[slot] = own_copy(forest, query.values, at, kept)
         exchange(forest, query, walk, tree, lane, key, evicted)
+        if evicted >= 0:
+            release(forest, tree * forest.slots + evicted)
 
 
 @entry

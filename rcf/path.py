@@ -8,7 +8,7 @@ import numpy as np
 
 from rcf.cut import key_of
 from rcf.jit import kernel
-from rcf.pointer import pointer
+from rcf.pointer import pointer, section
 from rcf.state import F32, F64, I32, I64, U8, Forest, Int
 from rcf.vector import LANES, descend, point_row
 
@@ -81,22 +81,27 @@ def levels_without_box(forest: Forest) -> Int:
 
 @kernel
 def room_of_query(forest: Forest) -> Int:
-    """Bytes that `make_query` needs."""
-    return 128 + forest.dimensions * 8 + forest.row.width * 4
+    """Bytes of a query, whole cache lines."""
+    return (127 + forest.dimensions * 8) // 64 * 64 + (63 + forest.row.width * 4) // 64 * 64
+
+
+@kernel
+def query_in(forest: Forest, values: F32, room: U8, start: Int) -> Query:
+    """A query whose coordinates lie in `values`, in the bytes of `room` from `start` on."""
+    keys, end = start + 64, start + room_of_query(forest)
+    row = end - (63 + forest.row.width * 4) // 64 * 64
+    return Query(
+        values,
+        section(room, start, start + 8, np.int64),
+        section(room, row, row + forest.row.width * 4, np.float32),
+        section(room, keys, keys + forest.dimensions * 8, np.int64),
+    )
 
 
 @kernel
 def make_query(forest: Forest, values: F32, room: U8) -> Query:
     """A query whose coordinates lie in `values`, in the first bytes of `room`."""
-    keys_end = 64 + forest.dimensions * 8
-    row = room[keys_end : keys_end + forest.row.width * 4].view(np.float32)
-    row[:] = 0.0
-    return Query(
-        pointer(values),
-        pointer(room[:8].view(np.int64)),
-        pointer(row),
-        pointer(room[64:keys_end].view(np.int64)),
-    )
+    return query_in(forest, pointer(values), room, 0)
 
 
 @kernel
@@ -106,7 +111,7 @@ def make_walk(forest: Forest, room: U8) -> Walk:
     small_steps = levels_without_box(forest) * LANES
     width = forest.row.width
     # Wide items first, so that all are aligned.
-    eights = (room_of_query(forest) + 63) // 64 * 64
+    eights = room_of_query(forest)
     stack = eights + 4 * LANES * 8
     floats = stack + (levels_without_box(forest) + 2) * 8
     end = floats + (2 * steps + small_steps + LANES + 3 * width) * 4

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rcf.arguments import LARGEST
 from rcf.jit import kernel
 from rcf.state import F32, KEPT, KEPT_FREE, KEPT_USED, RECORDS, Forest, Int
 from rcf.vector import find_equal
@@ -67,15 +68,21 @@ def keep_point(forest: Forest, place: Int) -> None:
     """Copy the point that starts at ring record `place` behind the ring, for every tree."""
     old = place * forest.features
     entry, new = keep_copy(forest, forest.store, old)
-    left = np.int64(forest.ring_uses[place])
-    forest.kept_uses[entry] = left
+    uses = np.int64(forest.ring_uses[place])
+    forest.kept_uses[entry] = uses
     forest.ring_uses[place] = 0
+    move_origins(forest, old, new, uses)
+
+
+@kernel
+def move_origins(forest: Forest, old: Int, new: Int, uses: Int) -> None:
+    """Let the `uses` slots whose point starts at `old` find it at `new`."""
     at, stop = np.int64(0), forest.trees * forest.slots
-    while left > 0:
+    while uses > 0:
         at = find_equal(forest.origins, at, stop, old)
         forest.origins[at] = new
         at = at // 16 * 16  # a block may hold several
-        left -= 1
+        uses -= 1
 
 
 @kernel
@@ -96,17 +103,32 @@ def hold(forest: Forest, slot: Int, origin: Int) -> None:
 @kernel
 def release(forest: Forest, slot: Int) -> None:
     """Let a slot go of its point; a kept point that nobody holds makes room."""
-    header = forest.header
     origin = np.int64(forest.origins[slot])
     forest.origins[slot] = -1
     if origin < forest.ring_floats:
         forest.ring_uses[origin // forest.features] -= 1
-        return
-    entry = (origin - forest.ring_floats) // forest.dimensions
+    else:
+        release_kept(forest, (origin - forest.ring_floats) // forest.dimensions)
+
+
+@kernel
+def release_kept(forest: Forest, entry: Int) -> None:
+    """Take one off the uses of a kept point, whose room becomes free with the last one."""
+    header = forest.header
     forest.kept_uses[entry] -= 1
     if forest.kept_uses[entry] == 0:
         forest.kept_uses[entry] = -2 - header[KEPT_FREE]
         header[KEPT_FREE] = entry
+
+
+@kernel
+def is_wide(forest: Forest, values: F32, at: Int, count: Int) -> bool:
+    """Whether values are so large that a float32 sum of sides may overflow."""
+    limit = np.float32(LARGEST / (4.0 * forest.dimensions))
+    for i in range(count):
+        if abs(values[at + i]) > limit:
+            return True
+    return False
 
 
 @kernel

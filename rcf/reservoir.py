@@ -176,9 +176,15 @@ def move_epoch(forest: Forest, sequence: Int) -> None:
 
 
 @kernel
+def is_far(forest: Forest, sequence: Int) -> bool:
+    """Whether keys have become small relative to the epoch by `sequence`, which moves it."""
+    return bool(forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]) > _EPOCH_SPAN)
+
+
+@kernel
 def keep_epoch(forest: Forest, sequence: Int) -> None:
     """Set the growth for `sequence`; move the epoch when keys have become small relative to it."""
-    if forest.reals[DECAY] * (sequence - forest.header[KEY_EPOCH]) > _EPOCH_SPAN:
+    if is_far(forest, sequence):
         move_epoch(forest, sequence)
     else:
         set_growth(forest, sequence)

@@ -14,8 +14,8 @@ from rcf.arguments import refuse_value
 from rcf.box import free_small_rows, short_of_rows
 from rcf.jit import entry, kernel
 from rcf.layout import PairLayout, fixed_layout
-from rcf.path import Query, Walk, make_query, make_walk, room_bytes
-from rcf.pointer import block_at, call_lines, keep_alive
+from rcf.path import Walk, make_walk, room_bytes
+from rcf.pointer import block_at, call_lines, keep_alive, pointer
 from rcf.points import has_room
 from rcf.row import RowShape
 from rcf.state import F32, F64, HEADER, I64, OVERHANG, RECORDS, SIZE, U8, Forest, Int
@@ -29,6 +29,7 @@ from rcf.step import (
     row_of,
     take,
 )
+from rcf.tile import Tile, largest_tile, make_tile, room_of_tile
 
 Kernel = Callable[[I64, I64, F64, F64, float, bool], int]
 
@@ -58,28 +59,47 @@ def longest(starts: I64) -> Int:
 @kernel
 def run_segment(
     forest: Forest,
-    query: Query,
     walk: Walk,
+    tile: Tile,
     window: F32,
-    values: F64,
+    flat: F64,
     scores: F64,
+    start: Int,
+    end: Int,
     stop: float,
     learn: bool,
 ) -> tuple[Int, Int]:
-    """(records done, `ALL` or why not all); arguments as for `run_wide`."""
-    before = (forest.shingle_size - 1) * forest.features
-    seen = forest.header[RECORDS]
+    """(record that it has come to, `ALL` or why no further).
+
+    Args:
+        forest: The sections.
+        walk: Room for paths.
+        tile: Room for records, whose values are in `window`.
+        window: Room for the segment's values and those before.
+        flat: Values of all records, one record after the other.
+        scores: See `run_wide`.
+        start: First record of the segment.
+        end: Record behind the last one.
+        stop: See `run_wide`.
+        learn: Likewise.
+    """
+    features = forest.features
+    number = forest.header[RECORDS] + 1 - start
     copy_recent(forest, window)
-    copy_values(window, before, values)
-    for i in range(len(values)):
+    copy_values(
+        window, (forest.shingle_size - 1) * features, flat, start * features, end * features
+    )
+    at, most = start, 1 if stop < np.inf else end - start
+    while at < end:
         if learn and short_of_rows(forest):
-            return i, NO_ROWS
+            return at, NO_ROWS
         if learn and not has_room(forest):
-            return i, NO_ROOM
-        scores[i] = take(forest, query, walk, i * forest.features, seen + i + 1, learn)
-        if scores[i] >= stop:
-            return i + 1, STOPPED
-    return len(values), ALL
+            return at, NO_ROOM
+        place, most = (at - start) * features, min(most, end - at)
+        at += take(forest, walk, tile, place, number + at, most, scores, at, learn)
+        if scores[at - 1] >= stop:
+            return at, STOPPED
+    return at, ALL
 
 
 @kernel
@@ -102,8 +122,10 @@ def run(
     first = open_forest(block_of(blocks[0]), row, layout)
     floats = (first.shingle_size - 1 + longest(starts)) * first.features
     window = np.zeros(floats + OVERHANG, np.float32)
-    room = np.empty(room_bytes(first), np.uint8)
-    query, walk = make_query(first, window, room), make_walk(first, room)
+    room, most = np.empty(room_bytes(first), np.uint8), largest_tile(first, longest(starts))
+    tiled = np.empty(room_of_tile(first, most), np.uint8)
+    walk, tile = make_walk(first, room), make_tile(first, window, tiled, most)
+    flat, told, recent = pointer(values.reshape(-1)), pointer(scores), pointer(window)
     ahead, done, why = min(first.header[SIZE], _AHEAD), np.int64(0), ALL
     for part in range(len(blocks)):
         if part + 1 < len(blocks):
@@ -112,10 +134,7 @@ def run(
         while done < starts[part + 1]:
             forest = open_forest(block_of(blocks[part]), row, layout)
             end = starts[part + 1]
-            count, why = run_segment(
-                forest, query, walk, window, values[done:end], scores[done:end], stop, learn
-            )
-            done += count
+            done, why = run_segment(forest, walk, tile, recent, flat, told, done, end, stop, learn)
             if why == NO_ROWS and not forest.layout.more_rows:
                 free_small_rows(forest)
             elif why != ALL:
@@ -124,6 +143,7 @@ def run(
             break
     keep_alive(window)
     keep_alive(room)
+    keep_alive(tiled)
     return done
 
 

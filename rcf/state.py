@@ -20,7 +20,7 @@ holds the sizes and the place of every section, and kernels open the sections as
     leaves     node that holds a slot's point              uint16 (trees, slots)
     ring_uses  reservoir slots that start at a record      uint16 (ring,)
     kept_uses  the same for kept points; or the free list  int32 (kept,)
-    store      ring of records, then kept points           float32
+    store      ring of records, kept and parked points     float32
 
 **Nodes come in pairs** of siblings. A pair takes four words, half a cache line; its nodes are
 numbered like the first two, 4p and 4p + 1, so that a branch names one child and the other is next
@@ -62,6 +62,7 @@ the boxes is nobody's.
 shingles that overlap share their floats and are never copied. A point that is still sampled when
 the ring comes round is copied behind the ring, once for all trees, and kept there until no tree
 holds it: nothing is lost, whatever the decay. So are points of other streams that are merged.
+Behind them there is room for points that are copied before it is their turn (`rcf.tile`).
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ MAX_SAMPLE_SIZE = 16_383
 MAX_DIMENSIONS = 65_535
 
 BLOCK = 16  #: slots whose largest key is known
+PARKED = 16  #: points that a tile of records may part from the ring (`rcf.tile`)
 OVERHANG = 8  #: floats that a vector load may read behind the last point
 
 # Words of the header.
@@ -178,6 +180,16 @@ class Shape(NamedTuple):
         """Floats of the ring with its repeated start."""
         return (self.ring + self.shingle_size - 1) * self.features
 
+    @property
+    def parked(self) -> int:
+        """Points that fit behind the kept ones, while records are learnt several at a time."""
+        return PARKED if self.box_mass == 1 and not self.narrow else 0
+
+    @property
+    def store_floats(self) -> int:
+        """Floats of the ring, the kept points and the parked ones."""
+        return self.ring_floats + (self.kept + self.parked) * self.dimensions
+
 
 class Forest(NamedTuple):
     """One forest as kernels see it: its sizes by value, its sections (module's table) flat.
@@ -245,7 +257,7 @@ def sections(shape: Shape) -> tuple[tuple[str, np.dtype[np.generic], int], ...]:
         "leaves": (layout.number, trees * slots),
         "ring_uses": (layout.number, shape.ring),
         "kept_uses": (layout.origin, shape.kept),
-        "store": (np.float32, shape.ring_floats + shape.kept * shape.dimensions + OVERHANG),
+        "store": (np.float32, shape.store_floats + OVERHANG),
     }
     return tuple((name, np.dtype(dtype), n) for name, (dtype, n) in items.items())
 

@@ -1,4 +1,4 @@
-"""One record's step: into the ring, scored in every tree, learnt by those whose turn it is."""
+"""The step of records: into the ring, scored in every tree, learnt by those whose turn it is."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from rcf.path import (
     Query,
     Walk,
     make_walk,
-    set_query,
     walk_trees,
 )
 from rcf.pointer import keep_alive, section
-from rcf.points import has_room, hold, newest_point, rebuild_uses, release, write_record
+from rcf.points import has_room, hold, is_wide, rebuild_uses, write_record
 from rcf.reservoir import (
     change_decay,
-    keep_epoch,
     offer_filling,
     offer_full,
     schedule,
@@ -35,6 +33,7 @@ from rcf.state import (
     F64,
     FEATURES,
     GROUPS,
+    GROWTH,
     HEADER,
     I64,
     OUTPUT_AFTER,
@@ -58,6 +57,7 @@ from rcf.state import (
     Forest,
     Int,
 )
+from rcf.tile import Tile, fill, is_settled, let_go, look, most_records, query_of, settle
 from rcf.tree import delete_point, insert_point, plant, rebuild_tree
 from rcf.vector import LANES
 
@@ -122,20 +122,23 @@ def accept(
     forest: Forest,
     query: Query,
     walk: Walk,
+    tile: Tile,
+    record: Int,
     tree: Int,
     lane: Int,
-    origin: Int,
     sequence: Int,
 ) -> None:
-    """Offer the newest point to a tree whose turn it is; insert it if it is accepted."""
+    """Offer a record's point to a tree whose turn it is; insert it if it is accepted."""
     full = forest.sizes[tree] == forest.sample_size
     if full:
         key, evicted = offer_full(forest, tree)
     else:
         key, evicted = offer_filling(forest, tree)
     if key >= 0.0:
-        hold(forest, tree * forest.slots + forest.free_slots[tree], origin)
+        hold(forest, tree * forest.slots + forest.free_slots[tree], tile.origins[record])
         exchange(forest, query, walk, tree, lane, key, evicted)
+        if evicted >= 0:
+            let_go(forest, tile, record, tree, evicted)
     if forest.sizes[tree] == forest.sample_size:
         schedule(forest, tree, sequence)
     else:
@@ -152,13 +155,15 @@ def exchange(
     key: float,
     evicted: Int,
 ) -> None:
-    """Insert the query, which the tree's free slot holds; delete the point of `evicted`, or -1."""
-    slot, slots = forest.free_slots[tree], tree * forest.slots
+    """Insert the query, which the tree's free slot holds; delete the point of `evicted`, or -1.
+
+    The slot of the evicted point still names it: the caller lets it go.
+    """
+    slot = forest.free_slots[tree]
     insert_point(forest, query, walk, tree, lane, walk.tops[lane], slot)
     set_key(forest, tree, slot, key)
     if evicted >= 0:
         delete_point(forest, walk, tree, evicted)
-        release(forest, slots + evicted)
         set_key(forest, tree, evicted, -1.0)
         forest.free_slots[tree] = evicted
     else:
@@ -188,48 +193,56 @@ def plant_all(forest: Forest, origin: Int, sequence: Int) -> None:
 
 
 @kernel
-def visit(
-    forest: Forest,
-    query: Query,
-    walk: Walk,
-    learn: bool,
-    wide: bool,
-    origin: Int,
-    sequence: Int,
-) -> float:
-    """Score the query in every tree and, if `learn`, offer it to the trees whose turn it is.
+def visit(forest: Forest, walk: Walk, tile: Tile, count: Int, sequence: Int, learn: bool) -> None:
+    """Score the records of a tile in every tree; if `learn`, offer them to those whose turn it is.
 
-    Returns:
-        Mean score over the trees. Each tree scores before it learns.
+    Each tree scores a record before it learns it. The sums over the trees are in the tile.
+
+    Args:
+        forest: The sections.
+        walk: Room for paths.
+        tile: The records.
+        count: How many.
+        sequence: Number of the first one's point, from 1 on.
+        learn: Whether to learn.
     """
+    score, is_blend = folded(forest)
+    for first in range(0, forest.trees, LANES):
+        for record in range(count):
+            query = query_of(forest, tile, record)
+            walk_trees(forest, query, walk, first, score)
+            fold_trees(forest, query, walk, first, score, tile.wide[record] != 0)
+            total, depths = tile.totals[record], tile.depths[record]
+            for lane in range(min(LANES, forest.trees - first)):
+                tree = first + lane
+                total += walk.values[lane] * scale_of(forest, score, tree)
+                if is_blend:
+                    depths += depth_of(forest, walk, tree, lane)
+                if learn and forest.due[tree] == sequence + record:
+                    forest.reals[GROWTH] = tile.growths[record]
+                    accept(forest, query, walk, tile, record, tree, lane, sequence + record)
+            tile.totals[record], tile.depths[record] = total, depths
+    if learn:
+        forest.reals[GROWTH] = tile.growths[count - 1]
+
+
+@kernel
+def folded(forest: Forest) -> tuple[Int, bool]:
+    """The score that paths are folded to, and whether the blend with the depth is asked for."""
     score = forest.header[SCORE]
     is_blend = score == BLEND and forest.features > 1
     if score == BLEND:
         score = CODISP if is_blend else DEPTH  # of one feature the blend is the depth alone
-    total = depths = 0.0
-    for first in range(0, forest.trees, LANES):
-        walk_trees(forest, query, walk, first, score)
-        fold_trees(forest, query, walk, first, score, wide)
-        for lane in range(min(LANES, forest.trees - first)):
-            tree = first + lane
-            total += walk.values[lane] * scale_of(forest, score, tree)
-            if is_blend:
-                depths += depth_of(forest, walk, tree, lane)
-            if learn and forest.due[tree] == sequence:
-                accept(forest, query, walk, tree, lane, origin, sequence)
-    if is_blend:
-        return blended(forest, depths / forest.trees, total / forest.trees)
-    return total / forest.trees
+    return score, is_blend
 
 
 @kernel
-def is_wide(forest: Forest, values: F32, at: Int, count: Int) -> bool:
-    """Whether values are so large that a float32 sum of sides may overflow."""
-    limit = np.float32(LARGEST / (4.0 * forest.dimensions))
-    for i in range(count):
-        if abs(values[at + i]) > limit:
-            return True
-    return False
+def mean_score(forest: Forest, tile: Tile, record: Int) -> float:
+    """A record's score: the mean over the trees."""
+    mean = np.float64(tile.totals[record] / forest.trees)
+    if folded(forest)[1]:
+        return blended(forest, np.float64(tile.depths[record] / forest.trees), mean)
+    return mean
 
 
 @kernel
@@ -252,11 +265,13 @@ def copy_recent(forest: Forest, window: F32) -> None:
 
 
 @kernel
-def copy_values(window: F32, at: Int, values: F64) -> None:
-    """Write records to `window[at:]`. Minus zero becomes zero: equal numbers have equal bits."""
-    flat = values.reshape(-1)
-    for i in range(len(flat)):
-        window[at + i] = np.float32(flat[i]) + np.float32(0.0)
+def copy_values(window: F32, at: Int, flat: F64, first: Int, last: Int) -> None:
+    """Write the values before `last`, from `first` on, to `window[at:]`.
+
+    Minus zero becomes zero: equal numbers have equal bits.
+    """
+    for i in range(last - first):
+        window[at + i] = np.float32(flat[first + i]) + np.float32(0.0)
 
 
 @kernel
@@ -269,55 +284,57 @@ def make_window(forest: Forest, values: F64) -> F32:
     before = (forest.shingle_size - 1) * forest.features
     window = np.empty(before + values.size + OVERHANG, np.float32)
     copy_recent(forest, window)
-    copy_values(window, before, values)
+    copy_values(window, before, values.reshape(-1), 0, values.size)
     window[before + values.size :] = 0.0
     return window
 
 
 @kernel
-def learn_record(forest: Forest, query: Query, newest: Int) -> Int:
-    """Take the record at `query.values[newest:]` into the ring; return where its point starts."""
-    write_record(forest, query.values, newest)
-    if is_wide(forest, query.values, newest, forest.features):
-        forest.header[WIDE] = 1
-    if forest.header[RECORDS] < forest.shingle_size:
-        return -1
-    forest.header[POINTS] += 1
-    keep_epoch(forest, forest.header[POINTS])
-    return newest_point(forest)
-
-
-@kernel
-def take(forest: Forest, query: Query, walk: Walk, at: Int, seen: Int, learn: bool) -> float:
-    """Score the record that ends the shingle at `query.values[at:]` and, if `learn`, learn it.
+def take(
+    forest: Forest,
+    walk: Walk,
+    tile: Tile,
+    at: Int,
+    seen: Int,
+    most: Int,
+    scores: F64,
+    first: Int,
+    learn: bool,
+) -> Int:
+    """Score the records that end the shingles from `tile.values[at:]` on and, if `learn`, learn.
 
     Args:
         forest: The sections; if it is to learn, there must be room for a point and for boxes.
-        query: Room for the point.
-        walk: Room for its paths.
-        at: Where the shingle starts.
-        seen: Records of the stream up to this one.
+        walk: Room for their paths.
+        tile: Their values, and room for what is known of them.
+        at: Where the first shingle starts.
+        seen: Records of the stream up to the first one.
+        most: Records that may be taken.
+        scores: float64, out, a record each; NaN while warming.
+        first: The first one's.
         learn: Whether to learn.
 
     Returns:
-        The score; NaN while warming.
+        Records taken, at least one.
     """
     header = forest.header
-    origin, sequence = np.int64(-1), header[POINTS] + 1
+    sequence, count = header[POINTS] + 1, min(most, most_records(forest, tile, learn))
     if learn:
-        origin = learn_record(forest, query, at + (forest.shingle_size - 1) * forest.features)
-        if origin >= 0 and sequence == 1:
-            plant_all(forest, origin, sequence)
-    if seen < forest.shingle_size or sequence == 1:
-        return np.nan
-    if not learn and sequence <= header[OUTPUT_AFTER]:
-        return np.nan
-    wide = header[WIDE] != 0
-    if not learn and not wide:
-        wide = is_wide(forest, query.values, at, forest.dimensions)
-    set_query(forest, query, at)
-    value = visit(forest, query, walk, learn, wide, origin, sequence)
-    return value if sequence > header[OUTPUT_AFTER] else np.nan
+        count = fill(forest, tile, at, count)
+        if sequence == 1 and tile.origins[0] >= 0:
+            plant_all(forest, tile.origins[0], sequence)
+    else:
+        look(forest, tile, at, count)
+    is_known = seen >= forest.shingle_size and sequence > 1
+    if is_known and (learn or sequence > header[OUTPUT_AFTER]):
+        visit(forest, walk, tile, count, sequence, learn)
+        if learn and not is_settled(tile):
+            settle(forest, tile, count)
+    for record in range(count):
+        number = sequence + record if learn else sequence
+        is_told = is_known and number > header[OUTPUT_AFTER]
+        scores[first + record] = mean_score(forest, tile, record) if is_told else np.nan
+    return count
 
 
 @entry
@@ -332,13 +349,13 @@ def follow_rows(block: U8, values: F64) -> Int:
         Records done: fewer than given if there is no room to keep a point that one overwrites.
     """
     forest = open_forest(block, row_of(block), fixed_layout(False))
-    record = np.empty(forest.features, np.float32)
+    record, flat = np.empty(forest.features, np.float32), values.reshape(-1)
     done = len(values)
     for i in range(len(values)):
         if not has_room(forest):
             done = i
             break
-        copy_values(record, 0, values[i])
+        copy_values(record, 0, flat, i * forest.features, (i + 1) * forest.features)
         write_record(forest, record, 0)
         if is_wide(forest, record, 0, forest.features):
             forest.header[WIDE] = 1

@@ -73,7 +73,7 @@ CORE = [
     "cut points reservoir pair faces dialects hotspots threshold decay transform",
     "path",
     "box",
-    "score",
+    "score tile",
     "tree block attribution neighbours alert",
     "step density memory",
     "run ask field merge regression band",
