@@ -92,7 +92,7 @@ MAX_SAMPLE_SIZE = 16_383
 MAX_DIMENSIONS = 65_535
 
 BLOCK = 16  #: slots whose largest key is known
-PARKED = 16  #: points that a tile of records may part from the ring (`rcf.tile`)
+PARKED = 64  #: points that a tile of records may part from the ring (`rcf.tile`)
 OVERHANG = 8  #: floats that a vector load may read behind the last point
 
 # Words of the header.

@@ -52,9 +52,9 @@ from rcf.state import (
 )
 from rcf.vector import LANES
 
-_MOST = 64  #: records a tile
-_QUERIES = 1 << 16  #: bytes of their queries, which stay in the cache beside eight trees
-_NOTES = 8192  #: releases of kept points that are noted, at most one a record and tree
+_MOST = 256  #: records a tile
+_QUERIES = 1 << 18  #: bytes of their queries, which stay in the cache beside eight trees
+_NOTES = 32768  #: releases of kept points that are noted, at most one a record and tree
 _RECORD, _TREE = 48, 32  #: a note's bits from here on are the record's number and the tree's
 
 _IN_PARK, _NOTED = range(2)  #: words of `Tile.counts`
