@@ -424,7 +424,13 @@ async def _until_full_twice(world: World, disk: OwnDisk, report: Path) -> None:
 
     for name in ("append", "create_stream", "update_stream"):
         setattr(engine, name, insisting(getattr(engine, name)))
-    await engine.start()
+    try:
+        await engine.start()
+    except TransientError as error:  # too full even to take the log over: start again later
+        told["full"], told["refused"] = told["full"] + 1, told["refused"] + 1
+        told["reasons"] = sorted({*told["reasons"], str(error)[:100]})
+        report.write_text(json.dumps(told))  # noqa: ASYNC240  (the last words)
+        return
     working, fills = asyncio.create_task(settle(world, engine, log)), 0
     while not working.done():
         await asyncio.wait({working}, timeout=0.1)
