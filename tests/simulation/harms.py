@@ -194,7 +194,7 @@ def clock_skew(setting: Setting) -> str:
     expected = reference()
     same(finish(replace(world, clock=SkewedClock(1)), timeout_s=TIMEOUT_S), expected)
     jittered = finish(setting.world("jittered", jitter(workload, rng)), timeout_s=TIMEOUT_S)
-    assert jittered["states"] == expected["states"], "times of records moved scores"
+    assert jittered["judged"] == expected["judged"], "times of records moved scores"
     return f"{setting.turns} lives, each with its own clock; times of records jittered by an hour"
 
 

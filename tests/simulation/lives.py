@@ -234,7 +234,8 @@ async def _append(engine: Engine, stream: str, step: Append) -> None:
 
 async def read_all(world: World, engine: Engine, log: LogBackend) -> dict:
     """Return digests of everything that must not depend on deaths."""
-    found: dict = {"results": {}, "offsets": {}, "dead": {}, "states": {}, "statuses": {}}
+    names = ("results", "judged", "offsets", "dead", "states", "statuses")
+    found: dict = {name: {} for name in names}
     statuses: Counter[str] = Counter()
     for config in world.workload.streams:
         for number in range(config.partitions):
@@ -243,6 +244,7 @@ async def read_all(world: World, engine: Engine, log: LogBackend) -> dict:
             dead = await log.read_dead_letters(partition, 0, 10**9)
             name = str(partition)
             found["results"][name] = _digest((r.offset, r.value) for r in results)
+            found["judged"][name] = _digest(_judged(json.loads(r.value)) for r in results)
             found["dead"][name] = _digest((d.offset, d.value, d.field, d.reason) for d in dead)
             offsets = [result.offset for result in results]
             found["offsets"][name] = [len(offsets), offsets == list(range(len(offsets)))]
@@ -251,6 +253,11 @@ async def read_all(world: World, engine: Engine, log: LogBackend) -> dict:
     found["states"] = {str(partition): states[partition] for partition in sorted(states)}
     found["statuses"] = dict(sorted(statuses.items()))
     return found
+
+
+def _judged(result: dict) -> list:
+    """What a result says of the values, whatever the times."""
+    return [result.get(name) for name in ("offset", "score", "threshold", "grade", "confidence")]
 
 
 def _digest(rows) -> str:
