@@ -107,32 +107,30 @@ def make_query(forest: Forest, values: F32, room: U8) -> Query:
 @kernel
 def make_walk(forest: Forest, room: U8) -> Walk:
     """The rest of `room` for paths. A path is at most as deep as a tree has points."""
-    steps = (forest.pairs + 2) * LANES
-    small_steps = levels_without_box(forest) * LANES
-    width = forest.row.width
+    steps, width = (forest.pairs + 2) * LANES * 4, forest.row.width * 4
+    eights = LANES * 8
     # Wide items first, so that all are aligned.
-    eights = room_of_query(forest)
-    stack = eights + 4 * LANES * 8
-    floats = stack + (levels_without_box(forest) + 2) * 8
-    end = floats + (2 * steps + small_steps + LANES + 3 * width) * 4
-    whole = room[eights:floats].view(np.int64)
-    real = room[eights:stack].view(np.float64)
-    single = room[floats:end].view(np.float32)
-    rows = 2 * steps + small_steps + LANES
+    depths = room_of_query(forest)
+    stack = depths + 4 * eights
+    unseen = stack + (levels_without_box(forest) + 2) * 8
+    small = unseen + 2 * steps
+    ratios = small + levels_without_box(forest) * LANES * 4
+    row = ratios + LANES * 4
+    nodes = row + 3 * width
     return Walk(
-        pointer(room[end : end + steps * 4].view(np.int32)),
-        pointer(single[:steps]),
-        pointer(single[steps : 2 * steps]),
-        pointer(single[2 * steps : 2 * steps + small_steps]),
-        pointer(single[2 * steps + small_steps : rows]),
-        pointer(whole[:LANES]),
-        pointer(whole[LANES : 2 * LANES]),
-        pointer(whole[2 * LANES : 3 * LANES]),
-        pointer(real[3 * LANES : 4 * LANES]),
-        pointer(whole[4 * LANES :]),
-        pointer(single[rows : rows + width]),
-        pointer(single[rows + width : rows + 2 * width]),
-        pointer(single[rows + 2 * width : rows + 3 * width]),
+        section(room, nodes, nodes + steps, np.int32),
+        section(room, unseen, unseen + steps, np.float32),
+        section(room, unseen + steps, small, np.float32),
+        section(room, small, ratios, np.float32),
+        section(room, ratios, row, np.float32),
+        section(room, depths, depths + eights, np.int64),
+        section(room, depths + eights, depths + 2 * eights, np.int64),
+        section(room, depths + 2 * eights, depths + 3 * eights, np.int64),
+        section(room, depths + 3 * eights, stack, np.float64),
+        section(room, stack, unseen, np.int64),
+        section(room, row, row + width, np.float32),
+        section(room, row + width, row + 2 * width, np.float32),
+        section(room, row + 2 * width, nodes, np.float32),
     )
 
 

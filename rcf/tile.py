@@ -24,7 +24,7 @@ import numpy as np
 
 from rcf.jit import kernel
 from rcf.path import Query, query_in, room_of_query, set_query
-from rcf.pointer import pointer
+from rcf.pointer import pointer, section
 from rcf.points import (
     is_wide,
     keep_copy,
@@ -111,24 +111,25 @@ def room_of_tile(forest: Forest, records: Int) -> Int:
 @kernel
 def make_tile(forest: Forest, values: F32, room: U8, records: Int) -> Tile:
     """A tile of so many of the records `values`, in `room`."""
-    end = records * room_of_query(forest)
-    whole, real = room[end:].view(np.int64), room[end:].view(np.float64)
-    in_park = 6 * records
-    counts = in_park + 2 * PARKED
+    word, each = records * room_of_query(forest), 8 * records
+    uses = word + 6 * each
+    entries = uses + 8 * PARKED
+    counts = entries + 8 * PARKED
+    notes = counts + 16
     return Tile(
         records,
         pointer(values),
-        pointer(room[:end]),
-        pointer(whole[:records]),
-        pointer(real[records : 2 * records]),
-        pointer(whole[2 * records : 3 * records]),
-        pointer(real[3 * records : 4 * records]),
-        pointer(real[4 * records : 5 * records]),
-        pointer(whole[5 * records : in_park]),
-        pointer(whole[in_park : in_park + PARKED]),
-        pointer(whole[in_park + PARKED : counts]),
-        pointer(whole[counts : counts + 2]),
-        pointer(whole[counts + 2 :]),
+        section(room, 0, word, np.uint8),
+        section(room, word, word + each, np.int64),
+        section(room, word + each, word + 2 * each, np.float64),
+        section(room, word + 2 * each, word + 3 * each, np.int64),
+        section(room, word + 3 * each, word + 4 * each, np.float64),
+        section(room, word + 4 * each, word + 5 * each, np.float64),
+        section(room, word + 5 * each, uses, np.int64),
+        section(room, uses, entries, np.int64),
+        section(room, entries, counts, np.int64),
+        section(room, counts, notes, np.int64),
+        section(room, notes, notes + each * forest.trees, np.int64),
     )
 
 
@@ -190,7 +191,7 @@ def fill(forest: Forest, tile: Tile, at: Int, most: Int) -> Int:
     """
     tile.counts[_IN_PARK] = tile.counts[_NOTED] = 0
     tile.parked[0] = -1
-    count, start = 0, at
+    count, start = np.int64(0), at
     while True:
         learn_record(forest, tile, count, start)
         count, start = count + 1, start + forest.features
