@@ -11,13 +11,13 @@ import os
 
 import pytest
 
-from service.adapters.kafka import Connection, KafkaLog
+from service.adapters.kafka import Connection
 from service.engine.errors import EngineError
 from service.engine.records import StreamPartition
 from tests.kafka.fixtures import connection
 from tests.kafka.owner import Owner, check_outputs
 from tests.kafka.proxy import Api, Kind
-from tests.kafka.test_log import new, stream
+from tests.kafka.test_log import log_with, new, stream
 
 EVERY_CODE = (
     7,  # REQUEST_TIMED_OUT
@@ -56,9 +56,7 @@ def test_an_error_costs_a_transaction_or_nothing(kafka, proxy, api):
     kinds = (Kind.REFUSE, Kind.DENY) if api is Api.END_TRANSACTION else (Kind.REFUSE,)
 
     async def body() -> None:
-        log = KafkaLog(there)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(there, config)
         await log.append(config.name, new(*range(4 * len(CODES) * len(kinds))))
         owner = Owner(log, part)
         for kind in kinds:

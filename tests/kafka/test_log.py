@@ -59,6 +59,22 @@ def stream(connection: Connection, partitions: int = 1) -> StreamConfig:
     return StreamConfig(name=f"s-{connection.application}", partitions=partitions)
 
 
+async def log_with(connection: Connection, config: StreamConfig) -> KafkaLog:
+    """A log that is open, and has the stream."""
+    log = KafkaLog(connection)
+    await log.open()
+    await log.create_stream(config)
+    return log
+
+
+async def post_at_once(connection: Connection, config: StreamConfig) -> list[tuple]:
+    """Three records in a transaction, whose end takes an offset too; return what was sent."""
+    rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
+    options = {"transactional.id": f"p-{config.name}"}
+    await asyncio.to_thread(produce, connection.bootstrap, config.name, rows, **options)
+    return rows
+
+
 def new(*values: int, partition: int = 0) -> list[tuple[int, NewRecord]]:
     return [(partition, NewRecord(b"%d" % value, "k", TIME_MS + value)) for value in values]
 
@@ -104,9 +120,7 @@ def test_a_takeover_that_meets_another_one_may_be_tried_again(kafka, proxy):
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(there)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(there, config)
         fenced = proxy.fault(Api.INIT_PRODUCER_ID, Kind.REFUSE, 47)  # INVALID_PRODUCER_EPOCH
         with fenced, pytest.raises(TransientError, match="another worker takes it over too"):
             await log.assign(part)
@@ -122,9 +136,7 @@ def test_partitions_are_taken_over_side_by_side(kafka, proxy):
     first, second = (StreamPartition(config.name, number) for number in range(2))
 
     async def body() -> None:
-        log = KafkaLog(there)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(there, config)
         identity = names.transactional_id(there, first)
 
         def of_first(request) -> bool:
@@ -166,9 +178,7 @@ def test_a_refused_batch_commits_nothing(kafka):
     async def body() -> None:
         topics = Topics(kafka)
         await topics.make(f"{config.name}.anomalies", 1, KEPT | {"max.message.bytes": "300"})
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(1, 2))
         epoch = (await log.assign(part)).epoch
         large = Result(1, 1, "k", True, bytes(1000))
@@ -192,9 +202,7 @@ def test_what_plain_readers_see(kafka):
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(1, 2))
         epoch = (await log.assign(part)).epoch
         dead = DeadLetter(1, TIME_MS, "k", b"2", "values", "no number")
@@ -233,9 +241,7 @@ def test_results_before_a_time_are_not_read(kafka, monkeypatch):
         return decode_result(record)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(*range(count)))
         epoch = (await log.assign(part)).epoch
         for start in range(0, count, step):
@@ -272,9 +278,7 @@ def test_a_long_read_keeps_no_commit_and_no_takeover_waiting(kafka, monkeypatch)
     monkeypatch.setattr(ResultsTopic, "read", slow)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(*range(4)))
         epoch = (await log.assign(first)).epoch
         await log.commit(Transaction(first, epoch, 0, 2, results(0, 1)))
@@ -324,9 +328,7 @@ def test_a_stream_made_again_with_more_partitions_takes_records_in_all_of_them(k
     config = stream(kafka)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(1))
         await log.delete_stream(config.name)
         await log.create_stream(replace(config, partitions=3))
@@ -387,9 +389,7 @@ def test_a_look_does_not_ask_for_all_topics_of_the_cluster(kafka, proxy):
         return request.topics is None
 
     async def body() -> None:
-        log = KafkaLog(there)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(there, config)
         await log.append(config.name, new(1))
         epoch = (await log.assign(part)).epoch
         await log.commit(Transaction(part, epoch, 0, 1, results(0)))
@@ -407,9 +407,7 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka):
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         for turn in range(3):
             rows = [(0, b"k", b"%d" % turn, TIME_MS)] * 2
             options = {"transactional.id": f"p-{config.name}"}
@@ -434,9 +432,7 @@ def test_a_poll_holds_what_came_until_then_and_not_only_what_came_first(kafka, m
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.assign(part)
         await log.append(config.name, new(0))
         assert (await log.poll(part, 0, 100, 10**6)).next_offset == 1
@@ -456,9 +452,7 @@ def test_records_of_other_producers_count_as_waiting(kafka):
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         rows = [(0, b"k", b"1", TIME_MS)] * 500
         await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows)
         await log.assign(part)
@@ -524,9 +518,7 @@ def test_a_committed_offset_of_a_moment_ago_is_asked_for_again(kafka, monkeypatc
         return early.pop() if early else await read(*arguments)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(1, 2, 3))
         epoch = (await log.assign(part)).epoch
         await log.commit(Transaction(part, epoch, 0, 2, results(0, 1)))
@@ -557,12 +549,8 @@ def test_markers_that_went_by_age_are_no_lost_records(kafka):
     async def body() -> None:
         topics = Topics(kafka)
         await topics.make(config.name, 1, KEPT)
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
-        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
-        options = {"transactional.id": f"p-{config.name}"}
-        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        log = await log_with(kafka, config)
+        rows = await post_at_once(kafka, config)
         await log.close()
         assert await settle(KafkaLog(kafka)) == 3
         await topics.trim({_place(config.name, 0): 4})
@@ -597,12 +585,8 @@ def test_what_is_being_polled_is_not_taken_for_markers(kafka, monkeypatch):
     monkeypatch.setattr(OwnedPartition, "_fresh", slow)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
-        rows = [(0, b"k", b"%d" % turn, TIME_MS) for turn in range(3)]
-        options = {"transactional.id": f"p-{config.name}"}
-        await asyncio.to_thread(produce, kafka.bootstrap, config.name, rows, **options)
+        log = await log_with(kafka, config)
+        rows = await post_at_once(kafka, config)
         epoch = (await log.assign(part)).epoch
         assert (await log.poll(part, 0, 100, 10**6)).next_offset == 3
         polling = asyncio.create_task(log.poll(part, 3, 100, 10**6))
@@ -692,9 +676,7 @@ def test_a_deletion_that_was_cut_short_is_finished(kafka, monkeypatch, repeated)
     monkeypatch.setattr(Topics, "delete", at_last)
 
     async def body() -> None:
-        log = KafkaLog(kafka)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(kafka, config)
         await log.append(config.name, new(1, 2))
         with pytest.raises(TransientError):
             await log.delete_stream(config.name)

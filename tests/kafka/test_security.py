@@ -29,7 +29,7 @@ from tests.kafka.broker import free_ports
 from tests.kafka.fixtures import ADDRESS, connection, left_out
 from tests.kafka.jars import NotToBeHadError
 from tests.kafka.secured import PASSWORD, USER, Secured
-from tests.kafka.test_log import new, results, stream
+from tests.kafka.test_log import log_with, new, results, stream
 from tests.kafka.test_service import until_ready
 
 
@@ -63,9 +63,7 @@ def test_records_go_in_and_results_out(doors, listener, mechanism):
     part = StreamPartition(config.name, 0)
 
     async def body() -> None:
-        log = KafkaLog(there)
-        await log.open()
-        await log.create_stream(config)
+        log = await log_with(there, config)
         await log.append(config.name, new(1, 2))
         while not (await log.changes()).assigned:
             pass
