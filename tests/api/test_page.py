@@ -173,3 +173,30 @@ def test_one_feature_is_drawn_in_the_band_where_it_was_expected(look):
         wanted = [result[name] and result[name][0] for result in results]
         assert shown["values"][0][column] == wanted and wanted[-1] is not None
     assert page.ask("plots[0].bands.map((band) => band.series)") == [[3, 2]]
+
+
+@pytest.mark.parametrize(
+    ("language", "taken"), [("en-US@posix", "en-US"), ("de-CH", "de-CH"), ("en", "en")]
+)
+def test_a_language_that_is_none_does_not_end_the_page(language: str, taken: str) -> None:
+    """uPlot makes its number format of the browser's language as soon as it is loaded."""
+    folder = Path(files.__file__).parent
+    names = ("language.js", "vendor/uPlot.iife.min.js")
+    page = (folder / "index.html").read_text("utf-8")
+    assert page.index(names[0]) < page.index(names[1])
+    text = "\n".join((folder / name).read_text("utf-8") for name in names)
+    program = f"""
+        const vm = require("node:vm");
+        class Browser {{ get language() {{ return {json.dumps(language)}; }} }}
+        const navigator = new Browser();
+        const quiet = {{ addEventListener() {{}}, dispatchEvent() {{}} }};
+        const window = {{ ...quiet, devicePixelRatio: 1, matchMedia: () => quiet }};
+        const given = {{ navigator, document: quiet, Intl, CustomEvent: Browser }};
+        const page = {{ ...window, window, ...given }};
+        vm.runInNewContext({json.dumps(text)}, page);
+        console.log(navigator.language);
+    """
+    ended = subprocess.run(
+        [need_node(), "-e", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (0, taken), ended.stderr

@@ -13,6 +13,7 @@ _FILES = {
     "style.css": "text/css",
     "asking.js": "text/javascript",
     "chart.js": "text/javascript",
+    "language.js": "text/javascript",
     "live.js": "text/javascript",
     "vendor/uPlot.iife.min.js": "text/javascript",
     "vendor/uPlot.min.css": "text/css",
