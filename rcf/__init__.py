@@ -64,7 +64,7 @@ Around it:
     block     makes a forest's block, and larger ones
     merge     forests become one                   decay     how soon a forest forgets
     layout    wide and narrow pairs of nodes       constant  sizes that are part of the code
-    jit       how all are compiled and kept        callee    … those that only kernels call
+    jit       how all are compiled and kept        callee    … each once, linked as a whole
     compile   all of them before the first record
 """
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
+from typing import Any
 
 from numba import types
 from numba.core.datamodel.models import OpaqueModel
-from numba.extending import overload_attribute, register_model
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, lower_getattr_generic, register_model
 
 
-def carry(kind: type[types.Type], holder: str, names: Iterable[str]) -> None:
+def carry(kind: type[types.Type], holder: str, names: Container[str]) -> None:
     """Let kernels read attributes of a type's values from an object that the type has.
 
     Args:
@@ -18,12 +20,20 @@ def carry(kind: type[types.Type], holder: str, names: Iterable[str]) -> None:
         names: Attributes of the object.
     """
     register_model(kind)(OpaqueModel)
-    for name in names:
-        _carry(kind, holder, name)
 
+    @infer_getattr
+    class Carried(AttributeTemplate):
+        key = kind
 
-def _carry(kind: type[types.Type], holder: str, name: str) -> None:
-    @overload_attribute(kind, name)
-    def constant(carrier):  # type: ignore[no-untyped-def]  # numba compares it with the lambda's
-        value = getattr(getattr(carrier, holder), name)
-        return lambda carrier: value
+        # Numba's hints say that there is no such method.
+        def generic_resolve(self, carrier: Any, name: str) -> Any:  # type: ignore[override]
+            if name not in names:
+                return None
+            return self.context.resolve_value_type(getattr(getattr(carrier, holder), name))
+
+    def constant(context: Any, builder: Any, carrier: Any, value: Any, name: str) -> Any:
+        held = getattr(getattr(carrier, holder), name)
+        kind_of_held = context.typing_context.resolve_value_type(held)
+        return context.get_constant_generic(builder, kind_of_held, held)
+
+    lower_getattr_generic(kind)(constant)

@@ -37,7 +37,7 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 from numba.core import config as _config
 from numba.extending import register_jitable
 
-from rcf.callee import CalleeCompiler
+from rcf.callee import CalleeCompiler, EntryCompiler
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -199,7 +199,11 @@ def entry(function: _Function) -> _Function:
     config.CACHE_DIR = str(CACHE_DIRECTORY or "")
     try:
         compiled: _Function = numba.njit(
-            function, nogil=True, cache=CACHE_DIRECTORY is not None, error_model="numpy"
+            function,
+            nogil=True,
+            cache=CACHE_DIRECTORY is not None,
+            error_model="numpy",
+            pipeline_class=EntryCompiler,
         )
     finally:
         config.CACHE_DIR = before
