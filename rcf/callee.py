@@ -3,8 +3,8 @@
 Numba optimises every function with all that it calls and makes machine code of it, and does both
 again where a caller takes it in. For a tower of a hundred kernels that is half of a cold start; and
 what was optimised level by level ends a few percent slower than what is optimised once, as a whole.
-Here a kernel that only kernels call stays as it was lowered. The entry that Python calls links it
-with all the others, once each, and is optimised as a whole. The order of no operation changes, so
+Here a kernel that only kernels call is simplified alone. The entry that Python calls links it with
+all the others, once each, and is optimised as a whole. The order of no operation changes, so
 neither does a bit.
 
 Numba lets a function name its compiler (``pipeline_class``); the overridden methods of its library
@@ -47,10 +47,6 @@ _VAIN = (
 
 class _CalleeLibrary(JITCodeLibrary):
     """Code of one kernel alone; that of what it calls is named beside it."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        """Leave it to the entry."""
-        ll_module.data_layout = self._codegen._data_layout
 
     def finalize(self) -> None:
         """Close it: nothing is linked in, and no machine code made."""
