@@ -53,35 +53,29 @@ class _CalleeLibrary(JITCodeLibrary):
         self._raise_if_finalized()
         for library in self._linking_libraries:
             self._reload_init.update(library._reload_init)
-        for function in self._final_module.functions:
-            if not function.is_declaration and function.linkage == Linkage.external:
-                function.linkage = "linkonce_odr"  # so may several entries have it
         self._finalize_dynamic_globals()
         self._finalized = True
 
     def _get_module_for_linking(self) -> Any:
         """The kernel with all that it calls."""
         if self._shared_module is None:
-            self._shared_module = self._final_module.clone()
-            self._link_callees(self._shared_module, {self})
-        return self._shared_module
-
-    def _link_callees(self, module: Any, seen: set[Any]) -> None:
-        """Link what is called here into a module, callers first: a linker takes what is asked for.
-
-        Args:
-            module: Has the code that calls.
-            seen: Libraries that it has already.
-        """
-        for library in self._linking_libraries:
-            if library in seen:
-                continue
-            seen.add(library)
-            if isinstance(library, _CalleeLibrary):
+            module, kernels, others = self._final_module.clone(), [self], dict[Any, None]()
+            for caller in kernels:  # grows on the way
+                for library in caller._linking_libraries:
+                    if not isinstance(library, _CalleeLibrary):
+                        others[library] = None
+                    elif library not in kernels:
+                        kernels.append(library)
+            for library in kernels[1:]:
                 module.link_in(library._final_module, preserve=True)
-                library._link_callees(module, seen)
-            else:
+            # After all that call them: of what several may have a linker takes what is asked for.
+            for library in others:
                 module.link_in(library._get_module_for_linking(), preserve=True)
+            for function in module.functions:
+                if not function.is_declaration and function.linkage == Linkage.external:
+                    function.linkage = "linkonce_odr"  # so may several entries have it
+            self._shared_module = module
+        return self._shared_module
 
 
 class _EntryLibrary(JITCodeLibrary):
@@ -98,6 +92,12 @@ class _EntryLibrary(JITCodeLibrary):
                 loop_vectorize=False, slp_vectorize=False, **options
             )
             passes.run(self._final_module, builder)
+
+    def _verify_declare_only_symbols(self) -> None:
+        """See to it that nothing is called that is not there: it would end the process."""
+        for function in self._final_module.functions:
+            if function.is_declaration and function.name.startswith("_ZN"):
+                raise AssertionError(f"{self.name} calls {function.name}, which nothing defines")
 
 
 class _Lower(Lower):

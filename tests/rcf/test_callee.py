@@ -67,6 +67,36 @@ def total_of_one(count: int) -> float:
     return total(pair_of(count))
 
 
+NEVER = False
+
+
+@kernel
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+@kernel
+def doubled_never(number: int) -> int:
+    if NEVER:
+        return doubled(number)
+    return number
+
+
+@kernel
+def doubled_always(number: int) -> int:
+    return doubled(number)
+
+
+@kernel
+def both(number: int) -> int:
+    return doubled_never(number) + doubled_always(number)
+
+
+@entry
+def tripled(number: int) -> int:
+    return both(number)
+
+
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("rcf.jit.CACHE_DIRECTORY", None)  # what is there is not compiled
@@ -99,6 +129,10 @@ def test_two_entries_share_kernels():
     assert total_of_one(4) == 12.0
     assert totals(4, 1) == 15.0
     assert total_of_one(3) == 9.0
+
+
+def test_a_kernel_that_its_first_caller_turns_out_not_to_call_is_there_for_the_second():
+    assert tripled(5) == 15
 
 
 @pytest.mark.parametrize("is_on", [True, False])
