@@ -452,7 +452,7 @@ class PartitionRunner:
                 self._ports.failpoint("runner.scored")
                 await self._committed()
                 self._committing = asyncio.create_task(self._commit(scored))
-                self._pace(full=len(batch.records) >= self._asked)
+                self._pace(scored.began_s, full=len(batch.records) >= self._asked)
                 if self.halt is not None:
                     await self._committed()  # whoever hears of a halt finds what led to it
                     self._go_on_or_say_why_not(self.halt)
@@ -530,10 +530,12 @@ class PartitionRunner:
         wanted = int(self.backlog.records_per_s * self._options.batch_s)
         return min(max(wanted, 50), self._options.batch_records) if wanted else 500
 
-    def _pace(self, *, full: bool) -> None:
-        """Note from when on the next batch may be taken, after one that was full or not."""
-        interval_s = 0.0 if full else self._options.commit_interval_s
-        self._commit_from_s = self._ports.clock.monotonic_s() + interval_s
+    def _pace(self, began_s: float, *, full: bool) -> None:
+        """Note from when on the next batch may be taken, after one that was full or not.
+
+        Counted from where that one was taken: what scoring takes does not come on top.
+        """
+        self._commit_from_s = began_s + (0.0 if full else self._options.commit_interval_s)
 
     async def _gather(self, offset: int, records: int) -> Batch:
         """Poll once the commit interval is over."""

@@ -6,6 +6,8 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
+from statistics import median
 
 import pytest
 
@@ -23,6 +25,7 @@ from service.engine.errors import (
     TransientError,
     UnknownStream,
 )
+from service.engine.pipeline import Pipeline
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
 from service.engine.ports import Change
 from service.engine.records import EVERYTHING, NewRecord, Position, StreamPartition
@@ -79,6 +82,37 @@ def test_commits_keep_their_distance_but_the_first_after_a_rest_does_not_wait():
         assert len(sizes) <= 4
         assert first_s < 0.15
         assert len((await commits(0.0))[0]) > 10
+
+    run(body)
+
+
+def test_what_scoring_takes_does_not_come_on_top_of_the_distance_of_commits(monkeypatch):
+    process = Pipeline.process
+
+    def slow(self, batch):
+        time.sleep(0.15)
+        return process(self, batch)
+
+    monkeypatch.setattr(Pipeline, "process", slow)
+
+    async def body() -> None:
+        world = World(clock=SystemClock())
+        world.options = replace(world.options, commit_interval_s=0.2)
+        begins: list[float] = []
+        commit = world.log.commit
+
+        async def noted(transaction) -> None:
+            begins.append(time.monotonic())
+            await commit(transaction)
+
+        world.log.commit = noted
+        async with world.engine() as engine:
+            await engine.create_stream(CONFIG)
+            while len(begins) < 8:
+                await engine.append("s", rows((1, 1)))
+                await asyncio.sleep(0.01)
+        distances = [later - earlier for earlier, later in pairwise(begins)]
+        assert 0.19 < median(distances) < 0.3
 
     run(body)
 

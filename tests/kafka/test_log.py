@@ -16,6 +16,7 @@ from service.adapters.kafka.catalogue import Change
 from service.adapters.kafka.formats import decode_result
 from service.adapters.kafka.partition import OwnedPartition
 from service.adapters.kafka.producer import AppendProducer, Discards, Message
+from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.standing import Committed, committed_offset
 from service.adapters.kafka.topics import KEPT, Topics
@@ -427,7 +428,8 @@ def test_offsets_that_hold_no_record_are_stepped_over(kafka):
 
 
 def test_a_poll_holds_what_came_until_then_and_not_only_what_came_first(kafka, monkeypatch):
-    monkeypatch.setattr("service.adapters.kafka.partition.FRESH_S", 1.0)  # of a busy machine
+    for wait in ("AT_HAND_S", "FRESH_S"):  # of a busy machine
+        monkeypatch.setattr(f"service.adapters.kafka.partition.{wait}", 1.0)
     config = stream(kafka)
     part = StreamPartition(config.name, 0)
 
@@ -442,6 +444,39 @@ def test_a_poll_holds_what_came_until_then_and_not_only_what_came_first(kafka, m
         assert (await log.poll(part, 1, 100, 10**6)).next_offset == 6
         await log.append(config.name, new(*range(6, 20)))
         assert (await log.poll(part, 6, 3, 10**6)).next_offset == 9, "no more than were asked for"
+        await log.close()
+
+    run(body)
+
+
+def test_what_came_since_is_waited_for_longer_where_the_first_was_there_already(kafka, monkeypatch):
+    at_hand_s, fresh_s = 0.5, 1.5
+    monkeypatch.setattr("service.adapters.kafka.partition.AT_HAND_S", at_hand_s)
+    monkeypatch.setattr("service.adapters.kafka.partition.FRESH_S", fresh_s)
+    config = stream(kafka)
+    part = StreamPartition(config.name, 0)
+    read, waits = Cursor.read, list[float]()
+
+    async def noted(self, topic: str, partition: int, offset: int, most: int, wait_s: float):
+        if topic == config.name:
+            waits.append(wait_s)
+        return await read(self, topic, partition, offset, most, wait_s)
+
+    async def body() -> None:
+        log = await log_with(kafka, config)
+        await log.assign(part)
+        monkeypatch.setattr(Cursor, "read", noted)
+        await log.append(config.name, new(0))
+        await log.poll(part, 0, 100, 10**6)
+        polling = asyncio.create_task(log.poll(part, 1, 100, 10**6))
+        await asyncio.sleep(0.7)
+        await log.append(config.name, new(1))
+        await polling
+        assert waits[-1] == at_hand_s
+        await log.append(config.name, new(2))
+        await asyncio.sleep(0.5)  # it is fetched ahead by now
+        await log.poll(part, 2, 100, 10**6)
+        assert waits[-1] == fresh_s
         await log.close()
 
     run(body)
@@ -576,11 +611,11 @@ def test_what_is_being_polled_is_not_taken_for_markers(kafka, monkeypatch):
     part = StreamPartition(config.name, 0)
     fresh, read, go = OwnedPartition._fresh, asyncio.Event(), asyncio.Event()
 
-    async def slow(self, offset: int, most: int):
+    async def slow(self, offset: int, most: int, wait_s: float):
         if offset > 4:
             read.set()
             await go.wait()
-        return await fresh(self, offset, most)
+        return await fresh(self, offset, most, wait_s)
 
     monkeypatch.setattr(OwnedPartition, "_fresh", slow)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -46,8 +47,11 @@ logger = logging.getLogger(__name__)
 WAIT_S = 1.0
 ASK_AGAIN_S = (0.05, 0.2, 1.0)
 
-FRESH_S = 0.005
-"""How long what came since the last answer of a broker is waited for."""
+AT_HAND_S = 0.005
+"""Records that a read gives sooner were there before it was asked for them."""
+
+FRESH_S = 0.025
+"""How long what came after those is waited for; a broker that is not busy answers in a fifth."""
 
 
 class OwnedPartition:
@@ -163,6 +167,7 @@ class OwnedPartition:
         # Markers alone may have gone, by age, where nothing came after them.
         place = self._bare.bare_to if offset == self._bare.offset else offset
         while True:
+            asked_s = time.monotonic()
             try:
                 found = await self._input.read(topic, number, place, most, WAIT_S)
             except OutOfRangeError as error:
@@ -171,19 +176,22 @@ class OwnedPartition:
                 raise StateLost(*self.partition, offset, reason) from error
             place = self._input.position  # markers of transactions are stepped over
             if found:
-                found += await self._fresh(place, most - len(found))
+                was_there = time.monotonic() - asked_s < AT_HAND_S
+                wait_s = FRESH_S if was_there else AT_HAND_S
+                found += await self._fresh(place, most - len(found), wait_s)
                 return decode_records(found, self.stored.number)
 
-    async def _fresh(self, offset: int, most: int) -> list[Any]:
+    async def _fresh(self, offset: int, most: int, wait_s: float) -> list[Any]:
         """Read what came since: the client asks ahead, and holds what there was long ago.
 
         Between two commits that is the first few records of the pause; without this, all others
-        would wait for another pause.
+        would wait for another pause, and be the latest of all. After a rest it is the first few of
+        a burst, and little time is lost where they are all.
         """
         topic, number = self._names.input, self.partition.partition
         if most > 0:
             with contextlib.suppress(OutOfRangeError):  # the next poll says so
-                return await self._input.read(topic, number, offset, most, FRESH_S)
+                return await self._input.read(topic, number, offset, most, wait_s)
         return []
 
     def _note_gaps(self, offset: int, records: Sequence[Record]) -> None:
