@@ -1,7 +1,9 @@
 """Records a second from a Kafka topic to committed scores, what a record costs, and how late it is.
 
 A broker of its own (or the one that RCF_TEST_KAFKA=host:port names) and one or two workers, all on
-this machine: what the broker and the clients take is missing to the workers.
+this machine: what the broker and the clients take is missing to the workers. Records a second are
+those of a full topic; the knee (see `load.ramp`) is lower where those who write and read records
+share the processors.
 """
 
 from __future__ import annotations
@@ -21,17 +23,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from load.kafka_traffic import Drip, Line, Reader, Scores, fill
+from load.driving import KNEE_LIMIT_MS, LOAD
+from load.kafka_door import Topic
+from load.kafka_traffic import Line, fill
 from load.kafka_worker import PARTS
-from load.latency import Latencies
+from load.ramp import Step, find_knee
 from load.report import Row, publish
 from load.service import broker
 from load.streams import seasonal
 
 PARTITIONS, SERIES = 4, 20
 WARM = 1_000  # records a series; reservoirs are full by then
-LOAD = 0.7  # of the capacity that was measured
-DRIP_S = 20.0
+BEGIN, GROWTH = 0.4, 1.3  # of the records a second of a full topic, where the knee is looked for
+STEP_S, LAST_S, SLICE_S = 10.0, 20.0, 0.5
+RUNS = 3  # at 70 % of the knee; the one with the median of p99 counts
 WAIT_S = 300.0
 
 Sample = dict[str, float]
@@ -183,29 +188,48 @@ def measure(bench: Bench, count: int, records: int) -> Row:
         bench.wait(warm + records, task)
         reports = [report for report in ask(workers) if report]
         found = costs(reports, warm // count)
-        rate = LOAD * float(found["records/s"])
-        dripped = lines(int(rate * DRIP_S), seed=3)
-        progress.update(task, description=f"{count} workers: at 70 % load", total=len(dripped))
-        drip, late = Drip(bench.address, bench.stream, rate), Latencies()
-        counted_ms = 1e3 * (drip.began_s + DRIP_S / 10)
-
-        def note(scores: Scores) -> None:
-            late.add_many((0.0, (now - due) / 1e3) for due, now in scores if due >= counted_ms)
-
-        reader = Reader(bench.address, f"{bench.stream}.scores", PARTITIONS, note)
-        reader.start()
-        drip.run(dripped, len(dripped), lambda done: progress.update(task, completed=done))
-        bench.wait(warm + records + len(dripped), task)
-        time.sleep(1.0)
-        reader.leave()
+        knee, last = below_knee(bench, float(found["records/s"]), task)
     progress.remove_task(task)
     return {
         "workers": len(reports),
         **found,
-        "load/s": rate,
-        "p50 ms": late.ms(50),
-        "p99 ms": late.ms(99),
+        "knee/s": knee,
+        "load/s": last.rate,
+        "p50 ms": last.latencies.ms(50),
+        "p99 ms": last.latencies.ms(99),
     }
+
+
+def below_knee(bench: Bench, most: float, task: TaskID) -> tuple[float, Step]:
+    """The knee of the workers, in records a second, and the median run at 70 % of it.
+
+    Raises:
+        NoKneeError: there is none.
+        RuntimeError: records were not scored.
+    """
+    progress = bench.progress
+    topic = Topic(bench.address, bench.stream, PARTITIONS, lines(10_000 * SERIES, seed=3))
+
+    def at(rate: float, seconds: float) -> Step:
+        text = f"{rate:,.0f} records/s"
+        progress.update(task, description=text, completed=0, total=seconds)
+        return topic.run(rate, seconds, lambda gone: progress.update(task, completed=gone), SLICE_S)
+
+    try:
+        at(BEGIN * most, STEP_S)  # who were busy with a full topic find their pace
+        knee, _ = find_knee(
+            lambda rate: at(rate, STEP_S),
+            begin=BEGIN * most,
+            limit_ms=KNEE_LIMIT_MS,
+            growth=GROWTH,
+        )
+        runs = [at(LOAD * knee, LAST_S) for _ in range(RUNS)]
+    finally:
+        topic.close()
+    for run in runs:
+        if run.failed:
+            raise RuntimeError(f"{run.failed} records of {run.sent} were not scored")
+    return knee, sorted(runs, key=lambda run: run.latencies.ms(99))[RUNS // 2]
 
 
 def main(records: int = 200_000) -> None:

@@ -21,44 +21,37 @@ WARM_S = 600.0
 LOOK_S = 0.01
 
 
-class KafkaDoor:
-    """Writes to a service's topic, and reads its scores.
+class Topic:
+    """Writes to a topic, and reads its scores.
 
     Args:
-        service: one that works on Kafka.
-        traffic: what is written.
+        address: host:port of the broker.
+        name: of the topic, and of the stream.
+        partitions: of the topic.
+        lines: what is written, over and over.
     """
 
-    def __init__(self, service: Served, traffic: Traffic) -> None:
-        assert service.kafka is not None
-        self._address = service.kafka
-        self._topic = service.stream
-        self._partitions = service.model.partitions
-        self._traffic = traffic
-        self._lines = cycle(list(self._placed(traffic.pool())))
+    def __init__(self, address: str, name: str, partitions: int, lines: Iterable[Line]) -> None:
+        self._address = address
+        self._name = name
+        self._lines = cycle(lines)
         self._written = self._heard = 0
         self._note: Callable[[Scores], None] = lambda _scores: None
-        topic = f"{self._topic}.scores"
-        self._reader = Reader(self._address, topic, self._partitions, self._hear)
+        self._reader = Reader(address, f"{name}.scores", partitions, self._hear)
         self._reader.start()
 
     def _hear(self, scores: Scores) -> None:
         self._note(scores)
         self._heard += len(scores)
 
-    def _placed(self, records: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
-        for series, value in records:
-            yield series % self._partitions, key_of(series).encode(), value
-
-    def warm(self, each: int, done: Callable[[int], None]) -> None:
-        """Write so many records of every series, and wait until they are scored.
+    def fill(self, lines: Iterable[Line], done: Callable[[int], None]) -> None:
+        """Write as fast as it goes, and wait until all is scored.
 
         Raises:
-            RuntimeError: they are not after some minutes.
+            RuntimeError: it is not after some minutes.
         """
         self._note = lambda _scores: done(self._heard)
-        rows = self._placed(self._traffic.warming(each))
-        self._written += fill(self._address, self._topic, rows, lambda _: None)
+        self._written += fill(self._address, self._name, lines, lambda _: None)
         self._settle(WARM_S)
         if self._heard < self._written:
             raise RuntimeError(f"{self._heard} of {self._written} scored after {WARM_S:g} s")
@@ -75,7 +68,7 @@ class KafkaDoor:
         """Write at a rate; see `HttpDoor.run`."""
         self._settle(WARM_S)
         step = Step(rate, seconds, latencies=Latencies(slice_s))
-        drip = Drip(self._address, self._topic, rate)
+        drip = Drip(self._address, self._name, rate)
         begin_ms = 1e3 * drip.began_s
 
         def note(scores: Scores) -> None:
@@ -96,3 +89,27 @@ class KafkaDoor:
     def close(self) -> None:
         """Stop reading."""
         self._reader.leave()
+
+
+class KafkaDoor(Topic):
+    """The topic of a service.
+
+    Args:
+        service: one that works on Kafka.
+        traffic: what is written.
+    """
+
+    def __init__(self, service: Served, traffic: Traffic) -> None:
+        assert service.kafka is not None
+        self._partitions = service.model.partitions
+        self._traffic = traffic
+        lines = list(self._placed(traffic.pool()))
+        super().__init__(service.kafka, service.stream, self._partitions, lines)
+
+    def _placed(self, records: Iterable[tuple[int, bytes]]) -> Iterator[Line]:
+        for series, value in records:
+            yield series % self._partitions, key_of(series).encode(), value
+
+    def warm(self, each: int, done: Callable[[int], None]) -> None:
+        """Write so many records of every series; see `Topic.fill`."""
+        self.fill(self._placed(self._traffic.warming(each)), done)
