@@ -33,8 +33,9 @@ from service.api.context import Context, Limits
 from service.api.foreign import names_on
 from service.beside import run_beside
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
-from service.engine.runner import EngineOptions, Ports
+from service.engine.ports import Ports
 from service.settings import Settings
 from service.sources import feed
 

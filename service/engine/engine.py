@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -40,9 +40,11 @@ from service.engine.feedback import (
     with_factor,
 )
 from service.engine.following import follow
+from service.engine.keeping import snapshot_folder
 from service.engine.newest import Newest, newest
+from service.engine.options import EngineOptions
 from service.engine.pipeline import check_values
-from service.engine.ports import Change, Decoder
+from service.engine.ports import Change, Decoder, Ports
 from service.engine.reading import ResultReader
 from service.engine.records import (
     EVERYTHING,
@@ -58,16 +60,11 @@ from service.engine.records import (
     size_of,
 )
 from service.engine.rehearsal import PastRecord, Rehearsed, merged, past_records, rehearse
-from service.engine.runner import (
-    EngineOptions,
-    PartitionRunner,
-    Ports,
-    Workers,
-    snapshot_folder,
-)
+from service.engine.runner import PartitionRunner
 from service.engine.series import MAX_KEY, partition_of
 from service.engine.tail import PartitionTail, kept_bytes_of_each
 from service.engine.times import EARLIEST_MS, LATEST_MS, format_ms
+from service.engine.workers import Workers, in_thread
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -588,7 +585,7 @@ class Engine:
     async def rehearse(self, config: StreamConfig, records: Sequence[PastRecord]) -> Rehearsed:
         """Tell what a configuration would make of records, from nothing learnt; change nothing."""
         ports = self._ports
-        return await self._in_thread(
+        return await in_thread(
             self._rehearser, lambda: rehearse(config, records, ports.decoder_for, ports.detectors)
         )
 
@@ -753,7 +750,7 @@ class Engine:
         are what is left.
         """
         log, store = self._ports.log, self._ports.snapshots
-        names = await self._in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
+        names = await in_thread(self._workers.saver, lambda: store.names(f"{log.identity}/"))
         known = [snapshot_folder(log, entry) for entry in await log.streams()]
         if names and not known:
             logger.warning("the log has no streams, but there are snapshots of it: they stay")
@@ -770,13 +767,9 @@ class Engine:
                 store.delete(name)
 
         try:
-            await self._in_thread(self._workers.saver, delete)
+            await in_thread(self._workers.saver, delete)
         except OSError as error:
             logger.warning("old snapshots were not deleted: %s", error)
-
-    @staticmethod
-    async def _in_thread(executor: Executor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
 
     async def _live(self, stream: str) -> None:
         """Wait a moment until a stream just made is served; it is made either way."""

@@ -7,6 +7,7 @@ Time-outs and bounds belong to the adapters: no call may wait for ever, except `
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -512,3 +513,21 @@ class Metrics(Protocol):
 
     def failed(self, partition: StreamPartition, error: str, *, for_good: bool) -> None:
         """A partition stopped, and tries again unless `for_good`; `error` is the error's class."""
+
+
+def no_failpoint(name: str) -> None:
+    """Pass a failpoint by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as the engine is given it; `foreign` where several processes share the log."""
+
+    log: LogBackend
+    snapshots: SnapshotStore
+    decoder_for: DecoderFactory
+    detectors: DetectorFactory
+    clock: Clock
+    metrics: Metrics
+    failpoint: Failpoints = no_failpoint
+    foreign: ForeignResults | None = None

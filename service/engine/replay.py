@@ -15,7 +15,13 @@ import msgspec
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CannotReplay, CorruptSnapshot, InvalidParameter
 from service.engine.pipeline import Pipeline
-from service.engine.ports import DecoderFactory, DetectorFactory, LogView, SnapshotStore
+from service.engine.ports import (
+    DecoderFactory,
+    DetectorFactory,
+    LogView,
+    SnapshotStore,
+    no_failpoint,
+)
 from service.engine.records import (
     EVERYTHING,
     Batch,
@@ -25,7 +31,7 @@ from service.engine.records import (
     Result,
     StreamPartition,
 )
-from service.engine.snapshot import alerting_of, config_of, intake_of, limit_of, load, read_manifest
+from service.engine.snapshot import read_manifest, restore
 
 BATCH = 2000
 NEIGHBOURS = 5
@@ -129,7 +135,7 @@ class Replayer:
         for pointer in overview.pointers:
             if overview.begin <= pointer.offset <= offset:
                 try:
-                    return self._load(overview.partition, pointer)
+                    return self._load(pointer)
                 except CorruptSnapshot as error:
                     passed_over.append(str(error))
         if overview.begin > overview.origin:
@@ -138,20 +144,10 @@ class Replayer:
         detectors = SeriesDetectors(self.detectors)
         return None, make(detectors, self.decoder_for, overview.origin), self.fingerprint
 
-    def _load(self, partition: StreamPartition, pointer: Pointer) -> tuple[Pointer, Pipeline, str]:
+    def _load(self, pointer: Pointer) -> tuple[Pointer, Pipeline, str]:
         manifest = read_manifest(self.snapshots, pointer)
         detectors = SeriesDetectors(self.detectors)
-        load(self.snapshots, manifest, detectors, lambda _name: None)
-        pipeline = Pipeline(
-            partition,
-            config_of(manifest),
-            detectors,
-            self.decoder_for,
-            manifest.offset,
-            limit_of(manifest),
-            alerting_of(manifest),
-            intake_of(manifest),
-        )
+        pipeline = restore(self.snapshots, manifest, detectors, self.decoder_for, no_failpoint)
         return pointer, pipeline, manifest.fingerprint
 
     async def _read(self, position: int, partition: StreamPartition, offset: int) -> Batch:

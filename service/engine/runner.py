@@ -10,151 +10,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from service.engine.asking import Question
-from service.engine.detectors import SeriesDetectors
 from service.engine.errors import (
-    CorruptSnapshot,
-    EngineError,
     Fenced,
     InvariantError,
     ReplayMismatch,
-    StateLost,
     TornLog,
     TransientError,
     UnknownSeries,
     UnknownStream,
 )
 from service.engine.halting import Halt, LookAhead
+from service.engine.keeping import Keeper
+from service.engine.options import EngineOptions
 from service.engine.pipeline import Output, Pipeline
-from service.engine.policy import (
-    KEPT_POINTERS,
-    Backlog,
-    BacklogPolicy,
-    SnapshotPolicy,
-    SnapshotSchedule,
-    trim_to,
-)
-from service.engine.ports import (
-    Clock,
-    DecoderFactory,
-    DetectorFactory,
-    Failpoints,
-    ForeignResults,
-    LogBackend,
-    Metrics,
-    SnapshotStore,
-)
+from service.engine.policy import KEPT_POINTERS, Backlog, trim_to
+from service.engine.ports import Ports
 from service.engine.records import (
     EVERYTHING,
     Assignment,
     Batch,
-    Pointer,
-    StreamEntry,
     StreamPartition,
     Transaction,
     size_of,
 )
-from service.engine.snapshot import (
-    Capture,
-    Manifest,
-    SeriesRef,
-    Written,
-    alerting_of,
-    capture,
-    collect,
-    config_of,
-    intake_of,
-    limit_of,
-    load,
-    places_of,
-    read_manifest,
-    write,
-)
+from service.engine.snapshot import Written
 from service.engine.tail import PartitionTail
+from service.engine.workers import Workers, in_thread
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-def snapshot_folder(log: LogBackend, entry: StreamEntry) -> str:
-    """Return the prefix of all snapshot files of a log's stream."""
-    return f"{log.identity}/{entry.config.name}.{entry.incarnation}/"
-
-
-def no_failpoint(name: str) -> None:
-    """Pass a failpoint by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The world as the engine is given it; `foreign` where several processes share the log."""
-
-    log: LogBackend
-    snapshots: SnapshotStore
-    decoder_for: DecoderFactory
-    detectors: DetectorFactory
-    clock: Clock
-    metrics: Metrics
-    failpoint: Failpoints = no_failpoint
-    foreign: ForeignResults | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How the engine works; none of it changes a result.
-
-    Attributes:
-        score_threads: partitions scored at once, at least 1.
-        batch_records, batch_bytes: bounds of one batch.
-        batch_s: batches are kept so small that scoring one takes about so many seconds.
-        commit_interval_s: commits of a partition begin so many seconds apart, unless more waits
-            than fits into one; the first after a rest begins at once. Where a commit costs as
-            much as scoring some hundred records, this is what the rest pays for.
-        tick_s: how often an idle partition looks whether a snapshot is due.
-        retry_s, retry_most_s: first and longest wait before a failed partition tries again.
-        stop_s: bound of a stop; what is not done by then is left to the next start.
-        verify_replay: compare what a restart repeats with the stored results.
-        fingerprint: names the numerics (machine, compiler); results of another one are not
-            compared.
-        in_flight_bytes: bound of the appends under way, in bytes.
-    """
-
-    score_threads: int = 2
-    batch_records: int = 2000
-    batch_bytes: int = 8 * 2**20
-    batch_s: float = 0.1
-    commit_interval_s: float = 0.0
-    tick_s: float = 1.0
-    retry_s: float = 0.1
-    retry_most_s: float = 2.0
-    stop_s: float = 15.0
-    verify_replay: bool = True
-    fingerprint: str = ""
-    in_flight_bytes: int = 64 * 2**20
-    snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
-    backlog: BacklogPolicy = field(default_factory=BacklogPolicy)
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Who works for all partitions of an engine.
-
-    Attributes:
-        scorer: threads that score.
-        saver: threads that write and read snapshots.
-        saving: held while a snapshot is written because it was due. What it takes from scoring is
-            the same for one after the other, but several at a time leave too little.
-    """
-
-    scorer: Executor
-    saver: Executor
-    saving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +72,19 @@ class PartitionRunner:
         self.error: Exception | None = None
         self._ports = ports
         self._options = options
-        self._scorer, self._saver, self._turn = workers.scorer, workers.saver, workers.saving
+        self._scorer = workers.scorer
         self._stopping = asyncio.Event()
         self._releasing = False
         self._pipeline: Pipeline | None = None
         self._sound = False  # whether the state is that before its position, and nothing else
         self._incarnation = -1
-        self._folder = ""
         self._epoch = -1
         self._begin = 0
         self._asked = 0
         self._commit_from_s = 0.0
-        self._pointers: tuple[Pointer, ...] = ()
-        self._places: dict[str, SeriesRef] = {}
-        self._written: Written | None = None
+        self._keeper = Keeper(partition, ports, options, workers)
         self._polling: asyncio.Task[Batch] | None = None
         self._committing: asyncio.Task[None] | None = None
-        self._saving: asyncio.Task[Written | None] | None = None
-        self._collecting: asyncio.Task[None] | None = None
-        self._taken: Capture | None = None
-        self._schedule = SnapshotSchedule(options.snapshot, ports.clock.monotonic_s())
         self._ahead = LookAhead()
         self._alone = asyncio.Lock()  # a detector is not safe for two threads at once
 
@@ -249,7 +130,7 @@ class PartitionRunner:
 
         async def alone() -> T:
             async with self._alone:
-                return await self._in_thread(self._scorer, look)
+                return await in_thread(self._scorer, look)
 
         # Whoever asks may go away, but no batch may begin before the thread is done.
         return await asyncio.shield(asyncio.ensure_future(alone()))
@@ -299,15 +180,15 @@ class PartitionRunner:
         self._audit(assignment)
         self._epoch, self._begin = assignment.epoch, assignment.begin
         self._ahead = LookAhead()
-        known, self._pointers = self._pointers, assignment.pointers
         # 2. State in memory may stay if it is the one of the committed offset.
         replayed = 0
         if self._is_warm(assignment):
-            self._keep_snapshots(known)
+            self._keeper.go_on(assignment)
         else:
             # 3. Otherwise start from the newest sound snapshot that is not ahead ...
-            self._sound = False
-            fingerprint = await self._restore(assignment)
+            self._pipeline, self._sound = None, False
+            self._incarnation = assignment.entry.incarnation
+            self._pipeline, fingerprint = await self._keeper.restore(assignment)
             # 4. ... and repeat what was committed since, without emitting it.
             replayed = await self._replay(assignment.committed, fingerprint)
             self._sound = True
@@ -335,22 +216,6 @@ class PartitionRunner:
             reason = f"results end at {end}, but {committed} is committed"
             raise TornLog(*self.partition, committed, reason)
 
-    def _keep_snapshots(self, known: tuple[Pointer, ...]) -> None:
-        """Find out whether the pointer under way arrived, and whether files may still be named.
-
-        Args:
-            known: the pointers when this runner last looked.
-        """
-        written, arrived = self._written, known
-        if written is not None and written.pointer not in known:
-            arrived = (written.pointer, *known)[:KEPT_POINTERS]
-        if written is not None and self._pointers == arrived:
-            self._places = {place.key: place for place in written.series}
-            self._written = None
-        elif self._pointers != known:
-            # Another owner saved in between and may have deleted what its snapshots do not need.
-            self._places, self._written = {}, None
-
     def _is_warm(self, assignment: Assignment) -> bool:
         return (
             self._pipeline is not None
@@ -358,50 +223,6 @@ class PartitionRunner:
             and self._incarnation == assignment.entry.incarnation
             and self._pipeline.position == assignment.committed
         )
-
-    async def _restore(self, assignment: Assignment) -> str:
-        """Make the state of the newest usable snapshot; return the fingerprint of its maker."""
-        self._pipeline, self._written, self._places = None, None, {}
-        self._incarnation = assignment.entry.incarnation
-        self._folder = snapshot_folder(self._ports.log, assignment.entry)
-        self._schedule = SnapshotSchedule(self._options.snapshot, self._ports.clock.monotonic_s())
-        for pointer in assignment.pointers:
-            if pointer.offset > assignment.committed:
-                continue
-            try:
-                load = partial(self._load, pointer)
-                self._pipeline, manifest = await self._in_thread(self._saver, load)
-                self._places = places_of(manifest)
-                return manifest.fingerprint
-            except CorruptSnapshot as error:
-                logger.error("%s: %s; trying an older snapshot", self.partition, error)
-        origin = assignment.origin
-        if assignment.begin > origin:
-            reason = f"no sound snapshot is left, and the log begins at {assignment.begin}"
-            raise StateLost(*self.partition, assignment.committed, reason)
-        detectors = SeriesDetectors(self._ports.detectors)
-        birth = assignment.entry.birth
-        self._pipeline = Pipeline(self.partition, birth, detectors, self._ports.decoder_for, origin)
-        return self._options.fingerprint
-
-    def _load(self, pointer: Pointer) -> tuple[Pipeline, Manifest]:
-        manifest: Manifest = read_manifest(self._ports.snapshots, pointer)
-        if pointer.offset < self._begin:
-            raise CorruptSnapshot(pointer.manifest, "the input after it is trimmed")
-        self._ports.failpoint("restore.manifest")
-        detectors = SeriesDetectors(self._ports.detectors)
-        load(self._ports.snapshots, manifest, detectors, self._ports.failpoint)
-        pipeline = Pipeline(
-            self.partition,
-            config_of(manifest),
-            detectors,
-            self._ports.decoder_for,
-            manifest.offset,
-            limit_of(manifest),
-            alerting_of(manifest),
-            intake_of(manifest),
-        )
-        return pipeline, manifest
 
     async def _replay(self, committed: int, fingerprint: str) -> int:
         """Repeat [position, committed) without emitting; return the number of records."""
@@ -504,7 +325,7 @@ class PartitionRunner:
             self._polling = asyncio.create_task(self._gather(position, self._asked))
         if not (self._polling.done() or self._stopping.is_set()):
             stop = asyncio.create_task(self._stopping.wait())
-            tasks = (self._polling, self._committing, self._saving, stop)
+            tasks = (self._polling, self._committing, self._keeper.saving, stop)
             await asyncio.wait(
                 [task for task in tasks if task is not None],
                 timeout=self._options.tick_s,
@@ -562,13 +383,13 @@ class PartitionRunner:
 
         began_s = clock.monotonic_s()
         async with self._alone:
-            output, score_s, worked_s = await self._in_thread(self._scorer, score)
+            output, score_s, worked_s = await in_thread(self._scorer, score)
         if pipeline.position < batch.next_offset:  # it halted in the middle
             end = pipeline.position
             settled = [record for record in batch.records if record.offset < end]
             behind = batch.behind + len(batch.records) - len(settled)
             batch = Batch(batch.partition, settled, end, behind)
-        self._schedule.processed(len(batch.records), worked_s)
+        self._keeper.processed(len(batch.records), worked_s)
         return _Scored(batch, output, start, began_s, score_s)
 
     async def _commit(self, scored: _Scored) -> None:
@@ -576,7 +397,7 @@ class PartitionRunner:
         ports, output, end = self._ports, scored.output, scored.batch.next_offset
         began_s = ports.clock.monotonic_s()
         # 1. A finished snapshot's pointer goes with the next transaction after its boundary.
-        written = self._written
+        written = self._keeper.written
         transaction = self._transaction(scored.start, end, output, written)
         ports.failpoint("commit.before")
         # 2. Results, dead letters, offset and pointer appear together, or none of them.
@@ -588,7 +409,7 @@ class PartitionRunner:
         self.backlog.settled(end, size_of(scored.batch.records), scored.score_s)
         # 4. Files that no kept pointer needs go, once the pointer stands.
         if written is not None:
-            self._pointed(written)
+            self._keeper.pointed(written)
         self._report(scored, commit_s=now_s - began_s, batch_s=now_s - scored.began_s)
 
     async def _transact(self, transaction: Transaction) -> None:
@@ -607,7 +428,9 @@ class PartitionRunner:
         self, start: int, end: int, output: Output, written: Written | None
     ) -> Transaction:
         pointer = None if written is None else written.pointer
-        pointers = (pointer, *self._pointers)[:KEPT_POINTERS] if pointer else self._pointers
+        pointers = self._keeper.pointers
+        if pointer is not None:
+            pointers = (pointer, *pointers)[:KEPT_POINTERS]
         begin = trim_to(self.pipeline.config.retention, end, self._begin, pointers)
         trim = begin if begin > self._begin else 0
         self._begin = begin
@@ -649,96 +472,22 @@ class PartitionRunner:
 
     async def _look_after_snapshot(self, *, force: bool = False) -> None:
         """Begin, finish, or point at a snapshot, whatever is due."""
-        if self._saving is not None and self._saving.done():
-            saving, self._saving = self._saving, None
-            self._written, self._taken = saving.result(), None
-        if self._written is not None and self._committing is None and self._polling_idles():
-            await self._commit_pointer()
-        if self._saving is not None or self._written is not None:
-            return
-        if self._collecting is not None and not self._collecting.done():
-            return
-        if force and self._schedule.records > 0:
-            self._saving = await self._begin_snapshot()
-        elif self._schedule.due(self._ports.clock.monotonic_s()) and not self._turn.locked():
-            async with contextlib.AsyncExitStack() as until_written:
-                await until_written.enter_async_context(self._turn)
-                self._saving = await self._begin_snapshot()
-                self._saving.add_done_callback(lambda _: self._turn.release())
-                until_written.pop_all()
-
-    async def _begin_snapshot(self) -> asyncio.Task[Written | None]:
-        """Fix the state, and let it be written in the background."""
-        self._schedule.begun(self._ports.clock.monotonic_s())
-        self._taken = await self._in_thread(
-            self._scorer, lambda: capture(self.pipeline, self._places)
-        )
-        self._ports.failpoint("snapshot.captured")
-        return asyncio.create_task(self._save(self._taken))
+        self._keeper.finish()
+        written = self._keeper.written
+        if written is not None and self._committing is None and self._polling_idles():
+            await self._commit_pointer(written)
+        await self._keeper.begin(self.pipeline, force=force)
 
     def _polling_idles(self) -> bool:
         return self._polling is None or not self._polling.done()
 
-    async def _save(self, taken: Capture) -> Written | None:
-        """Write a captured state in the background; None when the store refuses."""
-        prefix = f"{self._folder}{self.partition.partition}/{self._epoch:08d}-"
-        ports, fingerprint = self._ports, self._options.fingerprint
-        try:
-            written = await self._in_thread(
-                self._saver,
-                lambda: write(ports.snapshots, prefix, taken, fingerprint, ports.failpoint),
-            )
-        except OSError as error:
-            self._give_up(taken)
-            ports.metrics.snapshot_failed(self.partition)
-            logger.error("%s: the snapshot was not written: %s", self.partition, error)
-            return None
-        self._schedule.finished(ports.clock.monotonic_s())
-        return written
-
-    def _give_up(self, taken: Capture) -> None:
-        """Count what was captured as changed: it stands in no snapshot that will be pointed at."""
-        taken.abandon()
-        self.pipeline.detectors.mark_changed(taken.changed)
-        self._schedule.records += 1
-
-    async def _commit_pointer(self) -> None:
+    async def _commit_pointer(self, written: Written) -> None:
         """Commit a finished snapshot's pointer when no batch comes along to take it."""
-        written = self._written
-        if written is not None:
-            position = self.pipeline.position
-            self._ports.failpoint("pointer.before")
-            await self._transact(self._transaction(position, position, Output(), written))
-            self._ports.failpoint("pointer.after")
-            self._pointed(written)
-
-    def _pointed(self, written: Written) -> None:
-        """Take note that a snapshot's pointer is committed, and begin to tidy up behind it."""
-        self._places = {place.key: place for place in written.series}
-        self._pointers = (written.pointer, *self._pointers)[:KEPT_POINTERS]
-        self._written = None
-        self._ports.metrics.snapshot_written(
-            self.partition,
-            size=written.size,
-            series=len(written.series),
-            seconds=self._schedule.duration_s,
-        )
-        folder = written.pointer.manifest.rpartition("/")[0] + "/"
-        self._collecting = asyncio.create_task(self._collect(folder, self._pointers))
-
-    async def _collect(self, folder: str, pointers: tuple[Pointer, ...]) -> None:
-        """Delete what no kept snapshot needs. Nothing waits for it but the next snapshot.
-
-        That begins only afterwards, because nothing points at its files yet. Scoring goes on, and
-        so a store that hangs stops nothing.
-        """
-        try:
-            self._ports.failpoint("snapshot.before_collect")
-            await self._in_thread(
-                self._saver, lambda: collect(self._ports.snapshots, folder, pointers)
-            )
-        except (OSError, EngineError) as error:
-            logger.warning("%s: old snapshots were not deleted: %s", self.partition, error)
+        position = self.pipeline.position
+        self._ports.failpoint("pointer.before")
+        await self._transact(self._transaction(position, position, Output(), written))
+        self._ports.failpoint("pointer.after")
+        self._keeper.pointed(written)
 
     # -- leaving --------------------------------------------------------------------------
 
@@ -746,39 +495,27 @@ class PartitionRunner:
         """Settle everything and leave a snapshot of the last offset behind."""
         await self._committed()
         for force in (True, True, False):  # one under way, the last one, its pointer
-            if self._collecting is not None:
-                await asyncio.wait({self._collecting})
+            await self._keeper.tidied()
             await self._look_after_snapshot(force=force)
-            if self._saving is not None:
-                await asyncio.wait({self._saving})
+            await self._keeper.saved()
         await self._look_after_snapshot()
-        if self._collecting is not None:
-            await asyncio.wait({self._collecting})
+        await self._keeper.tidied()
 
     async def _abandon(self) -> None:
-        """Leave nothing running behind; what was in flight has an unknown outcome.
-
-        Not so a snapshot: capturing it counted its series as saved, and the state may stay. So
-        either it is finished and waits for its pointer, or its series count as changed again. The
-        task cannot see to that itself: one that is cancelled before its first step runs nothing.
-        """
-        saving, taken, self._taken = self._saving, self._taken, None
-        running = (self._polling, self._committing, self._collecting, saving)
-        tasks = [task for task in running if task]
-        self._polling = self._committing = self._saving = self._collecting = None
+        """Leave nothing running behind; what was in flight has an unknown outcome."""
+        tasks: list[asyncio.Task[Any]] = self._keeper.running
+        tasks += [task for task in (self._polling, self._committing) if task is not None]
+        self._polling = self._committing = None
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            self._keeper.abandon(self._pipeline)
         for task in tasks:
             if not task.cancelled() and task.exception() is not None:
                 logger.debug("%s: left behind: %s", self.partition, task.exception())
-        if taken is None:
-            return
-        if saving is not None and not saving.cancelled() and saving.exception() is None:
-            self._written = saving.result()  # None: refused by the store, and seen to
-        elif self._pipeline is not None:
-            self._give_up(taken)
 
     def _set_state(self, state: str, error: Exception) -> None:
         self.state, self.error = state, error
@@ -791,7 +528,3 @@ class PartitionRunner:
 
     def _broken(self, offset: int, reason: str) -> InvariantError:
         return InvariantError(*self.partition, offset, reason)
-
-    @staticmethod
-    async def _in_thread(executor: Executor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)

@@ -30,7 +30,7 @@ from service.engine.errors import CorruptSnapshot
 from service.engine.halting import NOTHING_COUNTED, DeadLetterCount, DeadLetterLimit
 from service.engine.intake import NOTHING_SEEN, Intake, IntakeState
 from service.engine.pipeline import Pipeline
-from service.engine.ports import SEAL_BYTES, Failpoints, SnapshotStore, Storable
+from service.engine.ports import SEAL_BYTES, DecoderFactory, Failpoints, SnapshotStore, Storable
 from service.engine.records import Pointer, StreamPartition
 
 VERSION = 2
@@ -247,6 +247,38 @@ def alerting_of(manifest: Manifest) -> Alerting:
 def intake_of(manifest: Manifest) -> Intake:
     """Return the memory of what came, going on from the manifest's offset."""
     return Intake(manifest.intake)
+
+
+def restore(
+    store: SnapshotStore,
+    manifest: Manifest,
+    detectors: SeriesDetectors,
+    decoder_for: DecoderFactory,
+    failpoint: Failpoints,
+) -> Pipeline:
+    """Make the state that a manifest describes.
+
+    Args:
+        store: where the manifest's packs are.
+        manifest: describes it.
+        detectors: without series; to hold those of the manifest.
+        decoder_for: see `Pipeline`.
+        failpoint: called after each series.
+
+    Raises:
+        CorruptSnapshot: bytes are missing or altered.
+    """
+    load(store, manifest, detectors, failpoint)
+    return Pipeline(
+        StreamPartition(manifest.stream, manifest.partition),
+        config_of(manifest),
+        detectors,
+        decoder_for,
+        manifest.offset,
+        limit_of(manifest),
+        alerting_of(manifest),
+        intake_of(manifest),
+    )
 
 
 def load(

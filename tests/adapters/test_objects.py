@@ -13,9 +13,9 @@ import pytest
 from service.adapters import objects
 from service.adapters.objects import bucket
 from service.engine.errors import TransientError
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
-from service.engine.runner import EngineOptions
 from tests.engine.world import CONFIG, World, ask, rows, run, until
 from tests.s3 import KEY_ID, SECRET, s3_client
 

@@ -21,8 +21,8 @@ from service.adapters.snapshots import MemorySnapshotStore
 from service.api.app import create_app
 from service.api.context import Context, Limits
 from service.engine.engine import Engine
-from service.engine.ports import DetectorFactory
-from service.engine.runner import EngineOptions, Ports
+from service.engine.options import EngineOptions
+from service.engine.ports import DetectorFactory, Ports
 from service.wiring import Server
 from tests.engine.fakes import FakeFactory
 

@@ -20,10 +20,10 @@ from service.cli.app import app
 from service.cli.errors import CommandError
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import LogBackend
+from service.engine.ports import LogBackend, Ports
 from service.engine.records import NewRecord
-from service.engine.runner import EngineOptions, Ports
 from service.opening import fingerprint
 from tests.engine.fakes import NoMetrics
 from tests.simulation.lives import warm

@@ -16,6 +16,7 @@ from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import Halted, InvariantError, ResultTimeout
 from service.engine.halting import WINDOW, DeadLetterLimit
+from service.engine.options import EngineOptions
 from service.engine.pipeline import Pipeline
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import (
@@ -26,7 +27,6 @@ from service.engine.records import (
     Record,
     StreamPartition,
 )
-from service.engine.runner import EngineOptions
 from tests.engine.fakes import FakeFactory, NoMetrics
 from tests.engine.world import World, run, until
 

@@ -8,7 +8,7 @@ import random
 import msgspec
 import pytest
 
-from service.engine import runner as runner_module
+from service.engine import snapshot as snapshot_module
 from service.engine.alerting import Alerting, AlertState
 from service.engine.board import grouped
 from service.engine.config import StreamConfig
@@ -169,7 +169,7 @@ def test_incidents_of_several_partitions_that_overlap_are_one_group():
 def test_an_incident_outlives_its_process(forgetful, monkeypatch):
     """A start that forgot what was open, as the second one here, would open it once more."""
     if forgetful:
-        monkeypatch.setattr(runner_module, "alerting_of", lambda manifest: Alerting(P0))
+        monkeypatch.setattr(snapshot_module, "alerting_of", lambda manifest: Alerting(P0))
 
     async def body() -> None:
         world = World(factory=GradedFactory())

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from service.engine.errors import TransientError
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
-from service.engine.runner import EngineOptions
 from tests.engine.world import CONFIG, World, ask, rows, run, until
 
 HERE = StreamPartition("s", 0)

@@ -18,8 +18,8 @@ from service.engine.detectors import SeriesDetectors
 from service.engine.errors import InvalidParameter
 from service.engine.feedback import LEAST_GRADE, ThresholdFactor, bent
 from service.engine.pipeline import Output, Pipeline, by_distance
+from service.engine.ports import no_failpoint
 from service.engine.records import Batch, Record, StreamPartition
-from service.engine.runner import no_failpoint
 from service.engine.snapshot import capture, load, read_manifest, write
 from tests.messages.schemas import validate
 

@@ -14,8 +14,8 @@ from service.engine.config import StreamConfig
 from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.pipeline import Output, Pipeline
+from service.engine.ports import no_failpoint
 from service.engine.records import Batch, Record, StreamPartition
-from service.engine.runner import no_failpoint
 from service.engine.snapshot import capture, load, read_manifest, write
 
 HERE = StreamPartition("s", 0)

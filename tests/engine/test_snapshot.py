@@ -20,16 +20,16 @@ from service.engine.control import encode_config
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot
 from service.engine.pipeline import Pipeline
+from service.engine.ports import no_failpoint
 from service.engine.records import Batch, Pointer, Record, StreamPartition
-from service.engine.runner import no_failpoint
 from service.engine.snapshot import (
-    alerting_of,
     capture,
     collect,
     config_of,
     load,
     places_of,
     read_manifest,
+    restore,
     write,
 )
 from tests.engine.fakes import FakeDetector, FakeFactory
@@ -154,11 +154,7 @@ def test_a_decay_changed_on_the_way_survives_a_restore(cut):
     results = list(part.process(Batch(HERE, records[:cut], cut)).results)
     manifest = read_manifest(store, save(store, part, {}).pointer)
     detectors = SeriesDetectors(ForestFactory())
-    load(store, manifest, detectors, no_failpoint)
-    part = Pipeline(
-        *(HERE, config_of(manifest), detectors, JsonDecoder, manifest.offset),
-        alerting=alerting_of(manifest),
-    )
+    part = restore(store, manifest, detectors, JsonDecoder, no_failpoint)
     results += part.process(Batch(HERE, records[cut:], 400)).results
     assert results == expected
     assert part.detectors.digests() == whole.detectors.digests()

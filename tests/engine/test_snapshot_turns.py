@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
-from service.engine.runner import EngineOptions
 from tests.engine.world import CONFIG, FakeClock, World, ask, rows, run, until
 
 PARTITIONS = 4

@@ -13,10 +13,17 @@ from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import DetectorFactory, Failpoints, ForeignResults, Metrics
+from service.engine.ports import (
+    DetectorFactory,
+    Failpoints,
+    ForeignResults,
+    Metrics,
+    Ports,
+    no_failpoint,
+)
 from service.engine.records import NewRecord
-from service.engine.runner import EngineOptions, Ports, no_failpoint
 from tests.engine.fakes import FakeFactory, NoMetrics
 
 CONFIG = StreamConfig(name="s", features=("x", "y"), shingle_size=2)

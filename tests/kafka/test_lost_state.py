@@ -19,9 +19,11 @@ from service.adapters.snapshots import DirectorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
 from service.engine.errors import StateLost
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
+from service.engine.ports import Ports
 from service.engine.records import EVERYTHING, NewRecord, StreamPartition
-from service.engine.runner import EngineOptions, PartitionRunner, Ports
+from service.engine.runner import PartitionRunner
 from tests.engine.fakes import FakeFactory, NoMetrics
 from tests.kafka.test_log import TIME_MS, stream
 from tests.simulation.lives import announce
@@ -75,7 +77,7 @@ async def first_life(kafka: Connection, folder: Path, config: StreamConfig) -> D
             positions = await engine.append(config.name, rows)
             await engine.results_at(config.name, positions[-1:], 20)
             await asyncio.sleep(0.3)
-        assert len(runner._pointers) == 3
+        assert len(runner._keeper.pointers) == 3
         found.update(engine.state_digests()[part_of(config)])
 
     await life(kafka, folder, config, work)

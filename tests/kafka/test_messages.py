@@ -17,10 +17,11 @@ from service.adapters.kafka import Connection, KafkaLog
 from service.adapters.snapshots import MemorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.outcome import incident_events
 from service.engine.policy import SnapshotPolicy
+from service.engine.ports import Ports
 from service.engine.records import StreamPartition
-from service.engine.runner import EngineOptions, Ports
 from service.messages.headers import INCIDENT_TYPE
 from service.messages.topics import control_topic, topics_of
 from tests.engine.fakes import FakeDetector, FakeFactory, NoMetrics

@@ -22,10 +22,17 @@ from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import DirectorySnapshotStore, MemorySnapshotStore
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import Clock, DetectorFactory, ForeignResults, LogBackend, SnapshotStore
+from service.engine.ports import (
+    Clock,
+    DetectorFactory,
+    ForeignResults,
+    LogBackend,
+    Ports,
+    SnapshotStore,
+)
 from service.engine.records import EVERYTHING, NewRecord, StreamPartition
-from service.engine.runner import EngineOptions, Ports
 from tests.engine.fakes import NoMetrics
 from tests.kafka.probe import committed_records, group_offsets
 from tests.simulation.lives import fork

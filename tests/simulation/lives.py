@@ -23,10 +23,17 @@ from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import SqliteLog
 from service.engine.engine import Engine
 from service.engine.errors import Backpressure, TransientError
+from service.engine.options import EngineOptions
 from service.engine.policy import SnapshotPolicy
-from service.engine.ports import Clock, DetectorFactory, Failpoints, LogBackend, SnapshotStore
+from service.engine.ports import (
+    Clock,
+    DetectorFactory,
+    Failpoints,
+    LogBackend,
+    Ports,
+    SnapshotStore,
+)
 from service.engine.records import EVERYTHING, StreamPartition
-from service.engine.runner import EngineOptions, Ports
 from tests.engine.fakes import NoMetrics
 from tests.simulation.workload import Append, Workload
 

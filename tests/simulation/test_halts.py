@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.adapters.sqlite import SqliteLog
-from service.engine import runner as runner_module
+from service.engine import snapshot as snapshot_module
 from service.engine.config import StreamConfig
 from service.engine.engine import Engine
 from service.engine.halting import DeadLetterLimit, LookAhead
@@ -155,7 +155,7 @@ def test_deaths_do_not_move_a_halt(reference, tmp_path):
 
 
 def test_a_count_outside_the_snapshot_would_move_it(reference, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner_module, "limit_of", lambda _: DeadLetterLimit())
+    monkeypatch.setattr(snapshot_module, "limit_of", lambda _: DeadLetterLimit())
     assert lives(world_in(tmp_path)) != reference
 
 

@@ -14,9 +14,8 @@ import pytest
 
 from service.adapters.snapshots import DirectorySnapshotStore
 from service.adapters.sqlite import storage
-from service.engine import runner as runner_module
+from service.engine import keeping, transactions
 from service.engine import snapshot as snapshot_module
-from service.engine import transactions
 from service.engine.detectors import SeriesDetectors
 from service.engine.errors import CorruptSnapshot, TransientError
 from service.engine.pipeline import Output, Pipeline
@@ -192,26 +191,26 @@ def committed_offset_one_too_low(patch: Patch) -> None:
 
 
 def snapshot_offset_one_too_high(patch: Patch) -> None:
-    original = runner_module.capture
+    original = keeping.capture
 
     def shifted(pipeline: Pipeline, places):
         taken = original(pipeline, places)
         taken.offset += 1
         return taken
 
-    patch.setattr(runner_module, "capture", shifted)
+    patch.setattr(keeping, "capture", shifted)
     patch.setattr(transactions, "_broken_promise", lambda *_: None)
 
 
 def snapshot_offset_one_too_low(patch: Patch) -> None:
-    original = runner_module.capture
+    original = keeping.capture
 
     def shifted(pipeline: Pipeline, places):
         taken = original(pipeline, places)
         taken.offset -= 1
         return taken
 
-    patch.setattr(runner_module, "capture", shifted)
+    patch.setattr(keeping, "capture", shifted)
 
 
 def a_failed_commit_is_ignored(patch: Patch) -> None:

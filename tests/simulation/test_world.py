@@ -20,10 +20,11 @@ from service.engine.config import StreamConfig
 from service.engine.detectors import SeriesDetectors
 from service.engine.engine import Engine
 from service.engine.errors import Backpressure, TransientError
+from service.engine.options import EngineOptions
 from service.engine.pipeline import Pipeline
 from service.engine.policy import BacklogPolicy, SnapshotPolicy
+from service.engine.ports import no_failpoint
 from service.engine.records import EVERYTHING, Batch, NewRecord, StreamPartition
-from service.engine.runner import EngineOptions, no_failpoint
 from service.engine.snapshot import load, read_manifest
 from tests.engine.fakes import FakeFactory
 from tests.engine.world import World, run, until
@@ -163,7 +164,7 @@ def spare() -> SeriesDetectors:
 
 
 def world_ports(world: World):
-    from service.engine.runner import Ports
+    from service.engine.ports import Ports
 
     return Ports(world.log, world.store, JsonDecoder, world.factory, world.clock, world.metrics)
 
