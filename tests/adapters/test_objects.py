@@ -119,7 +119,7 @@ async def three_snapshots(world: World) -> dict:
             await until(lambda: len(part.pointers) == turn)  # noqa: B023  (awaited here)
         await ask(engine, rows((9, 9), key="k1"))
         states = engine.state_digests()[HERE]
-        for task in engine._tasks.values():
+        for task in engine._owned.tasks.values():
             task.cancel()  # a death: no last snapshot
     return states
 
@@ -155,8 +155,8 @@ def test_while_the_store_is_away_a_start_waits_and_takes_no_older_state(s3_bucke
 
         world.store.read = read
         async with world.engine() as engine:
-            await until(lambda: HERE in engine._runners)
-            await until(lambda: engine._runners[HERE].state == "retrying")
+            await until(lambda: HERE in engine._owned.runners)
+            await until(lambda: engine._owned.runners[HERE].state == "retrying")
             assert not engine.ready
             away.set()
             await until(lambda: engine.ready)

@@ -133,17 +133,17 @@ def test_what_is_not_held_here_cannot_be_asked():
             with pytest.raises(UnknownSeries):
                 await engine.ask("s", "b", why(CONFIG.features, [1, 2]))
             world.log._changes.put_nowait(OwnershipChange(revoked=(StreamPartition("s", 0),)))
-            await until(lambda: not engine._runners)
+            await until(lambda: not engine._owned.runners)
             with pytest.raises(Elsewhere) as refused:
                 await engine.ask("s", "", why(CONFIG.features, [1, 2]))
             assert (refused.value.stream, refused.value.partition) == ("s", 0)
         alone = World()
         async with alone.engine() as engine:
             await engine.create_stream(CONFIG)
-            runners, engine._runners = engine._runners, {}
+            runners, engine._owned.runners = engine._owned.runners, {}
             with pytest.raises(NotReady):
                 await engine.ask("s", "", why(CONFIG.features, [1, 2]))
-            engine._runners = runners
+            engine._owned.runners = runners
 
     run(body)
 

@@ -574,8 +574,8 @@ def test_a_snapshot_of_other_numerics_is_used_but_not_compared():
             await engine.create_stream(CONFIG)
             await grow(world, engine, 1)
             await ask(engine, rows((9, 9)))
-            runners = list(engine._runners.values())
-            for task in engine._tasks.values():
+            runners = list(engine._owned.runners.values())
+            for task in engine._owned.tasks.values():
                 task.cancel()  # a death: no last snapshot
             before = runners[0].pipeline.detectors.digests()
         stored = world.log._parts[HERE].results
@@ -690,7 +690,7 @@ def test_a_refused_backfill_leaves_the_stream_as_it_was():
         world = World()
         async with world.engine() as engine:
             before = await engine.create_stream(CONFIG)
-            engine._runners[HERE].backlog.reserve(10**6, 0)
+            engine._owned.runners[HERE].backlog.reserve(10**6, 0)
             with pytest.raises(Backpressure):
                 await engine.backfill("s", [NewRecord(b"[1,2]", "k", 2000)])
             assert world.log._parts[HERE].end == 0

@@ -278,7 +278,7 @@ def test_a_restart_halts_where_the_former_life_did(snapshots, graceful):
                 await asyncio.sleep(0.03)
                 assert len(engine.halted) == (life > 0)
                 if not graceful:
-                    for task in engine._tasks.values():
+                    for task in engine._owned.tasks.values():
                         task.cancel()
         assert bool(world.log._parts[P0].pointers) == (snapshots or graceful)
         async with world.engine() as engine:

@@ -50,7 +50,7 @@ def test_a_series_in_a_lost_snapshot_is_in_the_next_one(moment):
             await ask(engine, rows((1, 1), (1, 2), key="quiet"))
             await saved(world, 2)
             await ask(engine, rows((1, 3), key="quiet"))
-            runner, epoch = engine._runners[HERE], part.epoch
+            runner, epoch = engine._owned.runners[HERE], part.epoch
             lose.set()
             world.clock.s += 2.0
             if moment == "writing":
@@ -61,7 +61,7 @@ def test_a_series_in_a_lost_snapshot_is_in_the_next_one(moment):
             await ask(engine, rows((2, 2), key="other"))
             await saved(world, part.end)
             before = runner.pipeline.detectors.digests()
-            for task in engine._tasks.values():
+            for task in engine._owned.tasks.values():
                 task.cancel()  # a death: no last snapshot
         async with world.engine() as engine:
             await until(lambda: engine.ready)

@@ -71,7 +71,7 @@ def test_a_partition_that_comes_back_goes_on_with_what_it_had_learnt():
             await engine.create_stream(CONFIG)
             await ask(engine, rows((1, 2), (3, 4), (5, 6)))
             tell(world, revoked=(HERE,))
-            await until(lambda: not engine._runners)
+            await until(lambda: not engine._owned.runners)
             assert not engine.ready
             tell(world, assigned=(HERE,))
             await until(lambda: engine.ready)
@@ -91,10 +91,10 @@ def test_a_partition_that_another_process_had_meanwhile_is_made_again():
             await ask(engine, rows((1, 2), (3, 4), (5, 6)))
             tell(world, revoked=(HERE,))
             tell(world, foreign=(HERE,))
-            await until(lambda: HERE in engine._followed)
+            await until(lambda: HERE in engine._owned.followed)
             assert engine.ready
             tell(world, assigned=(HERE,))
-            await until(lambda: HERE in engine._runners and engine.ready)
+            await until(lambda: HERE in engine._owned.runners and engine.ready)
             await ask(engine, rows((7, 8)))
             assert world.metrics.replayed == [0, 3]
 
@@ -151,7 +151,7 @@ def test_a_fenced_owner_says_nothing_to_readers_where_another_goes_on():
             await world.log.assign(HERE)  # another process
             (position,) = await engine.append("s", rows((3, 4)))
             waiting = asyncio.create_task(engine.results_at("s", [position], 5))
-            await until(lambda: engine._runners[HERE].state == "fenced")
+            await until(lambda: engine._owned.runners[HERE].state == "fenced")
             tell(world, revoked=(HERE,), foreign=(HERE,))
             others.slices.put_nowait(ResultSlice([Result(1, 0, "", False, b'"theirs"')], 2))
             assert await waiting == [b'"theirs"']
@@ -165,13 +165,13 @@ def test_a_partition_that_is_ours_again_after_it_was_fenced_is_taken_over_again(
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
             await ask(engine, rows((1, 2)))
-            running = engine._tasks[HERE]
+            running = engine._owned.tasks[HERE]
             tell(world, assigned=(HERE,))
             (result,) = await ask(engine, rows((3, 4)))
-            assert engine._tasks[HERE] is running, "nothing is done to one that runs"
+            assert engine._owned.tasks[HERE] is running, "nothing is done to one that runs"
             await world.log.assign(HERE)  # another process, which dies
             (position,) = await engine.append("s", rows((5, 6)))
-            await until(lambda: engine._runners[HERE].state == "fenced")
+            await until(lambda: engine._owned.runners[HERE].state == "fenced")
             tell(world, assigned=(HERE,))
             (result,) = await engine.results_at("s", [position], 5)
             assert json.loads(result)["status"] == "scored"
@@ -211,7 +211,7 @@ def test_a_stream_that_was_made_again_elsewhere_shows_its_own_results():
         async with world.engine() as engine:
             entry = StreamEntry(CONFIG, CONFIG, 7)
             tell(world, streams=(entry,), foreign=(HERE,))
-            await until(lambda: HERE in engine._followed)
+            await until(lambda: HERE in engine._owned.followed)
             former, again = engine._streams["s"], replace(entry, incarnation=8)
             tell(world, streams=(again,))
             tell(world, deleted=(entry,), revoked=(HERE,))
@@ -237,7 +237,7 @@ def test_a_release_waits_for_the_transaction_in_flight():
 
             world.log.commit = wait_and_commit
             await engine.append("s", rows((1, 2), (3, 4)))
-            await until(lambda: engine._runners[HERE]._committing is not None)
+            await until(lambda: engine._owned.runners[HERE]._committing is not None)
             tell(world, revoked=(HERE,))
             await asyncio.sleep(0.02)
             slow.set()

@@ -23,16 +23,16 @@ def test_a_state_that_was_found_wrong_is_not_taken_for_warm():
         async with world.engine() as engine:
             await engine.create_stream(CONFIG)
             await ask(engine, rows((1, 1), (1, 2)))
-            for task in engine._tasks.values():
+            for task in engine._owned.tasks.values():
                 task.cancel()  # a death: no last snapshot
         stored = world.log._parts[HERE].results
         last = stored[-1]
         stored[-1] = type(last)(last.offset, last.timestamp_ms, last.key, last.anomaly, b"other")
         async with world.engine() as engine:
             for _ in range(3):
-                await until(lambda: HERE in engine._runners and engine._tasks[HERE].done())
-                assert engine._runners[HERE].state == "failed"
-                assert "another result" in str(engine._runners[HERE].error)
+                await until(lambda: engine._owned.has_ended(HERE))
+                assert engine._owned.runners[HERE].state == "failed"
+                assert "another result" in str(engine._owned.runners[HERE].error)
                 await engine._take_on(HERE)
 
     run(body)
@@ -105,9 +105,9 @@ def test_what_does_not_serve_yet_is_let_go_at_once():
     async def body() -> None:
         async with World(log=BusyLog()).engine() as engine:
             creating = asyncio.create_task(engine.create_stream(CONFIG))
-            await until(lambda: HERE in engine._runners)
-            await asyncio.wait_for(engine._release((HERE,)), 1)
-            assert HERE not in engine._runners and HERE not in engine._warm
+            await until(lambda: HERE in engine._owned.runners)
+            await asyncio.wait_for(engine._owned.release((HERE,)), 1)
+            assert HERE not in engine._owned.runners and HERE not in engine._owned._warm
             creating.cancel()
 
     run(body)

@@ -51,7 +51,7 @@ async def life(
         if config.name not in {known.name for known in engine.streams()}:
             await engine.create_stream(config)
         settled = ("live", "failed")
-        while (runner := engine._runners.get(part_of(config))) is None or (  # noqa: ASYNC110  (no event)
+        while (runner := engine._owned.runners.get(part_of(config))) is None or (  # noqa: ASYNC110  (no event)
             runner.state not in settled
         ):
             await asyncio.sleep(0.02)

@@ -118,7 +118,7 @@ async def through_everything(kafka: Connection, name: str) -> None:
     await life.engine.update_stream(
         config.name, lambda now: replace(now, decoder="csv"), reset=False
     )
-    for task in life.engine._tasks.values():
+    for task in life.engine._owned.tasks.values():
         task.cancel()  # a death: no last snapshot
     await life.engine.stop()
     again = Life(kafka, store, config)
@@ -164,7 +164,7 @@ class Life:
         assert self.broken() is None
 
     def broken(self) -> Exception | None:
-        runner = self.engine._runners.get(StreamPartition(self.config.name, 0))
+        runner = self.engine._owned.runners.get(StreamPartition(self.config.name, 0))
         return runner.error if runner is not None and runner.state == "failed" else None
 
 

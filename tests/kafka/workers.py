@@ -212,15 +212,16 @@ async def _work(
     while time.monotonic() < limit_s and not _at_rest(engine):  # noqa: ASYNC110  (no event)
         await asyncio.sleep(0.05)
     states = {f"{part}": digests for part, digests in engine.state_digests().items()}
-    positions = {f"{part}": runner.pipeline.position for part, runner in engine._runners.items()}
-    broken = {f"{p}": str(r.error) for p, r in engine._runners.items() if r.state == "failed"}
+    runners = engine._owned.runners
+    positions = {f"{part}": runner.pipeline.position for part, runner in runners.items()}
+    broken = {f"{p}": str(r.error) for p, r in runners.items() if r.state == "failed"}
     report.write_text(json.dumps({"states": states, "positions": positions, "broken": broken}))  # noqa: ASYNC240  (at the end)
     await engine.stop()
 
 
 def _tell(engine: Engine, path: Path) -> None:
     """Write down which partitions are this worker's, those that it has yet to restore too."""
-    own = [part.partition for part, each in engine._runners.items() if each.state != "fenced"]
+    own = [part.partition for part, each in engine._owned.runners.items() if each.state != "fenced"]
     fresh = path.with_suffix(".fresh")
     fresh.write_text(json.dumps(own))
     fresh.rename(path)
@@ -228,7 +229,7 @@ def _tell(engine: Engine, path: Path) -> None:
 
 def _at_rest(engine: Engine) -> bool:
     """Whether no partition is on its way from one worker to another."""
-    states = [runner.state for runner in engine._runners.values()]
+    states = [runner.state for runner in engine._owned.runners.values()]
     return all(state in ("live", "halted", "failed") for state in states)
 
 

@@ -434,7 +434,7 @@ async def _until_full_twice(world: World, disk: OwnDisk, report: Path) -> None:
     working, fills = asyncio.create_task(settle(world, engine, log)), 0
     while not working.done():
         await asyncio.wait({working}, timeout=0.1)
-        retrying = [each for each in engine._runners.values() if each.state == "retrying"]
+        retrying = [each for each in engine._owned.runners.values() if each.state == "retrying"]
         if not (stuck.is_set() or retrying):
             continue
         await asyncio.wait({working}, timeout=FULL_S)  # nothing may break meanwhile

@@ -184,7 +184,7 @@ async def settle(world: World, engine: Engine, log: LogBackend) -> None:
 
 def check(engine: Engine) -> None:
     """Fail when a partition stopped for good."""
-    for runner in engine._runners.values():
+    for runner in engine._owned.runners.values():
         if runner.state in ("failed", "fenced"):
             raise BrokenEngineError(str(runner.error))
 
@@ -192,7 +192,7 @@ def check(engine: Engine) -> None:
 async def input_end(engine: Engine, partition: StreamPartition) -> int:
     """Return a partition's end once it is live."""
     while True:
-        runner = engine._runners.get(partition)
+        runner = engine._owned.runners.get(partition)
         if runner is not None and runner.state == "live":
             return max(runner.backlog.end, runner.pipeline.position)
         check(engine)
@@ -311,7 +311,7 @@ def live(
 
 async def settle_quietly(world: World, engine: Engine, log: LogBackend) -> None:
     """Wait until what was appended is committed and a snapshot had time to be written."""
-    for (stream, number), runner in list(engine._runners.items()):
+    for (stream, number), runner in list(engine._owned.runners.items()):
         end = await input_end(engine, StreamPartition(stream, number))
         while runner.tail.committed < end:
             check(engine)
