@@ -421,6 +421,9 @@ def tail(
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="First everything that is kept.")
     ] = False,
+    last: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="First the newest so many.")
+    ] = None,
     series: Annotated[str | None, typer.Option(help="Only results of this key.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
     json: AsJson = False,
@@ -436,7 +439,7 @@ def tail(
     from service.cli.tail import Wanted
     from service.cli.tail import tail as run
 
-    wanted = Wanted(stream, anomalies, from_beginning, series, limit, json)
+    wanted = Wanted(stream, anomalies, from_beginning, last, series, limit, json)
     with _reader_may_leave(), _until_interrupted():
         run(wanted, say=_print, warn=_say, url=url, kafka_bootstrap=kafka_bootstrap)
 

@@ -11,6 +11,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+import msgspec
+
 from service.cli.errors import USAGE, CommandError
 from service.cli.looking import choose
 from service.settings import SettingsError
@@ -21,6 +23,14 @@ SILENCE_S = 330.0
 
 RETRY_S = 1.0
 Say = Callable[[str], None]
+
+
+class NewestPage(msgspec.Struct):
+    """The newest results that a service holds, as they were published."""
+
+    results: list[msgspec.Raw]
+    next: str
+    complete: bool
 
 
 def ask(url: str, path: str, *, method: str = "GET") -> Any:
@@ -38,16 +48,41 @@ def path_of(stream: str, what: str = "") -> str:
     return f"/v1/streams/{quote(stream, safe='')}{what}"
 
 
-def follow(
-    url: str, stream: str, *, anomalies: bool, from_beginning: bool, warn: Say
-) -> Iterator[bytes]:
+def newest(url: str, stream: str, count: int, *, anomalies: bool, key: str | None) -> NewestPage:
+    """A stream's newest results, of one series or all.
+
+    Raises:
+        CommandError: The service does not answer, or knows no such stream.
+    """
+    wanted = {"last": str(count), "anomalies": str(anomalies).lower()}
+    query = urlencode(wanted if key is None else {**wanted, "key": key})
+    with _open(url, path_of(stream, f"/results?{query}"), timeout_s=TIMEOUT_S) as answer:
+        return msgspec.json.decode(answer.read(), type=NewestPage)
+
+
+def beginning(url: str, stream: str) -> str:
+    """The cursor before everything that is kept.
+
+    Raises:
+        CommandError: The service does not answer, or knows no such stream.
+    """
+    return ",".join(["0"] * ask(url, path_of(stream))["partitions"])
+
+
+def follow(url: str, stream: str, *, anomalies: bool, after: str, warn: Say) -> Iterator[bytes]:
     """A stream's results as they appear, for ever; connects again when the service went away.
+
+    Args:
+        url: where the service is.
+        stream: its name.
+        anomalies: those that are anomalies, and incidents, instead of all.
+        after: cursor from which on they are wanted; "" for from here.
+        warn: told when the service goes away.
 
     Raises:
         CommandError: The service does not answer the first time, or knows no such stream.
     """
-    partitions = ask(url, path_of(stream))["partitions"]
-    after = ",".join(["0"] * partitions) if from_beginning else ""
+    ask(url, path_of(stream))
     while True:
         query = urlencode({"anomalies": str(anomalies).lower(), "after": after})
         try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from service.engine.cursor import encode_cursor
-from service.engine.reading import ResultReader, merged
-from service.engine.records import Result, ResultFilter
+from service.engine.reading import merged
+from service.engine.records import Result, ResultFilter, ResultSlice
 
 LOOKED_THROUGH = 100_000
 """Offsets of a partition, back from the next to settle, among which is looked for results."""
@@ -20,6 +21,16 @@ FIRST_SLICE = 1000
 GROWTH = 4
 AT_ONCE = 2000
 """Results read at once."""
+
+
+class Readable(Protocol):
+    """A stream's committed results; `ResultReader` is one."""
+
+    def ends(self) -> list[int]:
+        """Return the next offset to settle of every partition."""
+
+    async def read(self, number: int, offset: int, limit: int, where: ResultFilter) -> ResultSlice:
+        """Read up to `limit` results of a partition from `offset` on that the filter accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Newest:
 
 
 async def newest(
-    reader: ResultReader, numbers: Sequence[int], count: int, where: ResultFilter
+    reader: Readable, numbers: Sequence[int], count: int, where: ResultFilter
 ) -> Newest:
     """Find the newest results of some partitions that the filter accepts.
 
@@ -59,7 +70,7 @@ async def newest(
 
 
 async def _newest_of(
-    reader: ResultReader, number: int, end: int, count: int, where: ResultFilter
+    reader: Readable, number: int, end: int, count: int, where: ResultFilter
 ) -> tuple[list[Result], bool]:
     """Return a partition's newest results, and whether no more of them may be kept."""
     length = max(count, FIRST_SLICE)
@@ -74,7 +85,7 @@ async def _newest_of(
 
 
 async def _between(
-    reader: ResultReader, number: int, begin: int, end: int, where: ResultFilter
+    reader: Readable, number: int, begin: int, end: int, where: ResultFilter
 ) -> list[Result]:
     found: list[Result] = []
     place = begin

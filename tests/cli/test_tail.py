@@ -81,6 +81,37 @@ def test_only_what_comes_later_is_shown_without_being_asked_for_more(server):
     assert [json.loads(line)["values"] for line in found[0].splitlines()] == [[100], [101], [102]]
 
 
+def test_the_newest_come_first_and_then_what_follows(server):
+    results = fill(server, "newest")
+    shown = rcf(server, "tail", "newest", "--last", "4", "--limit", "4", "--json").splitlines()
+    assert sorted(shown) == sorted(json.dumps(each, separators=(",", ":")) for each in results[-4:])
+    of_one = rcf(server, "tail", "newest", "--last", "3", "--limit", "3", "--series", "k1")
+    assert [row.split()[2] for row in of_one.splitlines()[1:]] == ["k1"] * 3
+    found: list[str] = []
+    command = ("tail", "newest", "--last", "2", "--limit", "3", "--json")
+    reader = threading.Thread(target=lambda: found.append(rcf(server, *command)))
+    before = server.context.subscribers
+    reader.start()
+    until = time.monotonic() + 10
+    while server.context.subscribers == before:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    server.client.post("/v1/streams/newest/records", json={"records": [{"values": [77]}]})
+    reader.join(10)
+    values = [json.loads(line)["values"] for line in found[0].splitlines()]
+    assert values[2] == [77], "nothing twice, nothing left out"
+    assert sorted(values[:2]) == sorted(each["values"] for each in results[-2:])
+
+
+def test_what_is_kept_and_the_newest_of_it_are_not_asked_for_together(server):
+    fill(server, "both", 1)
+    said = rcf(server, "tail", "both", "--last", "2", "--from-beginning", code=2)
+    assert said == (
+        "--last = 2 is not allowed; allowed: not beside --from-beginning, which shows all that is "
+        "kept"
+    )
+
+
 def test_only_anomalies(server):
     server.client.put("/v1/streams/odd", json={"partitions": 1})
     results = [each for part in range(5) for each in fill(server, "odd", 60)]
@@ -108,7 +139,7 @@ def test_a_service_that_comes_back_is_followed_on(monkeypatch):
         return _open(address, path, **options)
 
     monkeypatch.setattr(http, "_open", ask)
-    results = http.follow(first.url, "s", anomalies=False, from_beginning=True, warn=warned.append)
+    results = http.follow(first.url, "s", anomalies=False, after="0", warn=warned.append)
     assert [json.loads(next(results))["offset"] for _ in range(2)] == [0, 1]
     first.stop()
     second.start()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ from confluent_kafka.admin import (
 )
 
 from service.adapters.kafka import KafkaLog
+from service.adapters.kafka.view import KafkaView
 from service.engine.config import StreamConfig
-from service.engine.records import DeadLetter, Result, StreamPartition, Transaction
+from service.engine.cursor import decode_cursor
+from service.engine.records import (
+    DeadLetter,
+    Result,
+    ResultFilter,
+    StreamPartition,
+    Transaction,
+)
 from tests.cli.lived import Lived
 from tests.kafka.fixtures import connection
 from tests.kafka.probe import committed_records
@@ -30,6 +39,7 @@ from tests.kafka.probe import committed_records
 TIME_MS = 1_700_000_000_000
 BAD = b"\xff{not json"
 ODD_KEY = b"\xfe\x00key"
+ANOMALIES = (4, 9)  # offsets
 
 
 @pytest.fixture
@@ -51,22 +61,30 @@ def prepare(lived: Lived, records: int = 6, **config) -> None:
             value, key = (BAD, ODD_KEY) if n == 1 else (b"%d" % n, b"k")
             producer.produce(lived.stream, value, key, 0, timestamp=TIME_MS + n, headers=headers)
         assert producer.flush(10) == 0
-        place = StreamPartition(lived.stream, 0)
-        epoch = (await log.assign(place)).epoch
-        batch = await log.poll(place, 0, records, 10**6)
-        while len(batch.records) < records:
-            batch = await log.poll(place, 0, records, 10**6)
-        results = [_result(lived.stream, r.offset) for r in batch.records]
-        (bad,) = (r for r in batch.records if r.value == BAD)
-        dead = [DeadLetter(bad.offset, bad.timestamp_ms, bad.key, bad.value, "", "not JSON")]
-        await log.commit(Transaction(place, epoch, 0, records, results, dead))
+        await settle(log, StreamPartition(lived.stream, 0), records)
         await log.close()
 
     asyncio.run(main())
 
 
+async def settle(log: KafkaLog, place: StreamPartition, end: int) -> None:
+    """Give a partition's records results, from where it stands."""
+    assignment = await log.assign(place)
+    begin = assignment.committed
+    batch = await log.poll(place, begin, end - begin, 10**6)
+    while batch.next_offset < end:
+        batch = await log.poll(place, begin, end - begin, 10**6)
+    results = [_result(place.stream, r.offset) for r in batch.records]
+    dead = [
+        DeadLetter(r.offset, r.timestamp_ms, r.key, r.value, "", "not JSON")
+        for r in batch.records
+        if r.value == BAD
+    ]
+    await log.commit(Transaction(place, assignment.epoch, begin, end, results, dead))
+
+
 def _result(stream: str, offset: int) -> Result:
-    anomaly = offset == 4
+    anomaly = offset in ANOMALIES
     value = {
         "stream": stream, "key": "k" if offset % 2 else "other", "partition": 0, "offset": offset,
         "timestamp": "2023-11-14T22:13:20.000Z", "values": [1.0], "status": "scored",
@@ -129,8 +147,39 @@ def test_tail_shows_committed_results_alone(lived):
     assert odd["offset"] == 4
     of_one = lived.rows("tail", lived.stream, "--from-beginning", "--series", "k", "--limit", "3")
     assert [each["offset"] for each in of_one] == [1, 3, 5]
+    assert lived.rows("tail", lived.stream, "--last", "2", "--limit", "2") == shown[-2:]
+    of_one = lived.rows("tail", lived.stream, "--last", "2", "--series", "k", "--limit", "2")
+    assert [each["offset"] for each in of_one] == [3, 5]
+    (odd,) = lived.rows("tail", lived.stream, "--last", "1", "--anomalies", "--limit", "1")
+    assert odd["offset"] == 4
     assert "0:4" in lived.run("tail", lived.stream, "--from-beginning", "--limit", "6")
     assert lived.stream in lived.run("tail", "absent", code=2)
+
+
+@pytest.mark.parametrize("anomalies", [False, True])
+def test_what_follows_the_newest_is_neither_left_out_nor_shown_twice(lived, anomalies):
+    prepare(lived)
+
+    async def main() -> None:
+        log, view = KafkaLog(lived.connection), KafkaView(lived.connection)
+        await log.open()
+        await view.open()
+        found = await view.newest(lived.stream, 2, ResultFilter(anomalies=anomalies))
+        shown = [json.loads(value)["offset"] for value in found.results]
+        assert shown == ([4] if anomalies else [4, 5]) and found.complete
+        producer = Producer({"bootstrap.servers": lived.connection.bootstrap})
+        for n in range(ANOMALIES[-1] + 1 - 6):
+            producer.produce(lived.stream, b"1", b"k", 0, timestamp=TIME_MS + n)
+        assert producer.flush(10) == 0
+        await settle(log, StreamPartition(lived.stream, 0), ANOMALIES[-1] + 1)
+        after = decode_cursor(found.next, 1)
+        async with aclosing(view.follow(lived.stream, anomalies=anomalies, after=after)) as follows:
+            first = json.loads(await asyncio.wait_for(anext(follows), 20))
+        assert first["offset"] == (ANOMALIES[-1] if anomalies else 6)
+        await view.close()
+        await log.close()
+
+    asyncio.run(main())
 
 
 # -- dead letters -------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.standing import committed_offset, read_pointers
 from service.adapters.kafka.topics import Topics
 from service.engine.errors import EngineError, UnknownStream
+from service.engine.newest import Newest, newest
 from service.engine.records import (
     Batch,
     DeadLetter,
@@ -102,10 +103,8 @@ class KafkaView:
         self, partition: StreamPartition, offset: int, limit: int, where: ResultFilter
     ) -> ResultSlice:
         """Read committed results; see `LogView`."""
-        stored, number = self._stored(partition.stream), partition.partition
-        topic = names.topics_of(partition.stream).scores
-        results = ResultsTopic(topic, number, stored.scores_from[number])
-        return await results.read(self._cursor, offset, limit, where, 0)
+        scores = self._scores(partition.stream)[partition.partition]
+        return await scores.read(self._cursor, offset, limit, where, 0)
 
     async def read_dead_letters(
         self, partition: StreamPartition, offset: int, limit: int
@@ -145,26 +144,44 @@ class KafkaView:
             appends.close()
         return [Position(number, offset) for offset in offsets[number]]
 
-    async def follow(
-        self, stream: str, *, anomalies: bool, from_beginning: bool
-    ) -> AsyncGenerator[bytes]:
-        """Yield committed results of all partitions as they appear, for ever.
+    async def newest(self, stream: str, count: int, where: ResultFilter) -> Newest:
+        """Find the newest committed results of all partitions; see `newest`.
 
         Raises:
             UnknownStream: there is none of this name.
             TransientError: the brokers do not answer.
         """
-        stored, topics = self._stored(stream), names.topics_of(stream)
-        topic = topics.anomalies if anomalies else topics.scores
+        topics = self._scores(stream)
+        ends = [await topic.end_in(self._cursor) or 0 for topic in topics]
+        reader = _Scores(self._cursor, topics, ends)
+        return await newest(reader, range(len(topics)), count, where)
+
+    async def follow(
+        self, stream: str, *, anomalies: bool, after: Sequence[int] | None
+    ) -> AsyncGenerator[bytes]:
+        """Yield committed results of all partitions as they appear, for ever.
+
+        Args:
+            stream: its name.
+            anomalies: those that are anomalies, and incidents, instead of all.
+            after: input offset for each partition from which on they are wanted; None: from here.
+
+        Raises:
+            UnknownStream: there is none of this name.
+            TransientError: the brokers do not answer.
+        """
+        topics = self._anomalies(stream) if anomalies else self._scores(stream)
         queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(2 * AT_ONCE)
         places = []
-        for number in range(stored.config.partitions):
-            ends = await self._cursor.ends(topic, number)
-            places.append(ends.begin if from_beginning else ends.end)
+        for topic in topics:
+            if after is None:
+                places.append((await self._cursor.ends(topic.topic, topic.partition)).end)
+            else:
+                places.append(await topic.place_of(self._cursor, after[topic.partition]))
         await self._cursor.close()
         tasks = [
-            asyncio.create_task(self._feed(queue, topic, number, place))
-            for number, place in enumerate(places)
+            asyncio.create_task(self._feed(queue, topic.topic, topic.partition, place))
+            for topic, place in zip(topics, places, strict=True)
         ]
         try:
             while True:
@@ -208,11 +225,34 @@ class KafkaView:
         async for record in self._cursor.scan(topic, number, begin, ends.end):
             yield record
 
+    def _scores(self, stream: str) -> list[ResultsTopic]:
+        topic, begins = names.topics_of(stream).scores, self._stored(stream).scores_from
+        return [ResultsTopic(topic, number, begin) for number, begin in enumerate(begins)]
+
+    def _anomalies(self, stream: str) -> list[ResultsTopic]:
+        topic, count = names.topics_of(stream).anomalies, self._stored(stream).config.partitions
+        return [ResultsTopic(topic, number, 0) for number in range(count)]
+
     def _stored(self, stream: str) -> Stored:
         try:
             return self._catalogue.streams[stream]
         except KeyError:
             raise UnknownStream(stream) from None
+
+
+class _Scores:
+    """A stream's results, with the ends that its partitions had at one moment."""
+
+    def __init__(self, cursor: Cursor, topics: Sequence[ResultsTopic], ends: list[int]) -> None:
+        self._cursor, self._topics, self._ends = cursor, topics, ends
+
+    def ends(self) -> list[int]:
+        """Return one past the newest result of each partition."""
+        return self._ends
+
+    async def read(self, number: int, offset: int, limit: int, where: ResultFilter) -> ResultSlice:
+        """Read results; see `ResultsTopic`."""
+        return await self._topics[number].read(self._cursor, offset, limit, where, 0)
 
 
 def _as_it_came(record: Any, headers: Sequence[tuple[str, bytes]]) -> Message:
