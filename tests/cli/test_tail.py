@@ -81,24 +81,24 @@ def test_only_what_comes_later_is_shown_without_being_asked_for_more(server):
     assert [json.loads(line)["values"] for line in found[0].splitlines()] == [[100], [101], [102]]
 
 
-def test_the_newest_come_first_and_then_what_follows(server):
+def test_the_newest_come_first_and_then_what_follows(server, monkeypatch):
     results = fill(server, "newest")
     shown = rcf(server, "tail", "newest", "--last", "4", "--limit", "4", "--json").splitlines()
     assert sorted(shown) == sorted(json.dumps(each, separators=(",", ":")) for each in results[-4:])
     of_one = rcf(server, "tail", "newest", "--last", "3", "--limit", "3", "--series", "k1")
     assert [row.split()[2] for row in of_one.splitlines()[1:]] == ["k1"] * 3
-    found: list[str] = []
-    command = ("tail", "newest", "--last", "2", "--limit", "3", "--json")
-    reader = threading.Thread(target=lambda: found.append(rcf(server, *command)))
-    before = server.context.subscribers
-    reader.start()
-    until = time.monotonic() + 10
-    while server.context.subscribers == before:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    server.client.post("/v1/streams/newest/records", json={"records": [{"values": [77]}]})
-    reader.join(10)
-    values = [json.loads(line)["values"] for line in found[0].splitlines()]
+    newest = http.newest
+
+    def one_more(*arguments, **wanted):
+        """One comes after the newest were read, and before it is listened to what follows."""
+        found = newest(*arguments, **wanted)
+        sent = {"records": [{"key": "k1", "values": [77]}]}
+        server.client.post("/v1/streams/newest/records", json=sent).raise_for_status()
+        return found
+
+    monkeypatch.setattr(http, "newest", one_more)
+    shown = rcf(server, "tail", "newest", "--last", "2", "--limit", "3", "--json").splitlines()
+    values = [json.loads(line)["values"] for line in shown]
     assert values[2] == [77], "nothing twice, nothing left out"
     assert sorted(values[:2]) == sorted(each["values"] for each in results[-2:])
 
