@@ -13,8 +13,6 @@ from service.cli.errors import USAGE, CommandError
 from service.cli.lines import HEAD, line, parsed, series_of
 from service.cli.looking import choose, entry_of, opened, run
 from service.cli.serve import url as address
-from service.engine.cursor import decode_cursor
-from service.engine.newest import LOOKED_THROUGH
 from service.engine.outcome import incident_events
 from service.engine.records import ResultFilter
 from service.settings import Settings
@@ -81,8 +79,8 @@ class _Shown:
         """Print the newest results and what they did to incidents; see `take`."""
         if not complete:
             self._warn(
-                f"in the last {LOOKED_THROUGH:,} offsets of each partition there are no more than "
-                f"{len(results)}"
+                f"the newest offsets of each partition hold {len(results)}; those before them were "
+                "not looked through"
             )
         return any(
             self.take(value) for result in results for value in (result, *incident_events(result))
@@ -128,15 +126,15 @@ async def _from_kafka(chosen: Settings, wanted: Wanted, shown: _Shown) -> None:
     try:
         await opened(view, chosen)
         partitions = (await entry_of(view, wanted.stream)).config.partitions
-        after: list[int] | None = None
+        after = ""
         if wanted.from_beginning:
-            after = [0] * partitions
+            after = ",".join(["0"] * partitions)
         elif wanted.last is not None:
             where = ResultFilter(wanted.series, anomalies=wanted.anomalies)
             found = await view.newest(wanted.stream, wanted.last, where)
             if shown.take_newest(found.results, complete=found.complete):
                 return
-            after = decode_cursor(found.next, partitions)
+            after = found.next
         results = view.follow(wanted.stream, anomalies=wanted.anomalies, after=after)
         async with aclosing(results):
             async for result in results:

@@ -24,7 +24,6 @@ from confluent_kafka.admin import (
 from service.adapters.kafka import KafkaLog
 from service.adapters.kafka.view import KafkaView
 from service.engine.config import StreamConfig
-from service.engine.cursor import decode_cursor
 from service.engine.records import (
     DeadLetter,
     Result,
@@ -172,8 +171,8 @@ def test_what_follows_the_newest_is_neither_left_out_nor_shown_twice(lived, anom
             producer.produce(lived.stream, b"1", b"k", 0, timestamp=TIME_MS + n)
         assert producer.flush(10) == 0
         await settle(log, StreamPartition(lived.stream, 0), ANOMALIES[-1] + 1)
-        after = decode_cursor(found.next, 1)
-        async with aclosing(view.follow(lived.stream, anomalies=anomalies, after=after)) as follows:
+        results = view.follow(lived.stream, anomalies=anomalies, after=found.next)
+        async with aclosing(results) as follows:
             first = json.loads(await asyncio.wait_for(anext(follows), 20))
         assert first["offset"] == (ANOMALIES[-1] if anomalies else 6)
         await view.close()

@@ -20,6 +20,7 @@ from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.standing import committed_offset, read_pointers
 from service.adapters.kafka.topics import Topics
+from service.engine.cursor import decode_cursor
 from service.engine.errors import EngineError, UnknownStream
 from service.engine.newest import Newest, newest
 from service.engine.records import (
@@ -156,28 +157,28 @@ class KafkaView:
         reader = _Scores(self._cursor, topics, ends)
         return await newest(reader, range(len(topics)), count, where)
 
-    async def follow(
-        self, stream: str, *, anomalies: bool, after: Sequence[int] | None
-    ) -> AsyncGenerator[bytes]:
+    async def follow(self, stream: str, *, anomalies: bool, after: str) -> AsyncGenerator[bytes]:
         """Yield committed results of all partitions as they appear, for ever.
 
         Args:
             stream: its name.
             anomalies: those that are anomalies, and incidents, instead of all.
-            after: input offset for each partition from which on they are wanted; None: from here.
+            after: cursor from which on they are wanted; "" for from here.
 
         Raises:
             UnknownStream: there is none of this name.
+            InvalidParameter: the cursor is none of this stream's.
             TransientError: the brokers do not answer.
         """
         topics = self._anomalies(stream) if anomalies else self._scores(stream)
+        offsets = decode_cursor(after, len(topics)) if after else None
         queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(2 * AT_ONCE)
         places = []
         for topic in topics:
-            if after is None:
+            if offsets is None:
                 places.append((await self._cursor.ends(topic.topic, topic.partition)).end)
             else:
-                places.append(await topic.place_of(self._cursor, after[topic.partition]))
+                places.append(await topic.place_of(self._cursor, offsets[topic.partition]))
         await self._cursor.close()
         tasks = [
             asyncio.create_task(self._feed(queue, topic.topic, topic.partition, place))
