@@ -77,7 +77,7 @@ class _Shown:
 
     def take_newest(self, results: Sequence[bytes], *, complete: bool) -> bool:
         """Print the newest results and what they did to incidents; see `take`."""
-        if not complete:
+        if not complete and len(results) < (self._wanted.last or 0):
             self._warn(
                 f"the newest offsets of each partition hold {len(results)}; those before them were "
                 "not looked through"

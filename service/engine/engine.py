@@ -373,7 +373,7 @@ class Engine:
         held = self._streams[stream]
         _check_most("last", last)
         for number, tail in enumerate(held.tails):
-            if not tail.live.is_set():
+            if not tail.started:
                 raise NotReady(f"{stream}/{number} is not served at the moment")
         where = ResultFilter(key, from_ms, to_ms, anomalies)
         return await newest(held.reader, held.partitions_of(key), last, where)

@@ -23,7 +23,7 @@ async def follow(
     Goes on where the tail stands, so that a reader who waits since the partition was run here
     misses nothing; a tail that was never live begins where results end at the moment.
     """
-    offset = tail.committed if tail.live.is_set() else None
+    offset = tail.committed if tail.started else None
     if offset is not None:
         tail.start(offset)
     while True:

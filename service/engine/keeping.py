@@ -244,7 +244,7 @@ class Keeper:
             pipeline: the state, if there is one.
         """
         saving, taken, self._taken = self.saving, self._taken, None
-        self._collecting = self.saving = None
+        self.saving = None
         if taken is None:
             return
         ended = saving is not None and saving.done() and not saving.cancelled()

@@ -44,10 +44,18 @@ def kept_bytes_of_each(partitions: int) -> int:
 
 
 class PartitionTail:
-    """One partition's committed offset and newest results."""
+    """One partition's committed offset and newest results.
+
+    Attributes:
+        committed: the next offset to settle; 0 until it is known.
+        started: whether it is known.
+        live: set once it is known, or why it will not be.
+        error: why no further results will come; None where some may.
+    """
 
     def __init__(self, kept_bytes: int = MOST_KEPT_BYTES) -> None:
         self.committed = 0
+        self.started = False
         self.error: Exception | None = None
         self.live = asyncio.Event()
         self._begin = 0
@@ -61,11 +69,11 @@ class PartitionTail:
 
     def start(self, committed: int) -> None:
         """Begin at a committed offset, or jump there when results were committed unseen."""
-        if committed != self.committed or not self.live.is_set():
+        if committed != self.committed or not self.started:
             self._chunks.clear()
             self._size = self._dropped = 0
             self._begin = self.committed = committed
-        self.error = None
+        self.started, self.error = True, None
         self.live.set()
         self._wake()
 
@@ -102,7 +110,7 @@ class PartitionTail:
 
     def read(self, offset: int, limit: int, where: ResultFilter) -> ResultSlice | None:
         """Read from memory what the log's `read_results` would; None when it is not here."""
-        if offset < self._begin or not self.live.is_set():
+        if offset < self._begin or not self.started:
             return None
         found: list[Result] = []
         nearest = bisect_right(self._chunks, offset, key=attrgetter("end"))

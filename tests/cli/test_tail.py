@@ -13,6 +13,7 @@ from service.api.context import Context, Limits
 from service.cli import http
 from service.cli.app import app
 from service.cli.errors import CommandError
+from service.cli.tail import Wanted, _Shown
 from tests.api.conftest import Running, running
 from tests.api.test_partitions import BAD, until_state
 
@@ -101,6 +102,16 @@ def test_the_newest_come_first_and_then_what_follows(server, monkeypatch):
     values = [json.loads(line)["values"] for line in shown]
     assert values[2] == [77], "nothing twice, nothing left out"
     assert sorted(values[:2]) == sorted(each["values"] for each in results[-2:])
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_that_there_may_be_more_is_said_where_fewer_were_found(last):
+    said, warned = [], []
+    shown = _Shown(Wanted("s", last=last, as_json=True), said.append, warned.append)
+    value = b'{"key":"k","partition":0,"offset":7}'
+    assert not shown.take_newest([value], complete=False)
+    assert said == [value.decode()]
+    assert [text for text in warned if "hold 1;" in text] == warned and len(warned) == last - 1
 
 
 def test_what_is_kept_and_the_newest_of_it_are_not_asked_for_together(server):

@@ -8,8 +8,15 @@ from random import Random
 
 import pytest
 
+from service.engine.following import follow
 from service.engine.reading import ResultReader
-from service.engine.records import EVERYTHING, Result, ResultFilter, ResultSlice
+from service.engine.records import (
+    EVERYTHING,
+    Result,
+    ResultFilter,
+    ResultSlice,
+    StreamPartition,
+)
 from service.engine.tail import FEW_WAITING, PartitionTail
 from tests.engine.world import CONFIG, World, run
 
@@ -102,6 +109,26 @@ def test_a_stream_of_many_partitions_keeps_less_of_each(partitions, megabytes):
             await engine.create_stream(replace(CONFIG, partitions=partitions))
             kept = {tail._kept_bytes for tail in engine._streams[CONFIG.name].tails}
             assert kept == {megabytes * 2**20}
+
+    run(body)
+
+
+def test_a_partition_that_failed_before_it_served_does_not_count_as_empty():
+    async def body() -> None:
+        tail = PartitionTail()
+        tail.fail(ValueError("torn"))
+        assert tail.live.is_set() and not tail.started
+        assert tail.read(0, 10, EVERYTHING) is None, "the log is asked"
+        asked = asyncio.Queue[int | None]()
+
+        class Elsewhere:
+            async def await_results(self, partition, offset, limit):
+                await asked.put(offset)
+                await asyncio.Event().wait()
+
+        following = asyncio.create_task(follow(Elsewhere(), StreamPartition("s", 0), tail, 0.01))
+        assert await asked.get() is None, "from where results end at the moment"
+        following.cancel()
 
     run(body)
 

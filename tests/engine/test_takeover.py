@@ -6,8 +6,11 @@ import asyncio
 import threading
 from dataclasses import replace
 
+import pytest
+
 from service.adapters.memory import MemoryLog
 from service.adapters.snapshots import MemorySnapshotStore
+from service.engine.errors import NotReady
 from service.engine.policy import SnapshotPolicy
 from service.engine.records import StreamPartition
 from tests.engine.world import CONFIG, World, ask, rows, run, until
@@ -33,6 +36,8 @@ def test_a_state_that_was_found_wrong_is_not_taken_for_warm():
                 await until(lambda: engine._owned.has_ended(HERE))
                 assert engine._owned.runners[HERE].state == "failed"
                 assert "another result" in str(engine._owned.runners[HERE].error)
+                with pytest.raises(NotReady):  # it has results, how many is not known
+                    await engine.newest("s", 5)
                 await engine._take_on(HERE)
 
     run(body)

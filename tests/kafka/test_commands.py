@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 )
 
 from service.adapters.kafka import KafkaLog
+from service.adapters.kafka.results import ResultsTopic
 from service.adapters.kafka.view import KafkaView
 from service.engine.config import StreamConfig
 from service.engine.records import (
@@ -177,6 +178,26 @@ def test_what_follows_the_newest_is_neither_left_out_nor_shown_twice(lived, anom
         assert first["offset"] == (ANOMALIES[-1] if anomalies else 6)
         await view.close()
         await log.close()
+
+    asyncio.run(main())
+
+
+def test_what_a_topic_shows_later_than_another_one_is_not_shown_again(lived, monkeypatch):
+    """The newest are read from one topic, what follows from another: as if that one lagged."""
+    prepare(lived)
+
+    async def first_place(self, cursor, offset):
+        return 0
+
+    monkeypatch.setattr(ResultsTopic, "place_of", first_place)
+
+    async def main() -> None:
+        view = KafkaView(lived.connection)
+        await view.open()
+        async with aclosing(view.follow(lived.stream, anomalies=False, after="3")) as follows:
+            found = [json.loads(await asyncio.wait_for(anext(follows), 20)) for _ in range(3)]
+        assert [each["offset"] for each in found] == [3, 4, 5]
+        await view.close()
 
     asyncio.run(main())
 

@@ -106,7 +106,7 @@ class ResultsTopic:
                 continue
             result = decode_result(record)
             self.places.learn(result.offset, record.offset)
-            if result.offset <= offset:
+            if result.offset < offset:  # of those there may be several, of which the first counts
                 lower = record.offset
             else:
                 upper = middle

@@ -14,7 +14,12 @@ from typing import Any
 from service.adapters.kafka import names
 from service.adapters.kafka.catalogue import Catalogue
 from service.adapters.kafka.connection import Connection
-from service.adapters.kafka.formats import decode_dead_letter, decode_records, is_added_to_dead
+from service.adapters.kafka.formats import (
+    decode_dead_letter,
+    decode_records,
+    decode_result,
+    is_added_to_dead,
+)
 from service.adapters.kafka.producer import AppendProducer, Discards, Message
 from service.adapters.kafka.reader import Cursor
 from service.adapters.kafka.results import ResultsTopic
@@ -171,18 +176,18 @@ class KafkaView:
             TransientError: the brokers do not answer.
         """
         topics = self._anomalies(stream) if anomalies else self._scores(stream)
-        offsets = decode_cursor(after, len(topics)) if after else None
+        offsets = decode_cursor(after, len(topics)) if after else [0] * len(topics)
         queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(2 * AT_ONCE)
         places = []
-        for topic in topics:
-            if offsets is None:
-                places.append((await self._cursor.ends(topic.topic, topic.partition)).end)
+        for topic, offset in zip(topics, offsets, strict=True):
+            if after:
+                places.append(await topic.place_of(self._cursor, offset))
             else:
-                places.append(await topic.place_of(self._cursor, offsets[topic.partition]))
+                places.append((await self._cursor.ends(topic.topic, topic.partition)).end)
         await self._cursor.close()
         tasks = [
-            asyncio.create_task(self._feed(queue, topic.topic, topic.partition, place))
-            for topic, place in zip(topics, places, strict=True)
+            asyncio.create_task(self._feed(queue, topic, place, offset))
+            for topic, place, offset in zip(topics, places, offsets, strict=True)
         ]
         try:
             while True:
@@ -196,13 +201,25 @@ class KafkaView:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _feed(
-        self, queue: asyncio.Queue[bytes | Exception], topic: str, number: int, place: int
+        self,
+        queue: asyncio.Queue[bytes | Exception],
+        topic: ResultsTopic,
+        place: int,
+        offset: int,
     ) -> None:
+        """Put what stands in a partition from a place on, but for what is of an earlier record.
+
+        Such a one may have become visible in this topic later than in another one.
+        """
         cursor = Cursor(self._connection, follows=True)
         try:
             while True:
-                for record in await cursor.read(topic, number, place, AT_ONCE, WAIT_S):
-                    await queue.put(record.value)
+                for record in await cursor.read(
+                    topic.topic, topic.partition, place, AT_ONCE, WAIT_S
+                ):
+                    if offset == 0 or decode_result(record).offset >= offset:
+                        offset = 0
+                        await queue.put(record.value)
                 place = cursor.position
         except Exception as error:  # the reader shall hear of it, whatever it is
             await queue.put(error)
