@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-COMPILING = "compiling kernels, once; about half a minute on a free core"
+COMPILING = "compiling kernels, once; less than half a minute on a free core"
 
 SLOW_COMPILE_S = 2.0
 """A warm cache loads the kernels in less; when this has passed, the terminal is told to wait."""

@@ -606,7 +606,7 @@ def warm() -> None:
     from service.wiring import load_kernels
 
     began_s = time.monotonic()
-    _say("compiling kernels; about half a minute on a free core …")
+    _say("compiling kernels; less than half a minute on a free core …")
     for multi_mode in (MultiMode.NONE, MultiMode.RECALL):
         load_kernels(multi_mode.value)
     _say(f"kernels ready after {time.monotonic() - began_s:.1f} s")
